@@ -1,0 +1,56 @@
+# Every target sets itself up: only make and Python 3.11 or newer are needed.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+# What each target installs. The extra `plot` is part of `cli` and `demo`.
+install-demo  := -e ".[demo,cli]"
+install-test  := -e ".[demo,cli]" --group test
+install-lint  := -e ".[demo,cli]" --group lint
+install-bench := -e ".[bench]"
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.NOTPARALLEL:
+.PHONY: help demo test lint bench clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 8
+
+demo: $(VENV)/.ready-demo ## Recover an ECG from few measurements; pictures go to demo/
+	$(BIN)/python examples/ecg_recovery.py --output demo
+
+test: $(VENV)/.ready-test ## Run the tests (ARGS="-m slow" for the slow ones)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.ready-lint ## Check style, types, layers and spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+# One thread per solver, so that the times compare.
+bench: export OPENBLAS_NUM_THREADS = 1
+bench: export OMP_NUM_THREADS = 1
+bench: export MKL_NUM_THREADS = 1
+bench: $(VENV)/.ready-bench ## Compare with other basis-pursuit solvers
+	$(BIN)/python benchmarks/basis_pursuit.py $(ARGS)
+
+clean: ## Remove the environment, the demo's output and all caches
+	rm -rf $(VENV) demo dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installs again whenever pyproject.toml has changed.
+$(VENV)/.ready-%: pyproject.toml | $(BIN)/.pip
+	$(BIN)/python -m pip install --quiet $(install-$*)
+	@touch $@
+
+# Dependency groups need pip 25.1.
+$(BIN)/.pip:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("hadaflow needs Python 3.11 or newer; name one with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@touch $@

@@ -1,0 +1,112 @@
+"""Checks of user input, with messages that name the argument, what it was and what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.floating[Any]]
+Index = NDArray[np.intp]
+
+
+def reject_kind(dtype: np.dtype[Any], name: str) -> None:
+    """Raise TypeError unless ``dtype`` holds real numbers."""
+    if dtype.kind == "c":
+        raise TypeError(
+            f"{name} is complex ({dtype}); hadaflow works on real data: stack real and imaginary parts "
+            f"([[Re A, -Im A], [Im A, Re A]] and [Re y, Im y])"
+        )
+    if dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}; convert it with np.asarray(..., dtype=float)")
+
+
+def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """float32 stays float32, every other real type becomes float64."""
+    return np.dtype(np.float32) if dtype == np.float32 else np.dtype(np.float64)
+
+
+def real_array(value: object, name: str, ndim: int) -> Float:
+    """``value`` as a native real array of ``ndim`` dimensions; a view wherever possible."""
+    if value is None or isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be an array of real numbers, got {type(value).__name__}")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is ragged: all its rows need the same length") from error
+    reject_kind(array.dtype, name)
+    if array.ndim != ndim:
+        shape = {1: "(m,)", 2: "(m, n)"}[ndim]
+        remedy = f"; pass {name}.ravel()" if ndim == 1 and array.ndim == 2 and 1 in array.shape else ""
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}{remedy}")
+    return array.astype(float_dtype(array.dtype).newbyteorder("="), copy=False)
+
+
+def check_finite(array: Float, name: str) -> None:
+    """Raise ValueError naming the first entry of ``array`` that is NaN or infinite."""
+    if array.size == 0 or _surely_finite(array):
+        return
+    # Slow path, taken only for bad data or for values whose squares overflow: one slab at a time.
+    rows = max(1, 1_000_000 // max(1, array[0].size))
+    for start in range(0, len(array), rows):
+        finite = np.isfinite(array[start : start + rows])
+        if not finite.all():
+            first = np.argwhere(~finite)[0]
+            where = tuple(int(i) for i in (first[0] + start, *first[1:]))
+            label = where[0] if len(where) == 1 else where
+            raise ValueError(
+                f"{name} contains {array[where]} (first at index {label}); remove or replace such entries before the call"
+            )
+
+
+def _surely_finite(array: Float) -> bool:
+    """One streaming pass at memory speed: a finite sum of squares has only finite terms."""
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        return False
+    flat = array.ravel(order="K")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.dot(flat, flat)))
+
+
+def positive_number(value: object, name: str, *, minimum: float = 0.0, strict: bool = True) -> float:
+    """``value`` as a float above (or, not ``strict``, at least) ``minimum``."""
+    if isinstance(value, (bool, np.bool_, str)) or value is None:
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be a number, got {value!r}") from error
+    if not math.isfinite(number) or number < minimum or (strict and number == minimum):
+        raise ValueError(f"{name} must be a finite number {'>' if strict else '>='} {minimum:g}, got {value!r}")
+    return number
+
+
+def positive_vector(value: object, name: str, length: int) -> NDArray[np.float64]:
+    """``value`` as a float64 vector of positive finite numbers, one per coordinate of x."""
+    vector = real_array(value, name, 1).astype(np.float64)
+    if len(vector) != length:
+        raise ValueError(f"{name} must have one entry per column of A ({length}), got {len(vector)}")
+    check_finite(vector, name)
+    if vector.min(initial=np.inf) <= 0:
+        raise ValueError(f"{name} must be positive, but entry {int(vector.argmin())} is {vector.min():g}")
+    return vector
+
+
+def one_of(value: object, name: str, choices: Iterable[str]) -> str:
+    """``value`` if it is among ``choices``."""
+    names = tuple(choices)
+    if not isinstance(value, str) or value not in names:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {value!r}")
+    return value
+
+
+def norm(vector: NDArray[np.floating[Any]]) -> float:
+    """Euclidean norm in float64 that neither overflows nor underflows on the way."""
+    v = np.asarray(vector, dtype=np.float64)
+    top = float(np.abs(v).max(initial=0.0))
+    if top == 0.0 or not math.isfinite(top):
+        return top
+    return top * float(np.linalg.norm(v / top))

@@ -1,0 +1,295 @@
+"""Proofs of quality computed from the answer itself: nothing here trusts the solver that made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg as la
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._validation import Index, check_finite, norm, positive_number, positive_vector, real_array
+from hadaflow.operators import Operator
+from hadaflow.problems import Problem
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How far an ``x`` can be from the smallest possible (weighted) l1 norm.
+
+    Attributes
+    ----------
+    residual : float
+        ``||A x - y||_2 / ||y||_2``, relative (absolute where y = 0).
+    l1_norm : float
+        ``sum_i w_i |x_i|`` with weights w (1 by default), in units of x.
+    lower_bound : float
+        No feasible point has a smaller l1 norm than this; proved by ``dual`` alone.
+    gap : float
+        ``|l1_norm - lower_bound| / max(l1_norm, lower_bound)``, relative; 0 for y = 0.
+    margin : float
+        ``1 - max |A_i^T dual| / (w_i M)`` over coordinates off the support of x, M the maximum over all
+        coordinates: positive when the dual separates the support from the rest. 1 if there is no coordinate off it.
+    unique : bool
+        Whether x is proved to be the only minimiser: the columns on its support are independent, the dual meets
+        its bound with the right sign on the support and stays strictly below it elsewhere.
+    """
+
+    residual: float
+    l1_norm: float
+    lower_bound: float
+    gap: float
+    margin: float
+    unique: bool
+
+    def proves(self, *, gap: float = 1e-8, residual: float = 1e-10) -> bool:
+        """Whether x is feasible to ``residual`` and within ``gap`` of the minimal l1 norm, both relative."""
+        return self.gap <= gap and self.residual <= residual
+
+
+def certify(
+    problem: Problem,
+    x: object,
+    dual: object,
+    *,
+    weights: object = None,
+    positive: bool = False,
+    noise_level: float = 0.0,
+    least_squares: bool = False,
+    support: Index | None = None,
+) -> Certificate:
+    """Certificate of ``x`` for ``min sum_i w_i |x_i|  subject to  A x = y``.
+
+    For every feasible z, ``<y, dual> = <z, A^T dual> <= M sum_i w_i |z_i|`` with
+    ``M = max_i |A_i^T dual| / w_i``; so ``<y, dual> / M`` bounds the minimum from below whatever vector ``dual`` is. A
+    wrong ``x`` or a wrong ``dual`` can only make the certificate worse.
+
+    Parameters
+    ----------
+    problem : Problem
+        The data, A of shape (m, n).
+    x : array_like of shape (n,)
+        The answer to be judged.
+    dual : array_like of shape (m,)
+        Any vector; the best one is optimal for the dual problem. Its length does not matter.
+    weights : array_like of shape (n,), optional
+        Positive weights w of the l1 norm; default all 1.
+    positive : bool, default False
+        Whether feasible points are non-negative; only ``A_i^T dual`` (no modulus) then counts in M.
+    noise_level : float, default 0
+        Feasible means ``||A z - y||_2 <= noise_level``; the bound then is
+        ``(<y, dual> - noise_level ||dual||) / M``. In units of y.
+    least_squares : bool, default False
+        For y outside the range of A, where nothing is feasible: bound the l1 norm of all z with ``A z = A x``
+        instead. When x is a least-squares point these are all of them.
+    support : int array, optional
+        Coordinates taken as the support of x; default its non-zeros.
+
+    Returns
+    -------
+    Certificate
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind, shape or range, or is not finite.
+
+    Notes
+    -----
+    Computed in float64 from the arguments alone, in two passes over A and one Cholesky factorisation of the size of the
+    support (for a LinearOperator with more than 512 coordinates on the support the latter is left out, and
+    ``unique`` is False). From ``lower_bound`` a rounding allowance of ``2 eps sqrt(m)`` times the norms involved is
+    subtracted. Source: linear programming duality; docs/mathematics.md, "Certificates".
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> problem = hf.Problem(np.array([[1.0, 0.5]]), np.array([1.0]))
+    >>> certificate = hf.certify(problem, [1.0, 0.0], [1.0])
+    >>> certificate.gap < 1e-12, certificate.margin, certificate.unique
+    (True, 0.5, True)
+    """
+    m, n = problem.shape
+    x = _vector(x, "x", n)
+    dual = _vector(dual, "dual", m)
+    w = np.ones(n) if weights is None else positive_vector(weights, "weights", n)
+    noise_level = positive_number(noise_level, "noise_level", strict=False)
+    y = problem.y.astype(np.float64)
+    fit = problem.operator.matvec(x)
+    correlation = problem.operator.rmatvec(dual)
+
+    reach = (correlation if positive else np.abs(correlation)) / w
+    top = float(reach.max())
+    lower = _lower_bound(problem.operator, fit if least_squares else y, dual, top, int(reach.argmax()), w, noise_level)
+    l1_norm = float((w * np.abs(x)).sum())
+    size = max(l1_norm, lower)
+    size_y = norm(y)
+    residual = norm(fit - y)
+
+    on = np.flatnonzero(x) if support is None else np.asarray(support, dtype=np.intp)
+    off = np.ones(n, dtype=bool)
+    off[on] = False
+    margin = 1.0 - float(reach[off].max(initial=0.0)) / top if top > 0 else float(not off.any())
+    gap = abs(l1_norm - lower) / size if size > 0 else 0.0
+    meets = _meets_bound(x[on], correlation[on] / w[on], top)
+    feasible = residual <= 1e-9 * size_y or (least_squares and noise_level == 0)
+    unique = bool(
+        feasible and gap <= 1e-8 and margin > 1e-8 and meets and not x[off].any() and _independent(problem.operator, on)
+    )
+    return Certificate(
+        residual=residual / size_y if size_y > 0 else residual,
+        l1_norm=l1_norm,
+        lower_bound=lower,
+        gap=gap,
+        margin=margin,
+        unique=unique or (not x.any() and size_y == 0 and _independent(problem.operator, np.arange(n))),
+    )
+
+
+@dataclass(frozen=True)
+class LassoCertificate:
+    """How far an ``x`` is from minimising ``1/2 ||A x - y||^2 + penalty * sum_i w_i |x_i|``.
+
+    Attributes
+    ----------
+    penalty : float
+        The lambda of the objective above (no factor 1/m).
+    objective : float
+        Its value at x.
+    lower_bound : float
+        Proved lower bound on its minimum.
+    gap : float
+        ``(objective - lower_bound) / (1/2 ||y||^2)``: relative to the objective at 0; 0 for y = 0.
+    """
+
+    penalty: float
+    objective: float
+    lower_bound: float
+    gap: float
+
+
+def certify_lasso(
+    problem: Problem, x: object, penalty: float, *, weights: object = None, positive: bool = False
+) -> LassoCertificate:
+    """Duality gap of ``x`` for the lasso ``1/2 ||A x - y||^2 + penalty * sum_i w_i |x_i|``.
+
+    The residual, shrunk until it is feasible for the dual problem, bounds the minimum from below. Along the saddle path
+    the running average at rescaled time tau is such a point for ``penalty = 1 / tau``.
+
+    Parameters
+    ----------
+    problem : Problem
+        The data.
+    x : array_like of shape (n,)
+        The point to be judged.
+    penalty : float
+        Lambda > 0, in units of ``A^T y``.
+    weights : array_like of shape (n,), optional
+        Positive weights w; default all 1.
+    positive : bool, default False
+        Whether x is constrained to be non-negative.
+
+    Returns
+    -------
+    LassoCertificate
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind, shape or range, or is not finite.
+
+    Notes
+    -----
+    Two passes over A. Source: Fenchel duality; docs/mathematics.md, "The average and the lasso".
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> problem = hf.Problem(np.eye(2), np.array([3.0, 0.5]))
+    >>> hf.certify_lasso(problem, [2.0, 0.0], penalty=1.0).gap < 1e-14
+    True
+    """
+    n = problem.shape[1]
+    x = _vector(x, "x", n)
+    penalty = positive_number(penalty, "penalty")
+    w = np.ones(n) if weights is None else positive_vector(weights, "weights", n)
+    y = problem.y.astype(np.float64)
+    residual = y - problem.operator.matvec(x)
+    correlation = problem.operator.rmatvec(residual) / w
+    top = float((correlation if positive else np.abs(correlation)).max())
+    point = residual * min(1.0, penalty / top) if top > 0 else residual
+    half = 0.5 * float(y @ y)
+    objective = 0.5 * float(residual @ residual) + penalty * float((w * np.abs(x)).sum())
+    if positive and x.min(initial=0.0) < 0:
+        objective = float("inf")
+    lower = half - 0.5 * float((y - point) @ (y - point))
+    return LassoCertificate(penalty, objective, lower, (objective - lower) / half if half > 0 else 0.0)
+
+
+def _vector(value: object, name: str, length: int) -> NDArray[np.float64]:
+    vector = real_array(value, name, 1)
+    if len(vector) != length:
+        raise ValueError(f"{name} must have length {length}, got {len(vector)}")
+    check_finite(vector, name)
+    return vector.astype(np.float64)
+
+
+def _lower_bound(
+    operator: Operator,
+    target: NDArray[np.float64],
+    dual: NDArray[np.float64],
+    top: float,
+    index: int,
+    weights: NDArray[np.float64],
+    noise_level: float,
+) -> float:
+    """The bound <target, dual> / top, lowered by what rounding may have added to either number."""
+    if top <= 0:
+        return 0.0
+    slack = 2 * _EPS * float(np.sqrt(len(dual)))
+    size_dual = norm(dual)
+    column = operator.columns(np.array([index]))
+    length = norm(column.data if sp.issparse(column) else column.ravel()) / float(weights[index])
+    value = float(target @ dual) - noise_level * size_dual - slack * norm(target) * size_dual
+    return max(0.0, value / (top + slack * length * size_dual))
+
+
+def _meets_bound(x: NDArray[np.float64], reach: NDArray[np.float64], top: float) -> bool:
+    """Complementary slackness: the scaled dual is the sign of x on its support."""
+    return top > 0 and bool(np.abs(reach / top - np.sign(x)).max(initial=0.0) <= 1e-8)
+
+
+def _independent(operator: Operator, index: Index) -> bool:
+    """Whether the given columns of A are linearly independent, proved by a shifted Cholesky factorisation."""
+    k = len(index)
+    if k > operator.shape[0] or (operator.column_cost(1) >= 1 and k > 512):
+        return False
+    if k == 0:
+        return True
+    columns = operator.columns(index)
+    gram: Any = _unit_gram(columns)
+    if gram is None:
+        return False
+    # A positive definite Gram matrix after the shift has smallest eigenvalue above the shift less its rounding.
+    gram[np.diag_indices(k)] -= max(1e-10, 4 * _EPS * k * operator.shape[0] ** 0.5)
+    return bool(la.lapack.dpotrf(gram, lower=1, clean=0, overwrite_a=1)[1] == 0)
+
+
+def _unit_gram(columns: Any) -> NDArray[np.float64] | None:
+    """Gram matrix of the columns scaled to unit length; None if one of them is zero."""
+    if sp.issparse(columns):
+        columns = sp.csc_array(columns)
+        top = np.asarray(abs(columns).max(axis=0).toarray()).ravel()
+    else:
+        top = np.abs(columns).max(axis=0)
+    if not top.all():
+        return None
+    scaled = columns * (1 / top)[None, :] if not sp.issparse(columns) else columns @ sp.diags_array(1 / top)
+    gram = scaled.T @ scaled
+    gram = np.asarray(gram.toarray() if sp.issparse(gram) else gram)
+    length = np.sqrt(gram.diagonal())
+    return np.asfortranarray(gram / length / length[:, None])

@@ -1,0 +1,197 @@
+"""The saddle path on a Gram matrix: the inner loop of :mod:`hadaflow.dynamics.saddles`.
+
+It knows nothing of A: all it moves are the dual state ``q``, its speed ``c = A^T (y - A b)`` and the plateau ``b`` of a
+working set of columns, through their Gram matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg as la
+from numpy.typing import NDArray
+from scipy.linalg.blas import dsymv, dsyr
+
+from hadaflow._validation import Index
+
+Vector = NDArray[np.float64]
+
+
+@dataclass
+class Segment:
+    """Jumps made in one run: rescaled times since its start, and the plateau after each."""
+
+    times: list[float]
+    active: list[Index]
+    values: list[Vector]
+    reason: str
+    work: float
+
+
+class Face:
+    """Active coordinates of the path, with the inverse of their Gram matrix kept up to date.
+
+    Every active coordinate owns a slot. Rows and columns of free slots are zero in the inverse, so that products
+    over all slots are right without shuffling: activating a coordinate borders the inverse, dropping one
+    deflates it, each by one symmetric rank-one update of the lower triangle (BLAS ``dsyr``). Rounding left in ``c`` on
+    the active set enters the next right-hand side and is thereby corrected.
+    """
+
+    def __init__(self, gram: Vector, speed: Vector, dual: Vector, active: Index, plateau: Vector, signs: Vector) -> None:
+        self.gram, self.c, self.q = gram, speed.copy(), dual.copy()
+        self.diagonal = gram.diagonal().copy()
+        self.free = np.ones(len(speed), dtype=bool)
+        k = len(active)
+        self._allocate(k + max(32, k // 4))
+        self.slot[:k], self.b[:k], self.sign[:k], self.used[:k] = active, plateau, signs, True
+        self.top = k
+        if k:
+            self.free[active] = False
+            self.reach[:, :k] = gram[:, active]
+            inverse = _inverse(gram[np.ix_(active, active)])
+            self.inverse[:k, :k] = inverse
+
+    def _allocate(self, capacity: int) -> None:
+        old = getattr(self, "top", 0)
+        kept = [getattr(self, name)[:old] for name in ("slot", "b", "sign", "used")] if old else []
+        inverse = self.inverse[:old, :old] if old else None
+        reach = self.reach[:, :old] if old else None
+        self.slot = np.zeros(capacity, dtype=np.intp)
+        self.b, self.sign = np.zeros(capacity), np.zeros(capacity)
+        self.used = np.zeros(capacity, dtype=bool)
+        self.inverse = np.zeros((capacity, capacity), order="F")
+        self.reach = np.zeros((len(self.c), capacity), order="F")  # columns of the Gram matrix, by slot
+        if old:
+            self.slot[:old], self.b[:old], self.sign[:old], self.used[:old] = kept
+            self.inverse[:old, :old] = inverse
+            self.reach[:, :old] = reach
+
+    def state(self) -> tuple[Index, Vector]:
+        """Active coordinates and the plateau on them."""
+        used = self.used[: self.top]
+        return self.slot[: self.top][used], self.b[: self.top][used]
+
+    def activate(self, j: int, sign: float) -> bool:
+        """Let coordinate j join; False if its column is numerically in the span of the active ones."""
+        holes = np.flatnonzero(~self.used[: self.top])
+        k = int(holes[0]) if len(holes) else self.top
+        if k == len(self.slot):
+            self._allocate(k + max(32, k // 4))
+        column = self.gram[:, j]
+        cross = np.where(self.used, column[self.slot], 0.0)
+        weights = dsymv(1.0, self.inverse, cross, lower=1)
+        pivot = self.diagonal[j] - float(cross @ weights)
+        if pivot <= 1e-13 * self.diagonal[j]:
+            return False
+        weights[k] = -1.0
+        self.inverse = dsyr(1.0 / pivot, weights, lower=1, a=self.inverse, overwrite_a=1)
+        self.slot[k], self.b[k], self.sign[k], self.used[k] = j, 0.0, sign, True
+        self.reach[:, k] = column
+        self.free[j] = False
+        self.top = max(self.top, k + 1)
+        return True
+
+    def drop(self, k: int) -> None:
+        """Take the coordinate in slot k out."""
+        column = np.concatenate([self.inverse[k, :k], self.inverse[k:, k]])
+        self.inverse = dsyr(-1.0 / column[k], column, lower=1, a=self.inverse, overwrite_a=1)
+        self.inverse[k, :] = 0.0
+        self.inverse[:, k] = 0.0
+        self.free[self.slot[k]] = True
+        self.used[k], self.b[k], self.sign[k] = False, 0.0, 0.0
+
+    def solve(self) -> Vector:
+        """Step to least squares on the active coordinates, by slot."""
+        return dsymv(1.0, self.inverse, np.where(self.used, self.c[self.slot], 0.0), lower=1)
+
+    def settle(self) -> float:
+        """Move the plateau to sign-constrained least squares on the face; returns the fall of ``||residual||^2``.
+
+        The inner loop of Lawson and Hanson: go towards least squares, stop where a coordinate reaches zero, drop it, go on.
+        """
+        fall = 0.0
+        while True:
+            step = self.solve()
+            target = self.b + step
+            wrong = np.flatnonzero((target * self.sign <= 0) & self.used)
+            part = 1.0
+            leaving = -1
+            if len(wrong):
+                span = self.b[wrong] - target[wrong]
+                ratio = np.divide(self.b[wrong], span, out=np.zeros_like(span), where=span != 0)
+                part = min(1.0, max(0.0, float(ratio.min())))
+                leaving = int(wrong[ratio.argmin()])
+            speed = self.c[self.slot]
+            fall += (2 * part - part * part) * float(step @ np.where(self.used, speed, 0.0))
+            self.b += part * step
+            self.c -= self.reach[:, : self.top] @ (part * step[: self.top])
+            if leaving < 0:
+                return fall
+            self.drop(leaving)
+
+    def run(self, *, bounded_below: bool, floor: Vector, residual: float, horizon: float, target: float, most: int) -> Segment:
+        """Follow the path until something outside must be asked.
+
+        Parameters
+        ----------
+        bounded_below : bool
+            Whether the dual box is [-1, 1] or (-inf, 1].
+        floor : ndarray
+            Speeds below it count as zero.
+        residual : float
+            ``||y - A b||`` at the start.
+        horizon : float
+            Rescaled time not to be passed.
+        target : float
+            Stop once the residual norm is at most this.
+        most : int
+            Largest number of jumps.
+        """
+        segment = Segment([], [], [], "most", 0.0)
+        now, squared = 0.0, residual * residual
+        # The running value of the squared residual loses its digits near the first bound.
+        goal = max(target * target, 1e-10 * squared)
+        barred: list[int] = []
+        while len(segment.times) < most:
+            size = np.abs(self.c)
+            moving = self.free & (size > floor)
+            if not bounded_below:
+                moving &= self.c > 0
+            moving[barred] = False
+            wait = np.full(len(size), np.inf)
+            np.divide(1 - self.q * np.sign(self.c), size, out=wait, where=moving)
+            j = int(wait.argmin())
+            delay = max(float(wait[j]), 0.0)
+            if not delay < np.inf or now + delay > horizon:
+                segment.reason = "horizon" if delay < np.inf else "still"
+                break
+            now += delay
+            self.q += delay * self.c
+            sign = 1.0 if self.c[j] > 0 else -1.0
+            self.q[j] = sign
+            active = self.slot[self.used]
+            self.q[active] = self.sign[self.used]
+            if not self.activate(j, sign):
+                barred.append(j)
+                continue
+            squared -= self.settle()
+            if self.free[j]:  # rounding sent it straight back
+                barred.append(j)
+            index, values = self.state()
+            segment.times.append(now)
+            segment.active.append(index)
+            segment.values.append(values)
+            segment.work += 2.0 * len(self.c) * self.top + 6.0 * len(self.slot) ** 2
+            if squared <= goal:
+                segment.reason = "small"
+                break
+        return segment
+
+
+def _inverse(gram: Vector) -> Vector:
+    """Inverse of a positive definite matrix (lower triangle filled); pseudo-inverse where rounding made it singular."""
+    factor, failed = la.lapack.dpotrf(gram, lower=1)
+    if not failed:
+        inverse, failed = la.lapack.dpotri(factor, lower=1)
+    return inverse if not failed else la.pinvh(gram)

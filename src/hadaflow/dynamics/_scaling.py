@@ -1,0 +1,74 @@
+"""Bring a problem to unit size, so that every tolerance below is relative and free of units."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import norm
+from hadaflow.operators import Metered, Operator, Scaled
+from hadaflow.problems import Problem
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class UnitProblem:
+    """``A / size_a`` (columns divided by the weights too) and ``y / size_y`` with powers of two for sizes.
+
+    Attributes
+    ----------
+    operator : Operator
+        The scaled A, metered: passes are counted in ``meter``.
+    y : ndarray of shape (m,)
+        The scaled measurements, with norm between 1 and 2 (or all zero).
+    speed : ndarray of shape (n,)
+        ``A.T @ y`` of the scaled data.
+    size_a, size_y : float
+        The sizes. The solution of the original problem is ``size_y / size_a`` times that of the scaled one (and divided
+        by the weights); a dual vector of the original is that of the scaled one divided by ``size_a``.
+    """
+
+    operator: Operator
+    meter: Metered
+    y: Vector
+    speed: Vector
+    size_a: float
+    size_y: float
+    weights: Vector | None
+
+    @property
+    def zero(self) -> bool:
+        """Whether ``A^T y = 0``: then x = 0 already is a least-squares point."""
+        return not self.speed.any()
+
+    def original_x(self, x: Vector) -> Vector:
+        x = x if self.weights is None else x / self.weights
+        return x / self.size_a * self.size_y
+
+    def original_dual(self, nu: Vector) -> Vector:
+        return nu / self.size_a
+
+
+def to_unit(problem: Problem, weights: Vector | None = None) -> UnitProblem:
+    """Scale ``problem``; one pass over A."""
+    y = problem.y.astype(np.float64)
+    size_y = _power_of_two(norm(y))
+    y = y / size_y
+    meter = Metered(problem.operator)
+    speed = meter.rmatvec(y)
+    if weights is not None:
+        speed = speed / weights
+    size_a = _power_of_two(float(np.abs(speed).max()))
+    inverse = None if weights is None else 1 / weights
+    operator: Operator = meter
+    if size_a != 1.0 or inverse is not None:
+        operator = Scaled(meter, 1 / size_a, inverse)
+    return UnitProblem(operator, meter, y, speed / size_a, size_a, size_y, weights)
+
+
+def _power_of_two(size: float) -> float:
+    return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0

@@ -1,0 +1,257 @@
+"""The saddle path over a whole problem, block by block on a working set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._validation import Index, norm
+from hadaflow.dynamics._face import Face, Segment
+from hadaflow.dynamics._finish import End, finish
+from hadaflow.dynamics._scaling import UnitProblem
+from hadaflow.dynamics._working_set import WorkingSet
+from hadaflow.operators import Operator
+from hadaflow.results import Progress, ProgressCallback, Status
+
+Vector = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+_OVERSHOOT = 1e-9  # how far beyond its bound a dual coordinate may be found before the path is taken back
+_BLOCK = 256  # jumps between two looks at the whole of A
+
+
+@dataclass(frozen=True)
+class State:
+    """A point of the path; everything else follows from it.
+
+    ``positions`` are the active coordinates, counted in the working set.
+    """
+
+    nu: Vector
+    positions: Index
+    values: Vector
+    tau: float = 0.0
+
+    @property
+    def signs(self) -> Vector:
+        return np.sign(self.values)
+
+
+@dataclass
+class Walk:
+    """The saddle path over a scaled problem.
+
+    Between two looks at A the path runs on a working set: the active coordinates and those expected to meet their bound
+    next. Each look computes dual state and speed of all coordinates; if one outside the working set has crossed its
+    bound meanwhile, the path goes back to before that and goes on with it inside. With ``verify_all`` every jump is
+    looked at; without, only the last of a block, which is enough for the end to be right.
+    """
+
+    unit: UnitProblem
+    positive: bool
+    verify_all: bool
+    progress: ProgressCallback | None = None
+    noise_level: float = 0.0
+    max_events: int = 0
+    work_limit: float = np.inf
+    work: float = 0.0
+    times: list[float] = field(default_factory=list)
+    plateaus: list[tuple[Index, Vector]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        m, n = self.operator.shape
+        self.state = State(np.zeros(m), np.empty(0, dtype=np.intp), np.empty(0))
+        self.working = WorkingSet(self.operator)
+        self.max_events = self.max_events or 1000 + 50 * min(m, n)
+        self.dual, self.speed, self.residual = np.zeros(n), self.unit.speed, self.unit.y
+
+    @property
+    def operator(self) -> Operator:
+        return self.unit.operator
+
+    @property
+    def events(self) -> int:
+        return len(self.times)
+
+    def start_from(self, nu: Vector) -> None:
+        """Begin at a dual state, pulled into the box."""
+        dual = self.operator.rmatvec(nu)
+        shrink = 1 / max(1.0, float((dual if self.positive else np.abs(dual)).max()))
+        self.state = replace(self.state, nu=nu * shrink)
+        self.dual = dual * shrink
+
+    def run(self) -> End:
+        """Walk until the residual vanishes, meets the noise level or can fall no further."""
+        stuck = False
+        while not (self._arrived() or stuck or self.exhausted):
+            grown, horizon = self._widen()
+            before = self.events
+            segment = self._advance(horizon)
+            stuck = segment.reason == "still" and self.events == before and grown == 0
+            if self.progress is not None:
+                self.progress(Progress("saddles", None, f"{self.events} jumps, residual {norm(self.residual):.1e}"))
+        status = Status.NOT_CONVERGED
+        if norm(self.residual) <= self._rounding() or self.unit.zero:
+            status = Status.EXACT
+        elif norm(self.residual) <= self.noise_level:
+            status = Status.NOISE_LEVEL
+        elif stuck:
+            status = Status.LEAST_SQUARES
+        return finish(self, status)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the walk used up what it was allowed."""
+        return self.events >= self.max_events or self.work >= self.work_limit
+
+    def record(self) -> tuple[Vector, sp.csr_array]:
+        """Start and value of every plateau, in units of the original problem."""
+        n = self.operator.shape[1]
+        times = np.array([0.0, *self.times]) / self.unit.size_a / self.unit.size_y
+        plateaus = [(np.empty(0, dtype=np.intp), np.empty(0)), *self.plateaus]
+        last = np.append(np.diff(times) > 0, True)  # of jumps at one time, the last
+        kept = [plateau for plateau, keep in zip(plateaus, last, strict=True) if keep]
+        starts = np.cumsum([0, *(len(index) for index, _ in kept)])
+        columns = np.concatenate([index for index, _ in kept])
+        values = np.concatenate([values for _, values in kept])
+        if self.unit.weights is not None:
+            values = values / self.unit.weights[columns]
+        rows = sp.csr_array((values / self.unit.size_a * self.unit.size_y, columns, starts), shape=(len(kept), n))
+        rows.sort_indices()
+        return times[last], rows
+
+    # ---- one block -----------------------------------------------------------------------------------------
+
+    def _widen(self) -> tuple[int, float]:
+        """Add the coordinates expected next to the working set.
+
+        Returns how many, and the time up to which the others are expected to stay inside their bounds.
+        """
+        size = np.abs(self.speed)
+        moving = ~self.working.inside & (size > self._floor() * self.working.longest())
+        if self.positive:
+            moving &= self.speed > 0
+        count = int(np.count_nonzero(moving))
+        want = self._wanted()
+        if want >= count:
+            self.working.extend(np.flatnonzero(moving))
+            return count, np.inf
+        wait = np.full(len(size), np.inf)
+        np.divide(1 - self.dual * np.sign(self.speed), size, out=wait, where=moving)
+        nearest = np.argpartition(wait, want)
+        self.working.extend(nearest[:want])
+        return want, float(wait[nearest[want]])
+
+    def _wanted(self) -> int:
+        """How many columns to add: few where each costs a product, a block of them where A lies in memory."""
+        active = len(self.state.positions)
+        if self.operator.column_cost(1) >= 1:
+            return max(8, active // 4)
+        return max(32, self.operator.shape[0] // 8, active // 2)
+
+    def _advance(self, horizon: float) -> Segment:
+        """Run on the working set, look at all of A; where it was too small go back and run again."""
+        while True:
+            segment = self._run_face(horizon)
+            jumps = len(segment.times)
+            if jumps == 0:
+                return segment
+            integrals = self._integrals(segment)
+            looked = self.operator.rmatmat(self._duals(segment, integrals)) if self.verify_all else None
+            if looked is None:
+                last = self._dual_after(segment, integrals, jumps)
+                looked = self.operator.rmatvec(last)[:, None]
+            over = self._over(looked) & ~self.working.inside[:, None]
+            if not over.any():
+                self._accept(segment, integrals, jumps, looked[:, -1])
+                return segment
+            newcomers = np.flatnonzero(over.any(axis=1))
+            old = len(self.working)
+            self.working.extend(newcomers)
+            good = self._good_jumps(segment, integrals, old)
+            start = self.state.tau
+            if good:
+                self._accept(segment, integrals, good, None)
+            self._refresh_inside()
+            horizon -= self.state.tau - start
+
+    def _run_face(self, horizon: float) -> Segment:
+        working, state = self.working, self.state
+        speed, dual = self.speed[working.index], self.dual[working.index]
+        face = Face(working.gram, speed, dual, state.positions, state.values, state.signs)
+        segment = face.run(
+            bounded_below=not self.positive,
+            floor=self._floor() * np.sqrt(face.diagonal),
+            residual=norm(self.residual),
+            horizon=horizon,
+            target=max(self.noise_level, self._rounding()),
+            most=min(_BLOCK, self.max_events - self.events),
+        )
+        self.work += segment.work
+        return segment
+
+    def _integrals(self, segment: Segment) -> Vector:
+        """``int (b - b_start)`` up to each jump, on the working set, shape (w, jumps)."""
+        integrals = np.zeros((len(self.working), len(segment.times)))
+        for k, length in enumerate(np.diff(segment.times)):
+            integrals[:, k + 1] = integrals[:, k]
+            integrals[segment.active[k], k + 1] += length * segment.values[k]
+            integrals[self.state.positions, k + 1] -= length * self.state.values
+        return integrals
+
+    def _duals(self, segment: Segment, integrals: Vector) -> Vector:
+        """nu at each jump, shape (m, jumps)."""
+        straight = self.state.nu[:, None] + np.outer(self.residual, segment.times)
+        return straight - np.asarray(self.working.columns[:, : len(integrals)] @ integrals)
+
+    def _dual_after(self, segment: Segment, integrals: Vector, jumps: int) -> Vector:
+        """nu at one jump."""
+        straight = self.state.nu + segment.times[jumps - 1] * self.residual
+        return straight - np.asarray(self.working.columns[:, : len(integrals)] @ integrals[:, jumps - 1])
+
+    def _good_jumps(self, segment: Segment, integrals: Vector, old: int) -> int:
+        """How many jumps were made before a newcomer to the working set crossed its bound."""
+        new = self.working.columns[:, old:]
+        start, speed = np.asarray(new.T @ self.state.nu), np.asarray(new.T @ self.residual)
+        dual = start[:, None] + np.outer(speed, segment.times) - self.working.gram[old:, :old] @ integrals
+        return int(np.flatnonzero(self._over(dual).any(axis=0))[0])
+
+    def _accept(self, segment: Segment, integrals: Vector, jumps: int, dual: Vector | None) -> None:
+        """Move the state behind so many jumps and measure it afresh in the data."""
+        for k in range(jumps):
+            self.times.append(self.state.tau + segment.times[k])
+            self.plateaus.append((self.working.index[segment.active[k]], segment.values[k]))
+        positions, values = segment.active[jumps - 1], segment.values[jumps - 1]
+        nu = self._dual_after(segment, integrals, jumps)
+        self.residual = self.unit.y - self.working.combine(positions, values)
+        self.state = State(nu, positions, values, self.state.tau + segment.times[jumps - 1])
+        if dual is not None:
+            self.dual, self.speed = dual, self.operator.rmatvec(self.residual)
+            self._refresh_inside()
+
+    def _refresh_inside(self) -> None:
+        """Dual state and speed on the working set; on the active coordinates the dual is at its bound, exactly."""
+        index = self.working.index
+        self.dual[index] = self.working.correlate(self.state.nu)
+        self.speed[index] = self.working.correlate(self.residual)
+        self.dual[index[self.state.positions]] = self.state.signs
+
+    # ---- measures ------------------------------------------------------------------------------------------
+
+    def _over(self, dual: Vector) -> NDArray[np.bool_]:
+        return np.asarray((dual if self.positive else np.abs(dual)) > 1 + _OVERSHOOT)
+
+    def _rounding(self) -> float:
+        """Size of the rounding in y - A b."""
+        lengths = np.sqrt(self.working.gram.diagonal()[self.state.positions])
+        return max(1e-14, 8 * _EPS * (1 + float(lengths @ np.abs(self.state.values))))
+
+    def _floor(self) -> float:
+        """Speeds below this, per unit of column length, are rounding."""
+        return max(1e-11 * norm(self.residual), self._rounding())
+
+    def _arrived(self) -> bool:
+        return self.unit.zero or norm(self.residual) <= max(self.noise_level, self._rounding())

@@ -1,0 +1,84 @@
+"""A few columns of A with their Gram matrix: the part of the problem the saddle path works on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._validation import Index
+from hadaflow.operators import Operator
+
+Vector = NDArray[np.float64]
+
+
+class WorkingSet:
+    """Columns ``index`` of A, extended as the path needs them.
+
+    Attributes
+    ----------
+    index : int array of shape (w,)
+        Which columns.
+    inside : bool array of shape (n,)
+        The same as a mask.
+    columns : ndarray or csc_array of shape (m, w)
+        The columns in float64.
+    gram : ndarray of shape (w, w)
+        Their inner products.
+    """
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator = operator
+        self.index: Index = np.empty(0, dtype=np.intp)
+        self.inside = np.zeros(operator.shape[1], dtype=bool)
+        self.columns: Any = None
+        self.gram = np.empty((0, 0))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def extend(self, new: Index) -> None:
+        """Add columns; costs ``2 m w`` operations each, in blocks."""
+        if len(new) == 0:
+            return
+        block = self.operator.columns(new)
+        old = len(self)
+        gram = np.empty((old + len(new), old + len(new)))
+        gram[old:, old:] = _product(block, block)
+        if old:
+            gram[:old, :old] = self.gram
+            gram[:old, old:] = _product(self.columns, block)
+            gram[old:, :old] = gram[:old, old:].T
+            sparse = sp.issparse(block)
+            block = sp.hstack([self.columns, block], format="csc") if sparse else _beside(self.columns, block)
+        self.columns, self.gram = block, gram
+        self.index = np.concatenate([self.index, new])
+        self.inside[new] = True
+
+    def combine(self, positions: Index, values: Vector) -> Vector:
+        """``A[:, index[positions]] @ values``."""
+        if len(positions) == 0:
+            return np.zeros(self.operator.shape[0])
+        return np.asarray(self.columns[:, positions] @ values)
+
+    def longest(self) -> float:
+        """Length of the longest column; 0 while there is none."""
+        return float(np.sqrt(self.gram.diagonal().max(initial=0.0)))
+
+    def correlate(self, r: Vector) -> Vector:
+        """``A[:, index].T @ r``."""
+        return np.asarray(self.columns.T @ r)
+
+
+def _product(left: Any, right: Any) -> Vector:
+    product = left.T @ right
+    return np.asarray(product.toarray() if sp.issparse(product) else product)
+
+
+def _beside(left: Vector, right: Vector) -> Vector:
+    both = np.empty((left.shape[0], left.shape[1] + right.shape[1]), order="F")
+    both[:, : left.shape[1]] = left
+    both[:, left.shape[1] :] = right
+    return both

@@ -1,0 +1,98 @@
+"""Where does the flow go when the start vanishes? Along saddles, to a minimal l1 solution."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from hadaflow._validation import positive_number, positive_vector, real_array
+from hadaflow.dynamics._scaling import to_unit
+from hadaflow.dynamics._walk import Walk
+from hadaflow.problems import Problem
+from hadaflow.results import ProgressCallback, SaddlePath, Stats
+
+
+def saddles(
+    problem: Problem,
+    *,
+    positive: bool = False,
+    weights: object = None,
+    start: object = None,
+    noise_level: float = 0.0,
+    max_events: int | None = None,
+    progress: ProgressCallback | None = None,
+) -> SaddlePath:
+    """The path of gradient flow as its init scale tends to zero, in rescaled time.
+
+    The dual state ``q = A^T nu`` moves with constant speed ``c = A^T (y - A b)`` until a coordinate meets its bound
+    ``|q_i| = w_i``; then ``b`` jumps to the minimiser of ``1/2 ||A b - y||^2`` with ``b_i = 0`` where ``|q_i| < w_i`` and
+    ``b_i q_i >= 0`` elsewhere, and so on until ``c = 0``. There b minimises ``sum_i w_i |b_i|`` among all solutions of
+    ``A b = y``, since ``q`` is a subgradient of that norm at b.
+
+    Parameters
+    ----------
+    problem : Problem
+        Data, A of shape (m, n).
+    positive : bool, default False
+        The path of ``x = u^D``: non-negative, ``q_i <= w_i`` only.
+    weights : array_like of shape (n,), optional
+        Bounds w > 0 of the dual coordinates (limit of starts that differ by coordinate at depth > 2, where
+        ``w_i = (a_i / a)^(2 - D)``); default all 1.
+    start : array_like of shape (m,), optional
+        Dual state nu to start from instead of 0, shortened if it leaves the box. The path still ends at a minimiser.
+    noise_level : float, default 0
+        Stop on the first plateau with ``||A b - y||_2 <= noise_level``, in units of y.
+    max_events : int, optional
+        Give up after so many jumps; default ``1000 + 50 min(m, n)``.
+    progress : callable, optional
+        Called with a :class:`hadaflow.Progress` between blocks of jumps.
+
+    Returns
+    -------
+    SaddlePath
+        Exact path, its end and the dual state there. ``status`` is ``EXACT``, ``LEAST_SQUARES`` (y outside the range of
+        the model), ``NOISE_LEVEL`` or ``NOT_CONVERGED``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind, shape or range.
+
+    Notes
+    -----
+    About as many jumps as the lasso path has knots. A jump costs O(w k + k^2) on a working set of w columns with k active;
+    A itself is read once per block of jumps, in products with a block of dual states that verify each of them.
+    Source: Pesme and Flammarion 2023 (arXiv 2304.00488) for depth 2; docs/mathematics.md, "The saddle path".
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> path = hf.saddles(hf.Problem(np.array([[1.0, 0.5]]), np.array([2.0])))
+    >>> path.final, path.times
+    (array([2., 0.]), array([0. , 0.5]))
+    """
+    began = time.perf_counter()
+    m, n = problem.shape
+    w = None if weights is None else positive_vector(weights, "weights", n)
+    noise_level = positive_number(noise_level, "noise_level", strict=False)
+    unit = to_unit(problem, w)
+    walk = Walk(unit, positive=positive, verify_all=True, progress=progress, noise_level=noise_level / unit.size_y)
+    if max_events is not None:
+        walk.max_events = int(positive_number(max_events, "max_events", minimum=1, strict=False))
+    if start is not None:
+        nu = real_array(start, "start", 1)
+        if len(nu) != m:
+            raise ValueError(f"start must have one entry per row of A ({m}), got {len(nu)}")
+        walk.start_from(nu.astype(np.float64) * unit.size_a)
+    end = walk.run()
+    times, plateaus = walk.record()
+    return SaddlePath(
+        times=times,
+        x=plateaus.astype(problem.dtype),
+        final=unit.original_x(end.x).astype(problem.dtype),
+        dual=unit.original_dual(end.nu),
+        status=end.status,
+        stats=Stats(time.perf_counter() - began, unit.meter.passes, 0, walk.events, "saddles"),
+        problem=problem,
+    )

@@ -1,0 +1,107 @@
+"""What a model owes the dynamics: two views of the same map.
+
+Factors view
+    ``start``, ``forward`` and ``pull_back``: what gradient descent on the factors needs.
+Mirror view
+    ``mirror_map`` B with its ``slope``, ``inverse``, ``potential`` and ``conjugate``: along gradient flow
+    ``x = B(theta)`` entrywise with ``theta' = -grad F(x)``. The limit solver asks for ``branches``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+import numpy as np
+
+#: An array of any array-API namespace (NumPy, torch, CuPy, JAX ...).
+Array = Any
+#: One start for all coordinates, or one per coordinate.
+Scale = float | Array
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Parameters of a model: ``u`` and, for signed models, ``v`` (else None), each of shape (n,)."""
+
+    u: Array
+    v: Array | None
+
+
+@dataclass(frozen=True)
+class Branches:
+    """The increasing half of a mirror map in logarithms, as the limit solver uses it.
+
+    With one non-negative branch per sign, ``x = p - q`` and ``p = phi(s_plus)``, ``q = phi(s_minus)``, where a
+    slack ``s = rest - (+/-) z`` shrinks as the scaled dual ``z`` grows, and::
+
+        log phi(s) = level - s                       (exponential: exponent is infinite)
+        log phi(s) = level - exponent * log(s)       (s > 0; a barrier at s = 0)
+
+    Parameters
+    ----------
+    exponent : float
+        ``D / (D - 2)``, infinite at depth 2.
+    level : float
+        Log of the reference product scale.
+    rest : ndarray of shape (n,)
+        Slack of each coordinate at the start.
+    dual_scale : float
+        ``theta = dual_scale * z``.
+    signed : bool
+        Whether the second branch exists.
+    """
+
+    exponent: float
+    level: float
+    rest: NDArray[np.float64]
+    dual_scale: float
+    signed: bool
+
+
+class Model(ABC):
+    """An overparameterised model acting on each coordinate by itself.
+
+    Subclass it to add a model: the dynamics use nothing else. Functions of arrays are written against the
+    array-API namespace of their argument and keep its dtype; ``init_scale`` is a float or an array that
+    broadcasts against it.
+    """
+
+    @abstractmethod
+    def start(self, init_scale: Scale, like: Array) -> Factors:
+        """Factors at time zero, every entry at ``init_scale``; shape, namespace and dtype of ``like``."""
+
+    @abstractmethod
+    def forward(self, factors: Factors) -> Array:
+        """The vector x of the factors."""
+
+    @abstractmethod
+    def pull_back(self, factors: Factors, gradient: Array) -> Factors:
+        """Gradient in the factors, given the gradient of the loss in x."""
+
+    @abstractmethod
+    def mirror_map(self, theta: Array, init_scale: Scale) -> Array:
+        """B(theta): where the flow is when its dual state is ``theta``."""
+
+    @abstractmethod
+    def slope(self, theta: Array, init_scale: Scale) -> Array:
+        """B'(theta)."""
+
+    @abstractmethod
+    def inverse(self, x: Array, init_scale: Scale) -> Array:
+        """The theta with B(theta) = x."""
+
+    @abstractmethod
+    def potential(self, x: Array, init_scale: Scale) -> Array:
+        """Q(x), entrywise, with Q' = B^-1 and Q(B(0)) = 0: the flow minimises the sum of Q over its limits."""
+
+    @abstractmethod
+    def conjugate(self, theta: Array, init_scale: Scale) -> Array:
+        """Q*(theta), entrywise: the antiderivative of B that vanishes at 0 (up to the constant of Q)."""
+
+    @abstractmethod
+    def branches(self, init_scale: Scale, n: int) -> Branches | None:
+        """The mirror map for the limit solver; None where it is affine."""

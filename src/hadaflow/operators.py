@@ -1,0 +1,340 @@
+"""What ``A`` may be, behind one small protocol.
+
+Everything above this module asks an :class:`Operator` for three things: ``A @ v``, ``A.T @ r`` and a few
+columns of ``A`` as a matrix. All products are returned in float64, whatever the dtype of the data.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
+
+from hadaflow._validation import Index, check_finite, float_dtype, norm, real_array, reject_kind
+
+Vector = NDArray[np.float64]
+#: A few columns of A: dense, or compressed sparse columns. Both know ``@``, ``.T`` and ``.shape``.
+Columns = Any
+
+_SLAB = 1 << 21  # entries of a float32 matrix that are widened to float64 at a time
+
+
+class Operator(ABC):
+    """A real m x n matrix, known through its products.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(m, n)``.
+    dtype : numpy.dtype
+        float32 or float64: the precision of the data. Products are float64 all the same.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    @abstractmethod
+    def matvec(self, v: Vector) -> Vector:
+        """``A @ v``, shape (m,)."""
+
+    @abstractmethod
+    def rmatvec(self, r: Vector) -> Vector:
+        """``A.T @ r``, shape (n,)."""
+
+    @abstractmethod
+    def columns(self, index: Index) -> Columns:
+        """``A[:, index]`` in float64: a Fortran-ordered array, or a ``csc_array`` where ``A`` is sparse."""
+
+    def rmatmat(self, r: Vector) -> Vector:
+        """``A.T @ r`` for a block ``r`` of shape (m, k)."""
+        return np.column_stack([self.rmatvec(column) for column in r.T])
+
+    def column_cost(self, count: int) -> float:
+        """Cost of :meth:`columns` for ``count`` columns, in passes over ``A``."""
+        return count / max(1, self.shape[1])
+
+
+class DenseOperator(Operator):
+    """A NumPy array, C or Fortran ordered, float32 or float64; never copied when contiguous."""
+
+    def __init__(self, array: NDArray[np.floating[Any]]) -> None:
+        contiguous = array.flags.c_contiguous or array.flags.f_contiguous
+        self._array = array if contiguous else np.ascontiguousarray(array)
+        self.shape = (array.shape[0], array.shape[1])
+        self.dtype = array.dtype
+
+    def matvec(self, v: Vector) -> Vector:
+        return _widened_product(self._array, v)
+
+    def rmatvec(self, r: Vector) -> Vector:
+        return _widened_product(self._array.T, r)
+
+    def rmatmat(self, r: Vector) -> Vector:
+        return _widened_product(self._array.T, r)
+
+    def columns(self, index: Index) -> Columns:
+        return np.asfortranarray(self._array[:, index], dtype=np.float64)
+
+
+class SparseOperator(Operator):
+    """A SciPy sparse array or matrix; kept in compressed columns, its own format otherwise untouched."""
+
+    def __init__(self, matrix: Any) -> None:
+        self._csc = sp.csc_array(matrix)
+        self._wide = self._csc.astype(np.float64, copy=False)
+        self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
+        self.dtype = self._csc.dtype
+
+    def matvec(self, v: Vector) -> Vector:
+        return np.asarray(self._wide @ v)
+
+    def rmatvec(self, r: Vector) -> Vector:
+        return np.asarray(self._wide.T @ r)
+
+    def rmatmat(self, r: Vector) -> Vector:
+        return np.asarray(self._wide.T @ r)
+
+    def columns(self, index: Index) -> Columns:
+        return self._wide[:, index]
+
+
+class MatrixFreeOperator(Operator):
+    """A ``scipy.sparse.linalg.LinearOperator`` (PyLops operators are such): columns cost a product each."""
+
+    def __init__(self, operator: LinearOperator) -> None:
+        self._operator = operator
+        self.shape = (int(operator.shape[0]), int(operator.shape[1]))
+        self.dtype = float_dtype(np.dtype(operator.dtype))
+
+    def matvec(self, v: Vector) -> Vector:
+        return self._checked(self._operator.matvec(v), "A @ v")
+
+    def rmatvec(self, r: Vector) -> Vector:
+        return self._checked(self._operator.rmatvec(r), "A.T @ r")
+
+    def columns(self, index: Index) -> Columns:
+        block = np.empty((self.shape[0], len(index)), order="F")
+        unit = np.zeros(self.shape[1])
+        for k, j in enumerate(index):
+            unit[j] = 1.0
+            block[:, k] = self.matvec(unit)
+            unit[j] = 0.0
+        return block
+
+    def column_cost(self, count: int) -> float:
+        return float(count)
+
+    @staticmethod
+    def _checked(product: Any, what: str) -> Vector:
+        result = np.asarray(product).ravel()
+        if np.iscomplexobj(result):
+            raise TypeError(f"the linear operator A returned complex values from {what}; hadaflow works on real data")
+        result = result.astype(np.float64, copy=False)
+        if not np.isfinite(result).all():
+            raise ValueError(f"the linear operator A returned NaN or infinity from {what}; check it with hadaflow.dot_test")
+        return result
+
+
+class Scaled(Operator):
+    """``factor * A * diag(column_factors)`` without touching ``A``; powers of two add no rounding."""
+
+    def __init__(self, operator: Operator, factor: float, column_factors: Vector | None = None) -> None:
+        self._operator = operator
+        self._factors = np.full(operator.shape[1], factor) if column_factors is None else factor * column_factors
+        self._common = factor if column_factors is None else None
+        self.shape, self.dtype = operator.shape, operator.dtype
+
+    def matvec(self, v: Vector) -> Vector:
+        if self._common is not None:
+            return self._operator.matvec(v) * self._common
+        return self._operator.matvec(v * self._factors)
+
+    def rmatvec(self, r: Vector) -> Vector:
+        return self._operator.rmatvec(r) * self._factors
+
+    def rmatmat(self, r: Vector) -> Vector:
+        return self._operator.rmatmat(r) * self._factors[:, None]
+
+    def columns(self, index: Index) -> Columns:
+        columns = self._operator.columns(index)
+        if sp.issparse(columns):
+            return sp.csc_array(columns @ sp.diags_array(self._factors[index]))
+        columns *= self._factors[index]
+        return columns
+
+    def column_cost(self, count: int) -> float:
+        return self._operator.column_cost(count)
+
+
+class Metered(Operator):
+    """``A`` with a meter for passes, made anew for each run so that no count outlives it."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+        self.shape, self.dtype = operator.shape, operator.dtype
+        self.passes = 0.0
+
+    def matvec(self, v: Vector) -> Vector:
+        self.passes += 1
+        return self._operator.matvec(v)
+
+    def rmatvec(self, r: Vector) -> Vector:
+        self.passes += 1
+        return self._operator.rmatvec(r)
+
+    def rmatmat(self, r: Vector) -> Vector:
+        self.passes += 1
+        return self._operator.rmatmat(r)
+
+    def columns(self, index: Index) -> Columns:
+        self.passes += self.column_cost(len(index))
+        return self._operator.columns(index)
+
+    def column_cost(self, count: int) -> float:
+        return self._operator.column_cost(count)
+
+
+def _widened_product(matrix: NDArray[np.floating[Any]], operand: Vector) -> Vector:
+    """``matrix @ operand`` in float64; a float32 matrix is widened slab by slab, never as a whole."""
+    if matrix.dtype == np.float64:
+        return np.asarray(matrix @ operand)
+    m, n = matrix.shape
+    result = np.zeros((m, *operand.shape[1:]))
+    if matrix.flags.c_contiguous:
+        step = max(1, _SLAB // max(1, n))
+        for i in range(0, m, step):
+            result[i : i + step] = matrix[i : i + step].astype(np.float64) @ operand
+    else:
+        step = max(1, _SLAB // max(1, m))
+        for j in range(0, n, step):
+            result += matrix[:, j : j + step].astype(np.float64) @ operand[j : j + step]
+    return result
+
+
+def as_operator(A: object) -> Operator:
+    """``A`` behind the operator protocol, checked.
+
+    Parameters
+    ----------
+    A : array_like of shape (m, n), scipy.sparse array or matrix, or LinearOperator
+        Real data. Arrays and sparse data must be finite; they are used as they are, never written to.
+
+    Returns
+    -------
+    Operator
+
+    Raises
+    ------
+    TypeError
+        If ``A`` is not real-valued data.
+    ValueError
+        If ``A`` is not two-dimensional, is empty, or contains NaN or infinity.
+    """
+    if isinstance(A, Operator):
+        return A
+    if sp.issparse(A):
+        reject_kind(A.dtype, "A")
+        matrix = A.astype(float_dtype(A.dtype), copy=False)
+        _check_size(matrix.shape)
+        operator: Operator = SparseOperator(matrix)
+        check_finite(operator._csc.data, "A.data")  # type: ignore[attr-defined]
+        return operator
+    if isinstance(A, LinearOperator):
+        reject_kind(np.dtype(A.dtype), "A")
+        _check_size(A.shape)
+        return MatrixFreeOperator(A)
+    array = real_array(A, "A", 2)
+    _check_size(array.shape)
+    check_finite(array, "A")
+    return DenseOperator(array)
+
+
+def _check_size(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2:
+        raise ValueError(f"A must have shape (m, n), got {shape}")
+    if 0 in shape:
+        raise ValueError(f"A is empty (shape {shape}); it needs at least one row and one column")
+
+
+@dataclass(frozen=True)
+class DotTest:
+    """Outcome of :func:`dot_test`.
+
+    Attributes
+    ----------
+    error : float
+        Largest relative mismatch ``|<A v, r> - <v, A.T r>| / (||A v|| ||r||)`` seen.
+    tolerance : float
+        What was allowed.
+    passed : bool
+        ``error <= tolerance``.
+    """
+
+    error: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= self.tolerance
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+
+def dot_test(A: object, *, trials: int = 3, tolerance: float | None = None, rng: Any = 0) -> DotTest:
+    """Test that ``A.T @ r`` is the adjoint of ``A @ v``: <A v, r> = <v, A.T r> on random vectors.
+
+    Parameters
+    ----------
+    A : array_like, scipy.sparse or LinearOperator, shape (m, n)
+        The operator under test; most useful for operators written by hand.
+    trials : int, default 3
+        Number of random pairs.
+    tolerance : float, optional
+        Allowed relative mismatch; default ``1e-5`` for float32 operators and ``1e-11`` for float64.
+    rng : int, numpy Generator or anything ``np.random.default_rng`` takes
+        Source of the random vectors.
+
+    Returns
+    -------
+    DotTest
+        True in a boolean context when the test passed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`as_operator`; or if ``trials`` is below 1.
+
+    Notes
+    -----
+    Costs ``2 * trials`` passes over ``A``.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> hf.dot_test(np.eye(3)).passed
+    True
+    """
+    if trials < 1:
+        raise ValueError(f"trials must be at least 1, got {trials}")
+    operator = as_operator(A)
+    generator = np.random.default_rng(rng)
+    m, n = operator.shape
+    worst = 0.0
+    for _ in range(trials):
+        v, r = generator.standard_normal(n), generator.standard_normal(m)
+        forward, backward = operator.matvec(v), operator.rmatvec(r)
+        if forward.shape != (m,) or backward.shape != (n,):
+            raise ValueError(f"A of shape {operator.shape} returned products of shapes {forward.shape} and {backward.shape}")
+        size = max(norm(forward) * norm(r), norm(backward) * norm(v))
+        mismatch = abs(float(forward @ r) - float(v @ backward))
+        worst = max(worst, mismatch / size if size > 0 else 0.0)
+    if tolerance is None:
+        tolerance = 1e-5 if operator.dtype == np.float32 else 1e-11
+    return DotTest(error=worst if math.isfinite(worst) else math.inf, tolerance=tolerance)

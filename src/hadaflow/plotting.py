@@ -1,0 +1,204 @@
+"""Pictures of results. Matplotlib is imported when the first one is drawn; it comes with the extra ``plot``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hadaflow._validation import check_finite, real_array
+from hadaflow.results import Recovery
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+# Two colours that stay apart in grey print and for colour-blind eyes; shapes tell them apart as well.
+_BLUE, _ORANGE, _GREY = "#0b5394", "#e08214", "#8c8c8c"
+_MOST_MARKERS = 300  # beyond this, stems lose their heads
+_MOST_STEMS = 4000  # beyond this, only the extremes of each neighbourhood are drawn: no pixel changes
+
+
+def plot_recovery(
+    recovery: Recovery, *, truth: ArrayLike | None = None, axes: Sequence[Axes] | None = None
+) -> Figure | SubFigure:
+    """Draw an answer with its proof: x, the residual and the dual certificate, one above the other.
+
+    Parameters
+    ----------
+    recovery : Recovery
+        What :func:`hadaflow.recover` returned.
+    truth : array_like of shape (n,), optional
+        The vector that was to be recovered, if known; drawn as open squares.
+    axes : sequence of three matplotlib Axes, optional
+        Where to draw; default a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure of the axes; save it with ``figure.savefig("recovery.png")``.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing; the message names the extra that brings it.
+    TypeError, ValueError
+        If ``recovery`` is something else, ``truth`` is not a real vector like x, or there are not three axes.
+
+    Notes
+    -----
+    The third panel shows ``A^T dual`` divided by its largest size. Where x is a minimiser of the l1 norm, it touches
+    the lines at +1 and -1 on the support, with the sign of x, and stays between them elsewhere. One pass over A each
+    way; at most a few thousand line segments whatever the size, rasterised in vector formats.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> from hadaflow.plotting import blank_axes, plot_recovery
+    >>> r = hf.recover(np.array([[1.0, 2.0, 0.5]]), np.array([4.0]))
+    >>> len(plot_recovery(r, axes=blank_axes()).axes)
+    3
+    """
+    if not isinstance(recovery, Recovery):
+        raise TypeError(f"recovery must be what hadaflow.recover() returned, got {type(recovery).__name__}")
+    known = None if truth is None else _checked_truth(truth, len(recovery.x))
+    if axes is None:
+        axes = _new_axes()
+    elif len(axes) != 3:
+        raise ValueError(f"axes must be three matplotlib Axes, got {len(axes)}; make them with plt.subplots(3)")
+    top, middle, bottom = axes
+    _draw_x(top, recovery, known)
+    _draw_residual(middle, recovery)
+    _draw_certificate(bottom, recovery)
+    return top.figure
+
+
+def blank_axes() -> list[Axes]:
+    """Three stacked axes on a figure that pyplot knows nothing of: for writing files without a display."""
+    _require_matplotlib()
+    from matplotlib.figure import Figure
+
+    return list(Figure(**_FIGURE).subplots(3))
+
+
+_FIGURE: dict[str, Any] = {"figsize": (7.5, 7.5), "layout": "constrained"}
+
+
+def _new_axes() -> list[Axes]:
+    _require_matplotlib()
+    import matplotlib.pyplot as plt
+
+    return list(plt.subplots(3, **_FIGURE)[1])
+
+
+def _require_matplotlib() -> None:
+    """The one place that knows which extra brings matplotlib."""
+    try:
+        import matplotlib as _  # noqa: F401
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib: pip install 'hadaflow[plot]'") from error
+
+
+def _checked_truth(truth: ArrayLike, n: int) -> NDArray[Any]:
+    known = real_array(truth, "truth", 1)
+    if len(known) != n:
+        raise ValueError(f"truth must have one entry per entry of x ({n}), got {len(known)}")
+    check_finite(known, "truth")
+    return known
+
+
+def _draw_x(ax: Axes, recovery: Recovery, truth: NDArray[Any] | None) -> None:
+    x, certificate = recovery.x, recovery.certificate
+    if truth is not None:
+        _stems(ax, truth, _ORANGE, "s", size=7, hollow=True, label="truth")
+    _stems(ax, x, _BLUE, "o", size=3.5, label="recovered")
+    _frame(ax, len(x), f"coordinate (n = {len(x)})", "x")
+    line = rf"$\ell_1$ norm {certificate.l1_norm:.6g}, relative gap {certificate.gap:.1e}"
+    if truth is not None:
+        scale = float(np.linalg.norm(truth)) or 1.0
+        line += f", relative error {float(np.linalg.norm(x - truth)) / scale:.1e}"
+        _legend(ax)
+    ax.set_title(f"{recovery.status}\n{line}", loc="left", fontsize="medium")
+
+
+def _draw_residual(ax: Axes, recovery: Recovery) -> None:
+    problem = recovery.problem
+    residual = problem.operator.matvec(recovery.x.astype(np.float64)) - problem.y
+    _stems(ax, residual, "black", "o", size=2.5)
+    _frame(ax, len(residual), f"measurement (m = {len(residual)})", "$Ax - y$")
+    size = rf"$\|Ax - y\|\,/\,\|y\|$ = {recovery.certificate.residual:.1e}"
+    ax.set_title(f"residual, {size}", loc="left", fontsize="medium")
+
+
+def _draw_certificate(ax: Axes, recovery: Recovery) -> None:
+    slopes = recovery.problem.operator.rmatvec(recovery.dual)
+    slopes = slopes / (np.abs(slopes).max(initial=0.0) or 1.0)
+    support = recovery.support()
+    off = np.delete(np.arange(len(slopes)), support)
+    for level in (-1.0, 1.0):
+        ax.axhline(level, color="black", linewidth=0.8, linestyle="--")
+    if len(off) <= _MOST_STEMS:
+        ax.plot(off, slopes[off], ".", color=_GREY, markersize=4 if len(off) <= _MOST_MARKERS else 2)
+    else:
+        _band(ax, off, slopes[off])
+    drawn = support[_telling(slopes[support])]
+    small = len(drawn) > _MOST_MARKERS
+    ax.plot(drawn, slopes[drawn], "D", color=_BLUE, markersize=2 if small else 4, label="support", rasterized=small)
+    _frame(ax, len(slopes), f"coordinate (n = {len(slopes)})", r"$A^T$dual, scaled")
+    ax.set_ylim(-1.2, 1.2)
+    certificate = recovery.certificate
+    proof = "the only minimiser" if certificate.unique else "not proved to be the only minimiser"
+    ax.set_title(f"dual certificate, margin {certificate.margin:.2g}: {proof}", loc="left", fontsize="medium")
+    _legend(ax)
+
+
+def _stems(
+    ax: Axes, values: NDArray[Any], colour: str, marker: str, *, size: float, hollow: bool = False, label: str = ""
+) -> None:
+    """Lines from zero to each value that is not zero, with heads while there is room for them."""
+    where = _telling(values)
+    heights = values[where]
+    many = len(where) > _MOST_MARKERS
+    width = (2.5 if hollow else 0.7) if many else (0.0 if hollow else 1.2)
+    ax.vlines(where, 0, heights, colors=colour, linewidth=width, rasterized=many, label=label if many else None)
+    if not many:
+        face = "none" if hollow else colour
+        ax.plot(where, heights, marker, color=colour, markerfacecolor=face, markersize=size, label=label or None)
+
+
+def _telling(values: NDArray[Any]) -> NDArray[np.intp]:
+    """Where to draw: all entries but zeros or, of too many, the lowest and the highest of each neighbourhood."""
+    where = np.flatnonzero(values)
+    if len(where) <= _MOST_STEMS:
+        return where
+    blocks = np.array_split(where, _MOST_STEMS // 2)
+    chosen = [block[f(values[block])] for block in blocks for f in (np.argmin, np.argmax)]
+    return np.unique(chosen)
+
+
+def _band(ax: Axes, where: NDArray[np.intp], values: NDArray[Any]) -> None:
+    """The range of the values in each of many narrow neighbourhoods, as one filled band."""
+    parts = [(w.mean(), v.min(), v.max()) for w, v in zip(_split(where), _split(values), strict=True)]
+    middle, low, high = np.array(parts).T
+    ax.fill_between(middle, low, high, color=_GREY, linewidth=0, rasterized=True)
+
+
+def _split(array: NDArray[Any]) -> list[NDArray[Any]]:
+    return np.array_split(array, _MOST_STEMS // 4)
+
+
+def _frame(ax: Axes, length: int, xlabel: str, ylabel: str) -> None:
+    ax.axhline(0, color="black", linewidth=0.6)
+    pad = max(0.5, 0.01 * length)
+    ax.set_xlim(-pad, length - 1 + pad)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _legend(ax: Axes) -> None:
+    """On the line of the title, at its right end, where it can hide nothing."""
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, borderaxespad=0.0)

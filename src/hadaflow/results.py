@@ -1,0 +1,256 @@
+"""What the library hands back: frozen records with named fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import scipy.linalg as la
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._validation import Float, Index, positive_number
+from hadaflow.certificates import Certificate
+from hadaflow.models import Model
+from hadaflow.problems import Problem
+
+
+class Status(Enum):
+    """What happened; the value of a member is its message."""
+
+    EXACT = "a minimiser of the l1 norm among all solutions of A x = y, exact to rounding"
+    LIMIT = "the end of gradient flow from the given start: A x = y holds"
+    NOISE_LEVEL = "stopped on the first plateau whose residual is within the noise level"
+    LEAST_SQUARES = "y is outside the range of the model: the answer is a least-squares point"
+    NOT_CONVERGED = "stopped before the answer was reached; see stats and certificate for how far it got"
+
+    @property
+    def message(self) -> str:
+        return self.value
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run reached what it was asked for."""
+        return self is not Status.NOT_CONVERGED
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One report of a running computation.
+
+    Attributes
+    ----------
+    stage : str
+        Which dynamics is at work.
+    fraction : float or None
+        Share of the work done, where it can be told.
+    message : str
+        The state in words.
+    """
+
+    stage: str
+    fraction: float | None
+    message: str
+
+
+#: Called now and then with a :class:`Progress`; what it returns is ignored.
+ProgressCallback = Callable[[Progress], object]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a run cost.
+
+    Attributes
+    ----------
+    seconds : float
+        Wall time.
+    passes : float
+        How often A was read: one per product with a vector or a block, ``k / n`` for k extracted columns of a
+        matrix, k for k columns of a LinearOperator.
+    newton_steps : int
+        Linear systems of the limit solver.
+    events : int
+        Jumps of the saddle path.
+    method : str
+        The dynamics that gave the answer.
+    """
+
+    seconds: float = 0.0
+    passes: float = 0.0
+    newton_steps: int = 0
+    events: int = 0
+    method: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Limit:
+    """Where gradient flow from a given start ends.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n,)
+        The end point. No entry is exactly zero.
+    dual : ndarray of shape (m,)
+        nu with ``x = B(A^T nu)``: the integral of the residual along the flow. At tiny product scales x holds more
+        digits than ``B(A^T nu)`` can give.
+    status : Status
+        ``LIMIT``, ``LEAST_SQUARES`` or ``NOT_CONVERGED``.
+    stats : Stats
+        Cost.
+    residual : float
+        ``||A x - y|| / ||y||`` (of the projected y in the least-squares case).
+    mismatch : float
+        Largest ``|x_i - B(A^T nu)_i|`` relative to the largest entry of x, measured in the slack variables.
+    """
+
+    x: Float
+    dual: NDArray[np.float64]
+    status: Status
+    stats: Stats
+    residual: float
+    mismatch: float
+
+
+@dataclass(frozen=True, eq=False)
+class SaddlePath:
+    """The flow as its start vanishes: piecewise constant in rescaled time.
+
+    On ``[times[k], times[k + 1])`` the iterate is ``x[k]``; after the last time it stays at ``final``. Rescaled time tau
+    relates to flow time t by ``tau = k t`` with the rate ``k`` of the model (``4 / log(1 / a^2)`` at depth 2,
+    ``D (D - 2) a^(D - 2)`` above).
+
+    Attributes
+    ----------
+    times : ndarray of shape (K,)
+        Start of each plateau; ``times[0] = 0``.
+    x : scipy.sparse.csr_array of shape (K, n)
+        The plateaus, one per row, with exact zeros. ``x[[0]]`` is the start, zero.
+    final : ndarray of shape (n,)
+        The end: a minimiser of the l1 norm among all solutions (least-squares points if y is outside the range).
+    dual : ndarray of shape (m,)
+        Dual state nu where the path ends, ``|A^T nu| <= 1`` with equality on the support.
+    status : Status
+        ``EXACT``, ``LEAST_SQUARES``, ``NOISE_LEVEL`` or ``NOT_CONVERGED``.
+    stats : Stats
+        Cost; ``stats.events`` counts the jumps.
+    """
+
+    times: NDArray[np.float64]
+    x: sp.csr_array
+    final: Float
+    dual: NDArray[np.float64]
+    status: Status
+    stats: Stats
+    problem: Problem = field(repr=False)
+
+    def __call__(self, tau: float) -> Float:
+        """The iterate at rescaled time ``tau >= 0``, shape (n,)."""
+        k = int(np.searchsorted(self.times, _time(tau), side="right")) - 1
+        return self._row(k)
+
+    def average(self, tau: float) -> NDArray[np.float64]:
+        """The running average ``1/tau int_0^tau x``, shape (n,): close to the lasso solution at penalty 1/tau."""
+        tau = positive_number(tau, "tau")
+        return self._integral(tau) / tau
+
+    def dual_at(self, tau: float) -> NDArray[np.float64]:
+        """nu(tau) = ``int_0^tau (y - A x)``, shape (m,); one pass over A."""
+        tau = _time(tau)
+        return tau * self.problem.y.astype(np.float64) - self.problem.operator.matvec(self._integral(tau))
+
+    def _row(self, k: int) -> Float:
+        return np.asarray(self.x[[k]].toarray().ravel())
+
+    def _integral(self, tau: float) -> NDArray[np.float64]:
+        ends = np.append(self.times[1:], np.inf)
+        return np.asarray(self.x.T @ (np.minimum(ends, tau) - np.minimum(self.times, tau)))
+
+
+def _time(tau: float) -> float:
+    return positive_number(tau, "tau", strict=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Recovery:
+    """The answer of :func:`hadaflow.recover`.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n,)
+        The recovered vector.
+    dual : ndarray of shape (m,)
+        Dual vector that proves the certificate.
+    certificate : Certificate
+        How good ``x`` is, proved.
+    status : Status
+        What happened; ``status.ok`` and ``str(status)``.
+    stats : Stats
+        Cost and the dynamics that gave the answer.
+    problem : Problem
+        The data.
+    model : Model or None
+        The model of a limit; None for the scale -> 0 solution.
+    product_scale : float
+        ``a^D`` of a limit (geometric mean over coordinates), 0 for the scale -> 0 solution.
+    """
+
+    x: Float
+    dual: NDArray[np.float64]
+    certificate: Certificate
+    status: Status
+    stats: Stats
+    problem: Problem = field(repr=False)
+    model: Model | None = None
+    product_scale: float = 0.0
+
+    def support(self, threshold: float | None = None) -> Index:
+        """Indices of the entries that count as non-zero, ascending.
+
+        Parameters
+        ----------
+        threshold : float, optional
+            Keep ``|x_i| > threshold``, in units of x. Default: 0 for the scale -> 0 solution, whose zeros are exact; for
+            a limit the geometric mean of product scale and largest entry, ``sqrt(a^D max |x|)``.
+
+        Returns
+        -------
+        ndarray of int, shape (k,)
+        """
+        if threshold is None:
+            threshold = default_threshold(self.x, self.product_scale)
+        else:
+            threshold = positive_number(threshold, "threshold", strict=False)
+        return np.flatnonzero(np.abs(self.x) > threshold)
+
+    def refit(self, threshold: float | None = None) -> Float:
+        """Least squares on the support: ``argmin ||A z - y||_2`` over z supported there, shape (n,).
+
+        Parameters
+        ----------
+        threshold : float, optional
+            As in :meth:`support`.
+
+        Notes
+        -----
+        ``2 m k^2`` operations for k coordinates on the support (minimum-norm solution if its columns are dependent).
+        """
+        index = self.support(threshold)
+        x = np.zeros_like(self.x)
+        if len(index):
+            columns = self.problem.operator.columns(index)
+            dense = columns.toarray() if sp.issparse(columns) else columns
+            x[index] = la.lstsq(dense, self.problem.y.astype(np.float64), check_finite=False)[0]
+        return x
+
+
+def default_threshold(x: Float, product_scale: float) -> float:
+    """The support rule: exact zeros if the start has vanished, else sqrt(a^D max |x|)."""
+    top: Any = np.abs(x).max(initial=0.0)
+    return float(np.sqrt(product_scale) * np.sqrt(float(top)))
