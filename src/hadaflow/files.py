@@ -86,10 +86,8 @@ def read_vector(path: str | os.PathLike[str], *, name: str = "y") -> NDArray[Any
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    FileFormatError
-        If the file does not hold one real vector, or cannot be read.
+    FileNotFoundError, FileFormatError
+        As :func:`read_matrix`, or if the file does not hold one vector.
     """
     value = _load(path, name)
     if value.ndim not in (1, 2) or (value.ndim == 2 and 1 not in value.shape):
@@ -106,8 +104,7 @@ def write_vector(path: str | os.PathLike[str], x: ArrayLike, *, name: str = "x")
     Parameters
     ----------
     path : str or path-like
-        ``.npy``; ``.npz``, with one array called ``name``; or ``.csv``, with the header ``name`` and one number a
-        line, each in the fewest digits that give it back exactly.
+        ``.npy``; ``.npz``, with one array called ``name``; or ``.csv``, with the header ``name`` and a number a line.
     x : array_like of shape (n,)
         What to write.
     name : str, default "x"
@@ -133,23 +130,8 @@ def write_vector(path: str | os.PathLike[str], x: ArrayLike, *, name: str = "x")
         write_text(path, "\n".join([name, *map(str, vector), ""]))
 
 
-def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike]) -> None:
-    """Write several arrays into one ``.npz`` file, replacing the file if there is one.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Ends in ``.npz``.
-    arrays : mapping of str to array_like
-        Names and what they stand for.
-
-    Raises
-    ------
-    FileFormatError
-        If the suffix is another one.
-    OSError
-        If the file cannot be written; a missing folder is a FileNotFoundError.
-    """
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
+    """Write named arrays into one ``.npz`` file, replacing the file if there is one; fails as :func:`write_vector`."""
     check_output(path, (".npz",), overwrite=True)
     with atomic_writer(path) as handle:
         np.savez(handle, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
@@ -162,34 +144,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def check_output(path: str | os.PathLike[str], suffixes: Collection[str] = (), *, overwrite: bool = False) -> Path:
-    """Find out before the work, not after it, whether a file can be written.
+    """Find out before the work, not after it, whether a file can be written; its path.
 
-    Parameters
-    ----------
-    path : str or path-like
-        The file to be.
-    suffixes : collection of str, optional
-        Endings that will do, such as ``".npz"``; any if left out.
-    overwrite : bool, default False
-        Whether the file may exist already.
-
-    Returns
-    -------
-    Path
-        ``path``.
-
-    Raises
-    ------
-    FileFormatError
-        If the suffix is not among ``suffixes``.
-    OSError
-        If there is no such folder, it cannot be written to, or the file exists: each as its own subclass.
+    Raises FileFormatError if ``path`` has none of the ``suffixes``, and the fitting kind of OSError if there is no such
+    folder, if it may not be written to, or if the file exists and is not to be overwritten.
     """
     file = Path(path)
     if suffixes and file.suffix.lower() not in suffixes:
-        raise FileFormatError(
-            f"cannot write {file}: the suffix {file.suffix!r} is not known here; use {_listed(suffixes)}"
-        )
+        raise FileFormatError(f"cannot write {file}: suffix {file.suffix!r} is not known here; use {_listed(suffixes)}")
     if file.exists() and not file.is_file():
         raise IsADirectoryError(f"cannot write {file}: it is a folder or a device; name a file")
     if file.exists() and not overwrite:
@@ -203,8 +165,7 @@ def check_output(path: str | os.PathLike[str], suffixes: Collection[str] = (), *
 @contextmanager
 def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A binary handle whose content becomes the file ``path`` when the block ends well, and vanishes otherwise."""
-    # Through a symbolic link the target is replaced, not the link.
-    file = check_output(Path(path).resolve(), overwrite=True)
+    file = check_output(Path(path).resolve(), overwrite=True)  # a symbolic link stays one, its target is replaced
     with _scratch_file(file) as scratch:
         try:
             with scratch.open("wb") as handle:
@@ -234,6 +195,22 @@ def _scratch_file(file: Path) -> Iterator[Path]:
 def _load(path: str | os.PathLike[str], name: str) -> Any:
     """What is in the file, dense or sparse, known to be real numbers and not empty."""
     file = Path(path)
+    try:
+        return _checked(file, _reader(file)(file, name))
+    except (FileFormatError, FileNotFoundError):
+        raise
+    except MemoryError as error:
+        raise FileFormatError(f"{file} does not fit into memory, or is damaged; keep a large matrix as .npy") from error
+    except PermissionError as error:
+        raise FileFormatError(f"{file} may not be read; give yourself the permission to read it") from error
+    except Exception as error:  # a damaged file can raise anything inside NumPy, SciPy, zlib or Arrow
+        raise FileFormatError(
+            f"{file} cannot be read as {file.suffix.lower()} ({_one_line(error)}); it may be damaged or "
+            f"have the wrong suffix: write it again"
+        ) from error
+
+
+def _reader(file: Path) -> Callable[[Path, str], Any]:
     if not file.exists():
         raise FileNotFoundError(f"there is no file {str(file)!r}; check the name and the folder ({Path.cwd()})")
     if not file.is_file():
@@ -243,22 +220,7 @@ def _load(path: str | os.PathLike[str], name: str) -> Any:
         raise FileFormatError(f"{file} has the suffix {file.suffix!r}, which is not known; use {_listed(_READERS)}")
     if file.stat().st_size == 0:
         raise FileFormatError(f"{file} is empty (0 bytes); write it again")
-    try:
-        value = reader(file, name)
-    except FileFormatError:
-        raise
-    except MemoryError as error:
-        raise FileFormatError(
-            f"{file} does not fit into memory, or is damaged; a large dense matrix is best kept as .npy"
-        ) from error
-    except PermissionError as error:
-        raise FileFormatError(f"{file} may not be read; give yourself the permission to read it") from error
-    except Exception as error:  # a damaged file can raise anything inside NumPy, SciPy, zlib or Arrow
-        raise FileFormatError(
-            f"{file} cannot be read as {file.suffix.lower()} ({_one_line(error)}); it may be damaged or "
-            f"have the wrong suffix: write it again"
-        ) from error
-    return _checked(file, value)
+    return reader
 
 
 def _checked(file: Path, value: Any) -> Any:
@@ -267,7 +229,7 @@ def _checked(file: Path, value: Any) -> Any:
     if value.dtype.kind not in "fiub":
         raise FileFormatError(f"{file} holds {value.dtype}, not numbers; convert it to float and save it again")
     if 0 in value.shape:
-        raise FileFormatError(f"{file} holds no numbers (shape {value.shape}); it needs at least one entry")
+        raise FileFormatError(f"{file} holds no numbers (shape {value.shape}); write it again with some")
     return value
 
 
@@ -281,21 +243,20 @@ def _read_numpy(file: Path, name: str) -> Any:
                 handle.seek(0)
                 return sp.load_npz(handle)
             return archive[_pick(file, archive.files, name)]
-    large = file.stat().st_size >= MAP_FROM_BYTES
-    return np.load(file, mmap_mode="r" if large else None, allow_pickle=False)
+    return np.load(file, mmap_mode="r" if file.stat().st_size >= MAP_FROM_BYTES else None, allow_pickle=False)
 
 
 def _read_matrix_market(file: Path) -> Any:
     """SciPy's reader, behind guards against the damage at which it takes the whole process down."""
     rows, columns, *_ = scipy.io.mminfo(file)
     if 0 in (rows, columns):  # it divides by zero
-        raise FileFormatError(f"{file} holds no numbers (shape {(rows, columns)}); it needs at least one entry")
+        raise FileFormatError(f"{file} holds no numbers (shape {(rows, columns)}); write it again with some")
     last = b""
     with file.open("rb") as handle:
         while chunk := handle.read(2**20):
+            last = chunk
             if b"\0" in chunk:  # it takes a null character for the end of its buffer
                 raise FileFormatError(f"{file} is damaged (it contains null characters); write it again")
-            last = chunk
     # It reads beyond the end of a last line that is cut off.
     return scipy.io.mmread(file if last.endswith(b"\n") else io.BytesIO(file.read_bytes() + b"\n"))
 
@@ -345,40 +306,33 @@ def _sniff(file: Path) -> tuple[int, str]:
         if not names:
             return number - 1, separator
         if any(_is_number(field.replace(",", ".")) for field in fields):
-            raise FileFormatError(
-                f"{file}, line {number}: names and numbers mixed (such as {names[0]!r}); "
-                f"keep only numbers, with decimal points, below at most one header line"
-            )
+            remedy = "keep only numbers, with decimal points, below at most one header line"
+            raise _at(file, number, f"names and numbers mixed (such as {names[0]!r}); {remedy}")
         if not fields[0]:
-            raise FileFormatError(
-                f"{file}, line {number}: the first column has no name, so it looks like row numbers; "
-                f"save the table without them (pandas: index=False)"
-            )
-        if any(True for below, _ in _lines(file) if below > number):
+            remedy = "save the table without them (pandas: index=False)"
+            raise _at(file, number, f"the first column has no name, so it looks like row numbers; {remedy}")
+        if any(below > number for below, _ in _lines(file)):
             return number, separator
-        break
     raise FileFormatError(f"{file} holds no numbers; it needs at least one line of them")
 
 
 def _explain(file: Path, skip: int, separator: str) -> None:
     """Raise the error that names the first bad line; return if every line looks well."""
+    rows = ((number, _fields(line, separator)) for number, line in _lines(file) if number > skip)
     width = 0
-    for number, line in _lines(file):
-        if number <= skip:
-            continue
-        fields = _fields(line, separator)
+    for number, fields in rows:
         width = width or len(fields)
         for column, field in enumerate(fields, start=1):
             if not _is_number(field):
                 what = f"{field!r} is not a number" if field else "nothing there"
-                raise FileFormatError(
-                    f"{file}, line {number}, column {column}: {what}; mend it, or leave that line or column out"
-                )
+                raise _at(file, number, f"column {column}: {what}; mend it, or leave that line or column out")
         if len(fields) != width:
-            raise FileFormatError(
-                f"{file}, line {number}: {len(fields)} numbers where the lines above have {width}; "
-                f"make all lines equally long"
-            )
+            what = f"{len(fields)} numbers where the lines above have {width}"
+            raise _at(file, number, f"{what}; make all lines equally long")
+
+
+def _at(file: Path, number: int, what: str) -> FileFormatError:
+    return FileFormatError(f"{file}, line {number}: {what}")
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
@@ -406,19 +360,15 @@ def _read_parquet(file: Path) -> NDArray[Any]:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise FileFormatError(
-            f"{file} needs pyarrow to be read: pip install 'hadaflow[cli]', or save the file as .npy"
-        ) from error
+        raise FileFormatError(f"{file} needs pyarrow: pip install 'hadaflow[cli]', or save it as .npy") from error
     table = pyarrow.parquet.read_table(file)
     index = (table.schema.pandas_metadata or {}).get("index_columns", [])
     columns = []
-    for label in table.column_names:
-        if label in index:
-            continue
+    for label in (label for label in table.column_names if label not in index):
         column = table[label]
         if column.null_count:
             raise FileFormatError(
-                f"{file}, column {label!r}: {column.null_count} values are missing; fill or drop them first"
+                f"{file}, column {label!r}: {column.null_count} values missing; fill or drop them first"
             )
         values = column.to_numpy()
         if values.dtype.kind not in "fiub":
@@ -429,9 +379,8 @@ def _read_parquet(file: Path) -> NDArray[Any]:
     return np.column_stack(columns)
 
 
-def _listed(names: Collection[str], limit: int = 8) -> str:
-    first = list(names)[:limit]
-    return ", ".join(first) + (", ..." if len(names) > limit else "")
+def _listed(names: Collection[str]) -> str:
+    return ", ".join([*list(names)[:8], *(["..."] if len(names) > 8 else [])])
 
 
 def _one_line(error: BaseException) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hadaflow._validation import check_finite, real_array
+from hadaflow._validation import check_finite, norm, positive_vector, real_array
 from hadaflow.results import Recovery
 
 if TYPE_CHECKING:
@@ -17,12 +18,18 @@ if TYPE_CHECKING:
 
 # Two colours that stay apart in grey print and for colour-blind eyes; shapes tell them apart as well.
 _BLUE, _ORANGE, _GREY = "#0b5394", "#e08214", "#8c8c8c"
+_FIGURE: dict[str, Any] = {"figsize": (7.5, 7.5), "layout": "constrained"}
 _MOST_MARKERS = 300  # beyond this, stems lose their heads
 _MOST_STEMS = 4000  # beyond this, only the extremes of each neighbourhood are drawn: no pixel changes
 
 
 def plot_recovery(
-    recovery: Recovery, *, truth: ArrayLike | None = None, axes: Sequence[Axes] | None = None
+    recovery: Recovery,
+    *,
+    truth: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    positive: bool = False,
+    axes: Sequence[Axes] | None = None,
 ) -> Figure | SubFigure:
     """Draw an answer with its proof: x, the residual and the dual certificate, one above the other.
 
@@ -32,6 +39,10 @@ def plot_recovery(
         What :func:`hadaflow.recover` returned.
     truth : array_like of shape (n,), optional
         The vector that was to be recovered, if known; drawn as open squares.
+    weights : array_like of shape (n,), optional
+        The weights given to ``recover``, if any: the third panel divides by them.
+    positive : bool, default False
+        Whether ``recover`` was told that x is non-negative: then +1 is the only bound in the third panel.
     axes : sequence of three matplotlib Axes, optional
         Where to draw; default a new figure.
 
@@ -45,25 +56,28 @@ def plot_recovery(
     ImportError
         If matplotlib is missing; the message names the extra that brings it.
     TypeError, ValueError
-        If ``recovery`` is something else, ``truth`` is not a real vector like x, or there are not three axes.
+        If ``recovery`` is something else, ``truth`` is not a real vector as long as x, or ``weights`` not a positive
+        one, or there are not three axes.
 
     Notes
     -----
-    The third panel shows ``A^T dual`` divided by its largest size. Where x is a minimiser of the l1 norm, it touches
-    the lines at +1 and -1 on the support, with the sign of x, and stays between them elsewhere. One pass over A each
-    way; at most a few thousand line segments whatever the size, rasterised in vector formats.
+    The third panel shows ``A^T dual`` (over the weights) divided by its largest size. Where x is a minimiser of the l1
+    norm, it touches the lines at +1 and -1 on the support, with the sign of x, and stays between them elsewhere. One
+    pass over A each way; at most a few thousand line segments whatever the size, rasterised in vector formats.
 
     Examples
     --------
     >>> import numpy as np, hadaflow as hf
-    >>> from hadaflow.plotting import blank_axes, plot_recovery
-    >>> r = hf.recover(np.array([[1.0, 2.0, 0.5]]), np.array([4.0]))
-    >>> len(plot_recovery(r, axes=blank_axes()).axes)
-    3
+    >>> from hadaflow.plotting import blank_figure, plot_recovery
+    >>> recovery = hf.recover(np.array([[1.0, 2.0, 0.5]]), np.array([4.0]))
+    >>> figure = plot_recovery(recovery, axes=blank_figure().axes)
+    >>> figure.axes[0].get_ylabel()
+    'x'
     """
     if not isinstance(recovery, Recovery):
         raise TypeError(f"recovery must be what hadaflow.recover() returned, got {type(recovery).__name__}")
     known = None if truth is None else _checked_truth(truth, len(recovery.x))
+    bounds = None if weights is None else positive_vector(weights, "weights", len(recovery.x))
     if axes is None:
         axes = _new_axes()
     elif len(axes) != 3:
@@ -71,19 +85,18 @@ def plot_recovery(
     top, middle, bottom = axes
     _draw_x(top, recovery, known)
     _draw_residual(middle, recovery)
-    _draw_certificate(bottom, recovery)
+    _draw_certificate(bottom, recovery, bounds, positive=positive)
     return top.figure
 
 
-def blank_axes() -> list[Axes]:
-    """Three stacked axes on a figure that pyplot knows nothing of: for writing files without a display."""
+def blank_figure() -> Figure:
+    """A figure with three stacked axes that pyplot knows nothing of: for writing files without a display."""
     _require_matplotlib()
     from matplotlib.figure import Figure
 
-    return list(Figure(**_FIGURE).subplots(3))
-
-
-_FIGURE: dict[str, Any] = {"figsize": (7.5, 7.5), "layout": "constrained"}
+    figure = Figure(**_FIGURE)
+    figure.subplots(3)
+    return figure
 
 
 def _new_axes() -> list[Axes]:
@@ -96,7 +109,7 @@ def _new_axes() -> list[Axes]:
 def _require_matplotlib() -> None:
     """The one place that knows which extra brings matplotlib."""
     try:
-        import matplotlib as _  # noqa: F401
+        import_module("matplotlib")
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install 'hadaflow[plot]'") from error
 
@@ -114,31 +127,31 @@ def _draw_x(ax: Axes, recovery: Recovery, truth: NDArray[Any] | None) -> None:
     if truth is not None:
         _stems(ax, truth, _ORANGE, "s", size=7, hollow=True, label="truth")
     _stems(ax, x, _BLUE, "o", size=3.5, label="recovered")
-    _frame(ax, len(x), f"coordinate (n = {len(x)})", "x")
-    line = rf"$\ell_1$ norm {certificate.l1_norm:.6g}, relative gap {certificate.gap:.1e}"
+    _frame(ax, len(x), "coordinate (n = {})", "x")
+    line = rf"$\ell_1$ norm {certificate.l1_norm:.6g}, relative gap {certificate.gap:.2g}"
     if truth is not None:
-        scale = float(np.linalg.norm(truth)) or 1.0
-        line += f", relative error {float(np.linalg.norm(x - truth)) / scale:.1e}"
+        error = norm(x - truth) / (norm(truth) or 1.0)
+        line += f", relative error {error:.2g}"
         _legend(ax)
-    ax.set_title(f"{recovery.status}\n{line}", loc="left", fontsize="medium")
+    _title(ax, f"{recovery.status}\n{line}")
 
 
 def _draw_residual(ax: Axes, recovery: Recovery) -> None:
     problem = recovery.problem
     residual = problem.operator.matvec(recovery.x.astype(np.float64)) - problem.y
     _stems(ax, residual, "black", "o", size=2.5)
-    _frame(ax, len(residual), f"measurement (m = {len(residual)})", "$Ax - y$")
-    size = rf"$\|Ax - y\|\,/\,\|y\|$ = {recovery.certificate.residual:.1e}"
-    ax.set_title(f"residual, {size}", loc="left", fontsize="medium")
+    _frame(ax, len(residual), "measurement (m = {})", "$Ax - y$")
+    if not residual.any():
+        ax.set_yticks([0.0])
+    _title(ax, rf"residual, $\|Ax - y\|\,/\,\|y\|$ = {recovery.certificate.residual:.2g}")
 
 
-def _draw_certificate(ax: Axes, recovery: Recovery) -> None:
-    slopes = recovery.problem.operator.rmatvec(recovery.dual)
-    slopes = slopes / (np.abs(slopes).max(initial=0.0) or 1.0)
+def _draw_certificate(ax: Axes, recovery: Recovery, weights: NDArray[np.float64] | None, *, positive: bool) -> None:
+    slopes = recovery.problem.operator.rmatvec(recovery.dual) / (1.0 if weights is None else weights)
+    top = float((slopes if positive else np.abs(slopes)).max())
+    slopes = slopes / (top if top > 0 else 1.0)
     support = recovery.support()
     off = np.delete(np.arange(len(slopes)), support)
-    for level in (-1.0, 1.0):
-        ax.axhline(level, color="black", linewidth=0.8, linestyle="--")
     if len(off) <= _MOST_STEMS:
         ax.plot(off, slopes[off], ".", color=_GREY, markersize=4 if len(off) <= _MOST_MARKERS else 2)
     else:
@@ -146,11 +159,12 @@ def _draw_certificate(ax: Axes, recovery: Recovery) -> None:
     drawn = support[_telling(slopes[support])]
     small = len(drawn) > _MOST_MARKERS
     ax.plot(drawn, slopes[drawn], "D", color=_BLUE, markersize=2 if small else 4, label="support", rasterized=small)
-    _frame(ax, len(slopes), f"coordinate (n = {len(slopes)})", r"$A^T$dual, scaled")
-    ax.set_ylim(-1.2, 1.2)
-    certificate = recovery.certificate
-    proof = "the only minimiser" if certificate.unique else "not proved to be the only minimiser"
-    ax.set_title(f"dual certificate, margin {certificate.margin:.2g}: {proof}", loc="left", fontsize="medium")
+    _frame(ax, len(slopes), "coordinate (n = {})", r"$A^T$dual, scaled")
+    for level in (1.0,) if positive else (1.0, -1.0):
+        ax.axhline(level, color="black", linewidth=0.8, linestyle="--")
+    ax.set_ylim(min(0.0, float(slopes.min())) - 0.2 if positive else -1.2, 1.2)
+    proof = ": x is the only minimiser" if recovery.certificate.unique else ""
+    _title(ax, f"dual certificate, margin {recovery.certificate.margin:.2g} off the support{proof}")
     _legend(ax)
 
 
@@ -162,10 +176,10 @@ def _stems(
     heights = values[where]
     many = len(where) > _MOST_MARKERS
     width = (2.5 if hollow else 0.7) if many else (0.0 if hollow else 1.2)
-    ax.vlines(where, 0, heights, colors=colour, linewidth=width, rasterized=many, label=label if many else None)
+    ax.vlines(where, 0, heights, colors=colour, linewidth=width, rasterized=many, label=label if many else "")
     if not many:
         face = "none" if hollow else colour
-        ax.plot(where, heights, marker, color=colour, markerfacecolor=face, markersize=size, label=label or None)
+        ax.plot(where, heights, marker, color=colour, markerfacecolor=face, markersize=size, label=label)
 
 
 def _telling(values: NDArray[Any]) -> NDArray[np.intp]:
@@ -190,15 +204,29 @@ def _split(array: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def _frame(ax: Axes, length: int, xlabel: str, ylabel: str) -> None:
+    """Axis lines, limits and labels that all panels share."""
     ax.axhline(0, color="black", linewidth=0.6)
     pad = max(0.5, 0.01 * length)
     ax.set_xlim(-pad, length - 1 + pad)
-    ax.set_xlabel(xlabel)
+    if length <= 10:
+        ax.set_xticks(range(length))
+    ax.set_xlabel(xlabel.format(length))
     ax.set_ylabel(ylabel)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _title(ax: Axes, text: str) -> None:
+    ax.set_title(text, loc="left", fontsize="medium")
 
 
 def _legend(ax: Axes) -> None:
     """On the line of the title, at its right end, where it can hide nothing."""
-    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, borderaxespad=0.0)
+    ax.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=2,
+        frameon=False,
+        borderaxespad=0.0,
+        handletextpad=0.2,
+        columnspacing=1.2,
+    )

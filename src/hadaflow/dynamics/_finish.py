@@ -50,22 +50,44 @@ def finish(walk: Walk, status: Status) -> End:
     x[index] = values
     if status is Status.LEAST_SQUARES:
         nu = nu - walk.state.tau * (y - support.columns @ values)  # the part outside the range of A proves nothing
-    nu = _sharpen(walk, support, index, signs, nu)
-    return End(x, nu, status)
-
-
-def _sharpen(walk: Walk, support: _Support, index: Index, signs: Vector, nu: Vector) -> Vector:
-    """Make the dual state meet its bound on the support exactly, strictly inside elsewhere where that is easy."""
     nu = nu + support.dual_with(signs - np.asarray(support.columns.T @ nu))
-    if len(index) == len(walk.state.positions):
+    return End(x, _moved_inside(walk, support, index, nu), status)
+
+
+def _moved_inside(walk: Walk, support: _Support, index: Index, nu: Vector) -> Vector:
+    """Move nu off the bounds of coordinates that are not on the support, where that is easy.
+
+    A dual state strictly inside all those bounds proves that the minimiser is unique. The walk leaves nu on the bound of
+    every coordinate that was active on the last plateau and carries nothing; the shortest step that pulls the nearest
+    ones inside while it keeps the support on its bounds is nearly always enough.
+    """
+    operator, working = walk.operator, walk.working
+    room = operator.shape[0] - len(index)
+    dual = working.correlate(nu)
+    dual[np.isin(working.index, index)] = 0.0
+    reach = dual if walk.positive else np.abs(dual)
+    near = np.flatnonzero(reach > 0.9)
+    near = near[np.argsort(-reach[near], kind="stable")][: room // 2]
+    if len(near) == 0:
         return nu
-    # Coordinates were dropped from the support, so nu sits on their bounds. The shortest vector that meets the bounds of
-    # the support alone often stays strictly inside all others, which proves uniqueness.
-    shortest = support.dual_with(signs)
-    dual = walk.operator.rmatvec(shortest)
-    dual[index] = 0.0
-    reach = float((dual if walk.positive else np.abs(dual)).max())
-    return shortest if reach < 1 - 1e-9 else nu
+    both = _Support(_joined(support.columns, working.columns[:, near]))
+    if not both.well_conditioned():
+        return nu
+    pull = np.concatenate([np.zeros(len(index)), -np.sign(dual[near]) * (reach[near] - 0.8)])
+    step = both.dual_with(pull)
+    dual, change = operator.rmatvec(nu), operator.rmatvec(step)
+    dual[index], change[index] = 0.0, 0.0
+
+    def farthest(length: float) -> float:
+        moved = dual + length * change
+        return float((moved if walk.positive else np.abs(moved)).max())
+
+    best = min((0.0, 0.0625, 0.125, 0.25, 0.5, 1.0), key=farthest)
+    return nu + best * step
+
+
+def _joined(left: Vector, right: object) -> Vector:
+    return np.hstack([left, right.toarray() if sp.issparse(right) else right])  # type: ignore[attr-defined]
 
 
 class _Support:
@@ -82,6 +104,10 @@ class _Support:
         for _ in range(2):
             b = b + self._back(self.q.T @ (y - self.columns @ b))
         return b
+
+    def well_conditioned(self) -> bool:
+        pivots = np.abs(self.r.diagonal()) / self.lengths
+        return bool(pivots.min() > 1e-6)
 
     def _back(self, rhs: Vector) -> Vector:
         return np.asarray(la.solve_triangular(self.r, rhs, check_finite=False))

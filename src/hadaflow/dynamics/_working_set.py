@@ -35,6 +35,7 @@ class WorkingSet:
         self.inside = np.zeros(operator.shape[1], dtype=bool)
         self.columns: Any = None
         self.gram = np.empty((0, 0))
+        self._store = np.empty((operator.shape[0], 0), order="F")
 
     def __len__(self) -> int:
         return len(self.index)
@@ -51,11 +52,21 @@ class WorkingSet:
             gram[:old, :old] = self.gram
             gram[:old, old:] = _product(self.columns, block)
             gram[old:, :old] = gram[:old, old:].T
-            sparse = sp.issparse(block)
-            block = sp.hstack([self.columns, block], format="csc") if sparse else _beside(self.columns, block)
-        self.columns, self.gram = block, gram
+        self.columns, self.gram = self._beside(block), gram
         self.index = np.concatenate([self.index, new])
         self.inside[new] = True
+
+    def _beside(self, block: Any) -> Any:
+        """The columns so far and a block to their right; room is kept so that dense columns are seldom moved."""
+        if sp.issparse(block):
+            return block if self.columns is None else sp.hstack([self.columns, block], format="csc")
+        old, new = len(self), len(self) + block.shape[1]
+        if new > self._store.shape[1]:
+            store = np.empty((len(block), 2 * new), order="F")
+            store[:, :old] = self._store[:, :old]
+            self._store = store
+        self._store[:, old:new] = block
+        return self._store[:, :new]
 
     def combine(self, positions: Index, values: Vector) -> Vector:
         """``A[:, index[positions]] @ values``."""
@@ -75,10 +86,3 @@ class WorkingSet:
 def _product(left: Any, right: Any) -> Vector:
     product = left.T @ right
     return np.asarray(product.toarray() if sp.issparse(product) else product)
-
-
-def _beside(left: Vector, right: Vector) -> Vector:
-    both = np.empty((left.shape[0], left.shape[1] + right.shape[1]), order="F")
-    both[:, : left.shape[1]] = left
-    both[:, left.shape[1] :] = right
-    return both

@@ -1,0 +1,357 @@
+"""The command line: ``hadaflow recover A_FILE Y_FILE``. It reads, calls :func:`hadaflow.recover`, and reports."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import scipy
+
+import hadaflow as hf
+from hadaflow import files, plotting
+from hadaflow.results import ProgressCallback
+
+try:
+    import rich.box
+    import typer
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+except ImportError as missing:
+    raise SystemExit(f"hadaflow: error: the command line needs {missing.name}: pip install 'hadaflow[cli]'") from None
+
+_Files = dict[str, Path | None]
+_STDOUT = Path("-")
+_PLOT_SUFFIXES = (".png", ".pdf", ".svg")
+_PROGRESS_AFTER_SECONDS = 2.0
+# What typer raises on a bad command line; it may bring its own copy of click, so click itself is no place to look.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="hadaflow",
+    help="[bold]Sparse recovery[/bold] by gradient flow on overparameterised models, with proofs.",
+    rich_markup_mode="rich",
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Method(StrEnum):
+    """Which dynamics to follow."""
+
+    AUTO = "auto"
+    SADDLES = "saddles"
+    LIMIT = "limit"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the name of the program; default those of the process.
+
+    Returns
+    -------
+    int
+        0: recovered and certified. 1: ran, but did not converge. 2: usage, file or data at fault, told in one line on
+        standard error. 130: interrupted.
+    """
+    try:
+        code = int(app(args=argv, prog_name="hadaflow", standalone_mode=False) or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except _UsageError as error:
+        return _complain(_usage(error))
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        return _complain(str(error))
+    except MemoryError:
+        return _complain("out of memory; keep a large dense matrix as .npy, a sparse one as .mtx or .npz")
+    if code == 130:
+        typer.echo("hadaflow: interrupted", err=True)
+    return code
+
+
+def _complain(message: str) -> int:
+    typer.echo(f"hadaflow: error: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def _usage(error: Any) -> str:
+    command = error.ctx.command_path if error.ctx else "hadaflow"
+    message = error.format_message().replace("Value error, ", "").rstrip(".")
+    return f"{message}; see {command} --help"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hadaflow {hf.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", metavar="", help="Show the version and exit.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), nl=False)
+
+
+_ABOUT = """\
+Recover the sparse x in [bold]y = A x[/bold] and prove how good it is.
+
+A and y come from .npy, .npz, .mtx, .mat, .csv, .tsv or .parquet files; from those that hold several arrays, the ones \
+called A and y are taken.
+
+By default: the x of smallest l1 norm, with exact zeros. With --depth and --init-scale: the x at which gradient flow \
+from that start ends.
+
+Exit code: 0 recovered, 1 not converged, 2 bad input, 130 interrupted.
+"""
+
+_EXAMPLES = """\
+[bold]Examples[/bold]
+
+[cyan]hadaflow recover A.npy y.npy --output x.npz[/cyan]
+
+[cyan]hadaflow recover A.mtx y.csv --noise-level 0.1 --plot recovery.png[/cyan]
+
+[cyan]hadaflow recover data.npz data.npz --json - | jq .certificate.gap[/cyan]
+"""
+
+_PROBLEM, _FLOW, _OUTPUT = "Problem", "Gradient flow", "Output"
+
+
+@app.command(help=_ABOUT, epilog=_EXAMPLES)
+def recover(
+    a_file: Annotated[Path, typer.Argument(metavar="A_FILE", help="Matrix A, m x n")],
+    y_file: Annotated[Path, typer.Argument(metavar="Y_FILE", help="Measurements y, m numbers")],
+    *,
+    positive: Annotated[
+        bool, typer.Option("--positive", metavar="", help="Look for x >= 0 only", rich_help_panel=_PROBLEM)
+    ] = False,
+    noise_level: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Stop once ||Ax - y|| <= S, in units of y", rich_help_panel=_PROBLEM),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Weights of the l1 norm, one per column of A", rich_help_panel=_PROBLEM),
+    ] = None,
+    depth: Annotated[
+        float | None,
+        typer.Option(metavar="D", help="Number of factors, 1 or >= 2; with --init-scale", rich_help_panel=_FLOW),
+    ] = None,
+    init_scale: Annotated[
+        float | None,
+        typer.Option(metavar="A", help="Start of all factors, in x^(1/D); with --depth", rich_help_panel=_FLOW),
+    ] = None,
+    method: Annotated[
+        Method, typer.Option(metavar="NAME", help="auto, saddles or limit", rich_help_panel=_FLOW)
+    ] = Method.AUTO,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Save x: .npz .npy .csv", rich_help_panel=_OUTPUT),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Save a summary as JSON; - prints it", rich_help_panel=_OUTPUT),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save a picture: .png .pdf .svg", rich_help_panel=_OUTPUT)
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", metavar="", help="Replace files that exist", rich_help_panel=_OUTPUT)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", metavar="", help="Print no table and no progress", rich_help_panel=_OUTPUT)
+    ] = False,
+) -> int:
+    """Read, recover, save and report; the exit code."""
+    inputs = {"A": a_file, "y": y_file, "weights": weights}
+    outputs = {"output": output, "json": json_file, "plot": plot}
+    _check_outputs(inputs, outputs, force=force)
+    options: dict[str, Any] = {
+        "positive": positive,
+        "noise_level": noise_level,
+        "depth": depth,
+        "init_scale": init_scale,
+        "method": method.value,
+    }
+    with _progress(wanted=not quiet) as progress:
+        A, y, w = _read(a_file, y_file, weights)
+        result = hf.recover(A, y, weights=w, progress=progress, **options)
+    summary = json.dumps(_summary(result, inputs, options, outputs), indent=2, allow_nan=False)
+    if output is not None:
+        _save(output, result, summary)
+    if plot is not None:
+        _save_plot(plot, result, w, positive=positive)
+    if json_file is not None:
+        _tell(json_file, summary)
+    if not quiet and json_file != _STDOUT:
+        Console().print(_table(result, inputs, outputs))
+    elif not result.status.ok:
+        typer.echo(f"hadaflow: warning: {result.status}", err=True)
+    return 0 if result.status.ok else 1
+
+
+def _check_outputs(inputs: _Files, outputs: _Files, *, force: bool) -> None:
+    """Find out before the work whether its results can be written."""
+    suffixes = {"output": files.VECTOR_SUFFIXES, "json": (), "plot": _PLOT_SUFFIXES}
+    taken = {path.resolve() for path in inputs.values() if path is not None}
+    for role, path in outputs.items():
+        if path is None or path == _STDOUT:
+            continue
+        if path.resolve() in taken:
+            raise files.FileFormatError(f"--{role} {path}: this file has another part to play; choose another name")
+        taken.add(path.resolve())
+        try:
+            files.check_output(path, suffixes[role], overwrite=force)
+        except FileExistsError as error:
+            raise FileExistsError(f"{path} exists already; choose another name or add --force") from error
+    if outputs["plot"] is not None:
+        plotting.blank_figure()  # complains if matplotlib is missing
+
+
+def _read(a_file: Path, y_file: Path, weights: Path | None) -> tuple[Any, Any, Any]:
+    """A, y and the weights; the small files first, for their mistakes to be told soon."""
+    y = files.read_vector(y_file, name="y")
+    w = None if weights is None else files.read_vector(weights, name="weights")
+    A = files.read_matrix(a_file, name="A")
+    rows, columns = A.shape
+    if rows != len(y):
+        remedy = "A may be transposed" if columns == len(y) else "the two do not belong together"
+        raise ValueError(f"{a_file} has {rows} rows and {columns} columns, {y_file} has {len(y)} numbers: {remedy}")
+    return A, y, w
+
+
+@contextmanager
+def _progress(*, wanted: bool) -> Iterator[ProgressCallback | None]:
+    """A progress bar on standard error that shows up only if the work takes its time and somebody may be looking."""
+    if not (wanted and sys.stderr.isatty()):
+        yield None
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    bar = ProgressBar(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("reading", total=None)
+
+    def report(progress: hf.Progress) -> None:
+        known = progress.fraction is not None
+        bar.update(
+            task,
+            description=f"{progress.stage}: {progress.message}",
+            total=1.0 if known else None,
+            completed=progress.fraction if known else None,
+        )
+
+    # A timer, not a look at the clock in `report`: reading, too, may take long.
+    timer = threading.Timer(_PROGRESS_AFTER_SECONDS, bar.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield report
+    finally:
+        timer.cancel()
+        timer.join()
+        if bar.live.is_started:
+            bar.stop()
+
+
+def _summary(result: hf.Recovery, inputs: _Files, options: dict[str, Any], outputs: _Files) -> dict[str, Any]:
+    """All that a script may want to know, in types that JSON has."""
+    m, n = result.problem.shape
+    record = {
+        "versions": {
+            "hadaflow": hf.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+        },
+        "inputs": _names(inputs),
+        "outputs": _names(outputs),
+        "options": options,
+        "problem": {"rows": m, "columns": n, "dtype": str(result.problem.dtype)},
+        "status": {"name": result.status.name, "ok": result.status.ok, "message": str(result.status)},
+        "certificate": asdict(result.certificate),
+        "solution": {"nonzeros": int(np.count_nonzero(result.x)), "support_size": len(result.support())},
+        "stats": asdict(result.stats),
+    }
+    return {section: {key: _plain(value) for key, value in entries.items()} for section, entries in record.items()}
+
+
+def _names(paths: _Files) -> dict[str, str | None]:
+    return {role: None if path is None else str(path) for role, path in paths.items()}
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars become Python's, and infinities null: JSON knows neither."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _save(path: Path, result: hf.Recovery, summary: str) -> None:
+    if path.suffix.lower() == ".npz":
+        arrays = {"x": result.x, "dual": result.dual, "support": result.support(), "summary": summary}
+        files.write_arrays(path, arrays)
+    else:
+        files.write_vector(path, result.x)
+
+
+def _save_plot(path: Path, result: hf.Recovery, weights: Any, *, positive: bool) -> None:
+    figure = plotting.blank_figure()
+    plotting.plot_recovery(result, weights=weights, positive=positive, axes=figure.axes)
+    with files.atomic_writer(path) as handle:
+        figure.savefig(handle, format=path.suffix[1:].lower(), dpi=150)
+
+
+def _tell(path: Path, summary: str) -> None:
+    if path == _STDOUT:
+        typer.echo(summary)
+    else:
+        files.write_text(path, f"{summary}\n")
+
+
+def _table(result: hf.Recovery, inputs: _Files, outputs: _Files) -> Table:
+    """The answer at a glance; in ASCII, which every terminal and every pipe can show."""
+    certificate, stats = result.certificate, result.stats
+    m, n = result.problem.shape
+    support = len(result.support())
+    dense = np.count_nonzero(result.x) > support
+    saved = [str(path) for path in outputs.values() if path is not None]
+    rows = {
+        "size": f"{m} x {n}, {inputs['A']} and {inputs['y']}",
+        "status": str(result.status),
+        "l1 norm" if inputs["weights"] is None else "weighted l1 norm": f"{certificate.l1_norm:.10g}",
+        "lower bound": f"{certificate.lower_bound:.10g}  (proved: no admissible x has less)",
+        "gap": f"{certificate.gap:.2g}  (relative)",
+        "residual": f"{certificate.residual:.2g}  (||Ax - y|| / ||y||)",
+        "non-zeros": f"{support} of {n}{' stand out; none is exactly zero' if dense else ''}",
+        "unique": f"{'yes, proved' if certificate.unique else 'not proved'}  (margin {certificate.margin:.2g})",
+        "time": f"{stats.seconds:.3g} s, {stats.passes:.4g} passes over A",
+        "steps": f"{stats.events} events, {stats.newton_steps} Newton steps  ({stats.method})",
+        "saved": ", ".join(saved) or "nothing; --output x.npz would save x",
+    }
+    table = Table(box=rich.box.SIMPLE, show_header=False, title=f"hadaflow {hf.__version__}", title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        colour = ("green" if result.status.ok else "red") if name == "status" else ""
+        table.add_row(name, Text(value, style=colour))
+    return table

@@ -1,0 +1,261 @@
+"""Primal-dual Newton with continuation in the scale: the engine of :mod:`hadaflow.dynamics.limit`.
+
+Unknowns are the branches p (and q, if signed) with ``x = p - q``, the dual state nu, and the slacks ``s = rest -/+ z`` of
+``z = A^T nu``. Newton's method is applied to ``A (p - q) = y`` and to the *logarithms* of ``p = phi(s)``::
+
+    dp / p = rate(s) dz + e,     e = log phi(s) - log p,     rate = -d log phi / ds
+
+which leaves one m x m system, ``A diag(p rate + q rate) A^T dnu = y - A x - A (p e - q e)``. Unlike Newton on nu alone it
+neither overshoots where x is large (there log phi is nearly linear in log p) nor loses digits near a barrier (slacks are
+carried, never recomputed). docs/mathematics.md, "The limit".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import norm
+from hadaflow.dynamics._normal import NormalEquations
+from hadaflow.results import Progress, ProgressCallback
+
+Vector = NDArray[np.float64]
+
+_SHRINK = math.log(1e-2)  # of the scale in the first stage; a stage that goes well makes the next one bolder
+_BOUNDARY = 0.95  # share of the way to a barrier that a step may go
+_KEEP = 0.1  # a branch that would shrink below this share is taken from its slack instead
+_LOOSE = 0.1  # accuracy that a stage needs before the next begins
+_GENTLE = 0.8  # share of the way to the barrier (depth 2: of a factor e) up to which B is nearly linear
+_NEGLIGIBLE = 1e-18  # relative size below which an entry of x changes no digit of A x
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The branches of a model in the units of the scaled problem; see :class:`hadaflow.models.Branches`."""
+
+    exponent: float
+    level: float
+    rest: Vector
+    signed: bool
+
+    @property
+    def has_barrier(self) -> bool:
+        return math.isfinite(self.exponent)
+
+    def log_size(self, slack: Vector, level: float) -> Vector:
+        """log phi(s)."""
+        return level - self.exponent * np.log(slack) if self.has_barrier else level - slack
+
+    def slack_of(self, log_size: Vector, level: float) -> Vector:
+        """The s with log phi(s) = log_size."""
+        return np.exp((level - log_size) / self.exponent) if self.has_barrier else level - log_size
+
+    def rate(self, slack: Vector) -> Vector:
+        """-d log phi / ds."""
+        return self.exponent / slack if self.has_barrier else np.ones_like(slack)
+
+    def secant(self, error: Vector, slack: Vector) -> Vector:
+        """The mismatch as Newton should see it, exact along the unknown that will take it up.
+
+        A branch that is too large for its slack (error < 0, as when the level has just been lowered) closes the mismatch by
+        its slack alone near the barrier, by its value alone far from it.
+        """
+        falling = np.minimum(error, 0.0)
+        by_value = np.expm1(falling)
+        by_slack = self.exponent * np.expm1(falling / self.exponent) if self.has_barrier else np.maximum(falling, -50.0)
+        near = slack < 0.5 * self.rest if self.has_barrier else slack < self.rest - 1
+        return np.where(error < 0, np.where(near, by_slack, by_value), np.minimum(error, 50.0))
+
+    def gentle(self, z: Vector) -> NDArray[np.bool_]:
+        """Where B is nearly linear, so that Newton on nu alone is safe and x = B(z) is exact."""
+        return np.abs(z) < (_GENTLE * self.rest if self.has_barrier else _GENTLE)
+
+    def difference(self, z: Vector, level: float) -> Vector:
+        """phi(rest - z) - phi(rest + z) without cancellation, for gentle z."""
+        if not self.has_barrier:
+            return np.asarray(2 * np.exp(level - self.rest) * np.sinh(z))
+        ratio = z / self.rest
+        lift = level - self.exponent * np.log(self.rest) - self.exponent / 2 * np.log1p(-ratio * ratio)
+        return np.asarray(2 * np.exp(lift) * np.sinh(self.exponent * np.arctanh(ratio)))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """End of the continuation, in the units of the scaled problem."""
+
+    x: Vector
+    nu: Vector
+    residual: float
+    mismatch: float
+    steps: int
+    converged: bool
+
+
+@dataclass
+class _Branch:
+    """One sign: its values, their slacks, and the sign with which it enters x."""
+
+    sign: float
+    value: Vector
+    slack: Vector
+
+
+class Continuation:
+    """The state of the solver and its moves."""
+
+    def __init__(self, equations: NormalEquations, target: Vector, flow: Flow) -> None:
+        self.equations, self.target, self.flow = equations, target, flow
+        self.size_y = norm(target) or 1.0
+        guess = equations.backward(equations.solve(np.ones(len(flow.rest)), target))
+        self.size_x = float(np.abs(guess).max(initial=0.0)) or 1.0
+        # Begin where the start is as large as x. Without a barrier a level is counted from the slack at rest.
+        self.first = math.log(self.size_x) + (0.0 if flow.has_barrier else float(flow.rest.min()))
+        self.level = max(flow.level, self.first)
+        start = np.exp(flow.log_size(flow.rest, self.level))
+        signs = (1.0, -1.0) if flow.signed else (1.0,)
+        self.branches = [_Branch(sign, start.copy(), flow.rest.copy()) for sign in signs]
+        self.z = np.zeros(len(flow.rest))
+        self.nu = equations.zero_dual()
+        self.length = 1.0
+        self.measure()
+
+    @property
+    def last(self) -> bool:
+        return self.level == self.flow.level
+
+    @property
+    def share(self) -> float:
+        """How much of the continuation is done."""
+        whole = self.first - self.flow.level
+        return min(1.0, (self.first - self.level) / whole) if whole > 0 else 1.0
+
+    def measure(self) -> None:
+        """x, what it leaves of the target, and how far the branches are from their slacks."""
+        flow = self.flow
+        if flow.signed:
+            plus, minus = self.branches
+            self.x = plus.value - minus.value
+            gentle = flow.gentle(self.z)
+            for branch in self.branches:
+                branch.value = np.where(gentle, np.exp(flow.log_size(branch.slack, self.level)), branch.value)
+            self.x = np.where(gentle, flow.difference(np.where(gentle, self.z, 0.0), self.level), self.x)
+        else:
+            self.x = self.branches[0].value
+        self.errors = [flow.log_size(b.slack, self.level) - np.log(b.value) for b in self.branches]
+        if flow.signed:
+            self.errors = [np.where(gentle, 0.0, e) for e in self.errors]
+        self.gap = self.target - self.equations.forward(self.x)
+        self.residual = norm(self.gap) / self.size_y
+        worst = max(float(np.abs(e * b.value).max()) for e, b in zip(self.errors, self.branches, strict=True))
+        self.mismatch = worst / self.size_x
+
+    def lower(self, shrink: float) -> None:
+        """Begin the next stage."""
+        self.level = max(self.flow.level, self.level + shrink)
+        self.measure()
+
+    def step(self) -> None:
+        """One Newton step on all unknowns."""
+        flow, equations = self.flow, self.equations
+        rates = [flow.rate(b.slack) for b in self.branches]
+        errors = [flow.secant(e, b.slack) for e, b in zip(self.errors, self.branches, strict=True)]
+        weight, pulled = np.zeros_like(self.z), np.zeros_like(self.z)
+        for branch, rate, error in zip(self.branches, rates, errors, strict=True):
+            weight += branch.value * rate
+            pulled += branch.sign * branch.value * error
+        direction = equations.solve(weight, self.gap - equations.forward(pulled))
+        moved = equations.backward(direction)
+        self.length = self._longest(moved)
+        for branch, rate, error in zip(self.branches, rates, errors, strict=True):
+            value = branch.value * (1 + self.length * (rate * branch.sign * moved + error))
+            branch.slack = branch.slack - self.length * branch.sign * moved
+            bent = np.exp(np.minimum(flow.log_size(branch.slack, self.level), math.log(1e3 * self.size_x)))
+            branch.value = np.where(value < _KEEP * branch.value, np.minimum(bent, branch.value), value)
+        self.nu = self.nu + self.length * direction
+        self.z = self.z + self.length * moved
+        self.measure()
+
+    def _longest(self, moved: Vector) -> float:
+        """The longest step, at most 1, that stays inside every barrier (depth 2: within twenty powers of e)."""
+        if not self.flow.has_barrier:
+            return min(1.0, 20.0 / max(float(np.abs(moved).max()), 1e-300))
+        length = 1.0
+        for branch in self.branches:
+            towards = branch.sign * moved > 0
+            if towards.any():
+                room = branch.slack[towards] / np.abs(moved[towards])
+                length = min(length, _BOUNDARY * float(room.min()))
+        return length
+
+    def jump(self) -> bool:
+        """Go to the last level at once if no entry of x would change any more; False if some would.
+
+        With a barrier, and once all entries away from it are negligible, x is settled: what is left is to shrink the slacks of
+        its large entries to their new values and to move nu along.
+        """
+        flow = self.flow
+        if not flow.has_barrier or self.last:
+            return False
+        near = [b.slack < 1e-2 * flow.rest for b in self.branches]
+        tiny = _NEGLIGIBLE * self.size_x
+        if any(float(b.value[~mask].max(initial=0.0)) > tiny for b, mask in zip(self.branches, near, strict=True)):
+            return False
+        wanted, weight = np.zeros_like(self.z), np.full_like(self.z, 1e-10)
+        for branch, mask in zip(self.branches, near, strict=True):
+            slack = flow.slack_of(np.log(branch.value[mask]), flow.level)
+            wanted[mask] = branch.sign * (branch.slack[mask] - slack)
+            weight[mask] = 1.0
+            branch.slack[mask] = slack
+        direction = self.equations.solve(weight, self.equations.forward(weight * wanted))
+        moved = self.equations.backward(direction)
+        self.level = flow.level
+        for branch, mask in zip(self.branches, near, strict=True):
+            slack = np.maximum(branch.slack - branch.sign * moved, 1e-3 * flow.rest)
+            branch.slack = np.where(mask, branch.slack, slack)
+            branch.value = np.where(mask, branch.value, np.exp(flow.log_size(branch.slack, self.level)))
+        self.nu = self.nu + direction
+        self.z = self.z + moved
+        self.measure()
+        return True
+
+
+def follow_scale(
+    equations: NormalEquations,
+    target: Vector,
+    flow: Flow,
+    tolerance: float,
+    max_steps: int,
+    progress: ProgressCallback | None,
+) -> Outcome:
+    """Solve ``A x = target`` at the level of ``flow``, coming from the level where x fills all coordinates alike."""
+    state = Continuation(equations, target, flow)
+    steps = in_stage = stalled = 0
+    shrink, best = _SHRINK, math.inf
+    while True:
+        worst = max(state.residual, state.mismatch)
+        stalled = stalled + 1 if state.last and worst > 0.5 * best else 0
+        best = min(best, worst) if state.last else math.inf
+        # Below 1e-9 a state that no longer improves has met the rounding of A x.
+        converged = state.last and (worst <= tolerance or (stalled >= 3 and best <= 1e-9))
+        if converged or steps >= max_steps or not math.isfinite(worst):
+            x = state.x
+            return Outcome(x, equations.lift(state.nu), state.residual, state.mismatch, steps, converged)
+        if not state.last and worst < _LOOSE and state.length > 0.5 and not state.jump():
+            shrink = _next_shrink(shrink, in_stage)
+            state.lower(shrink)
+            in_stage = 0
+        state.step()
+        steps += 1
+        in_stage += 1
+        if progress is not None:
+            progress(Progress("limit", 0.9 * state.share, f"Newton step {steps}, residual {state.residual:.1e}"))
+
+
+def _next_shrink(shrink: float, steps: int) -> float:
+    """How much to lower the scale after a stage of so many steps."""
+    if steps <= 2:
+        return max(1.5 * shrink, 2 * _SHRINK)
+    return min(shrink / 1.5, _SHRINK) if steps > 5 else shrink

@@ -1,0 +1,139 @@
+"""The linear systems ``A diag(d) A^T`` of the limit solver: one factorisation each, or products only."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.linalg as la
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._validation import norm
+from hadaflow.operators import Operator
+
+Vector = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+_RANK_TOLERANCE = 1e-12
+_LARGEST_FACTOR = 5000  # rows up to which m x m factorisations are the better way
+_LARGEST_COPY = 25_000_000  # entries up to which a LinearOperator is turned into a matrix for them
+
+
+class NormalEquations(Protocol):
+    """What the limit solver asks of A. Dual vectors may live in a reduced space; ``lift`` brings them back."""
+
+    def forward(self, x: Vector) -> Vector:
+        """A x."""
+
+    def backward(self, nu: Vector) -> Vector:
+        """A^T nu."""
+
+    def solve(self, d: Vector, rhs: Vector) -> Vector:
+        """The v with ``A diag(d) A^T v = rhs``, d > 0."""
+
+    def project(self, y: Vector) -> tuple[Vector, bool]:
+        """y as a right-hand side within the range of A, and whether that changed it."""
+
+    def zero_dual(self) -> Vector:
+        """nu = 0."""
+
+    def lift(self, nu: Vector) -> Vector:
+        """nu as a vector of shape (m,)."""
+
+
+def normal_equations(operator: Operator) -> NormalEquations:
+    """Factorisations where the number of rows allows it, conjugate gradients otherwise."""
+    m, n = operator.shape
+    small = m <= _LARGEST_FACTOR and (operator.column_cost(1) < 1 or m * n <= _LARGEST_COPY)
+    if small:
+        return FactoredEquations(operator.columns(np.arange(n)))
+    from hadaflow.dynamics._krylov import KrylovEquations
+
+    return KrylovEquations(operator)
+
+
+class FactoredEquations:
+    """Dense Cholesky factorisations of ``A diag(d) A^T``.
+
+    Where the rows of A are dependent, or nearly, A is replaced by an orthonormal basis of its row space: with
+    ``A[rows] = L Q^T``, the equations ``A x = y`` become ``Q^T x = w``, w the least-squares solution of ``L w = y``.
+    """
+
+    def __init__(self, columns: Any) -> None:
+        self.columns = columns if sp.issparse(columns) else np.ascontiguousarray(columns)
+        self.rows: _RowSpace | None = None
+        if not _independent_rows(self.columns):
+            self.rows = _RowSpace(self.columns.toarray() if sp.issparse(columns) else self.columns)
+            self.columns = self.rows.basis
+
+    def forward(self, x: Vector) -> Vector:
+        return np.asarray(self.columns @ x)
+
+    def backward(self, nu: Vector) -> Vector:
+        return np.asarray(self.columns.T @ nu)
+
+    def solve(self, d: Vector, rhs: Vector) -> Vector:
+        if sp.issparse(self.columns):
+            matrix = np.asarray((self.columns @ sp.diags_array(d) @ self.columns.T).toarray())
+        else:
+            half = self.columns * np.sqrt(d)
+            matrix = half @ half.T
+        # Rows are brought to unit size; a touch on the diagonal keeps the factorisation alive near convergence, where the
+        # matrix may be singular to rounding, and the refinement takes its effect out again.
+        scale = 1 / np.sqrt(matrix.diagonal())
+        matrix *= scale
+        matrix *= scale[:, None]
+        damped = matrix.copy()
+        factor, failed = None, 1
+        touch = _EPS
+        while failed:
+            damped[np.diag_indices(len(rhs))] = matrix.diagonal() + touch
+            factor, failed = la.lapack.dpotrf(damped, lower=1, clean=0)
+            touch *= 100
+        solution = la.lapack.dpotrs(factor, scale * rhs, lower=1)[0]
+        solution = solution + la.lapack.dpotrs(factor, scale * rhs - matrix @ solution, lower=1)[0]
+        return np.asarray(scale * solution)
+
+    def project(self, y: Vector) -> tuple[Vector, bool]:
+        return (y, False) if self.rows is None else self.rows.project(y)
+
+    def zero_dual(self) -> Vector:
+        return np.zeros(self.columns.shape[0])
+
+    def lift(self, nu: Vector) -> Vector:
+        return nu if self.rows is None else self.rows.lift(nu)
+
+
+class _RowSpace:
+    """A = L Q^T on a permutation of the rows, Q^T the basis of the row space, L lower trapezoidal of full rank."""
+
+    def __init__(self, matrix: Vector) -> None:
+        q, r, self.order = la.qr(matrix.T, mode="economic", pivoting=True, check_finite=False)
+        pivots = np.abs(r.diagonal())
+        rank = max(1, int(np.count_nonzero(pivots > _RANK_TOLERANCE * pivots[0])))
+        self.basis = np.ascontiguousarray(q[:, :rank].T)
+        self.lower = r[:rank].T
+
+    def project(self, y: Vector) -> tuple[Vector, bool]:
+        ordered = y[self.order]
+        w = np.asarray(la.lstsq(self.lower, ordered, check_finite=False)[0])
+        return w, norm(ordered - self.lower @ w) > 1e-9 * norm(y)
+
+    def lift(self, nu: Vector) -> Vector:
+        """The shortest vector with the same A^T nu, of shape (m,)."""
+        full = np.zeros(len(self.order))
+        full[self.order] = la.lstsq(self.lower.T, nu, check_finite=False)[0]
+        return full
+
+
+def _independent_rows(columns: Any) -> bool:
+    """Whether the rows, brought to unit length, have a well-conditioned Gram matrix."""
+    gram = columns @ columns.T
+    gram = np.asarray(gram.toarray() if sp.issparse(gram) else gram)
+    length = np.sqrt(gram.diagonal())
+    if not length.all():
+        return False
+    unit = gram / length / length[:, None]
+    unit[np.diag_indices(len(unit))] -= 1e-14 * len(unit)
+    return bool(la.lapack.dpotrf(unit, lower=1, clean=0, overwrite_a=1)[1] == 0)

@@ -1,0 +1,165 @@
+"""Where does gradient flow end? At the start's own notion of the simplest solution of A x = y."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import Float, Index, norm, positive_number
+from hadaflow.dynamics._newton import Flow, Outcome, follow_scale
+from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
+from hadaflow.dynamics._scaling import UnitProblem, to_unit
+from hadaflow.dynamics._walk import Walk
+from hadaflow.models import Branches, Model
+from hadaflow.models.base import Scale
+from hadaflow.problems import Problem
+from hadaflow.results import Limit, ProgressCallback, Stats, Status
+
+Vector = NDArray[np.float64]
+
+
+def limit(
+    problem: Problem,
+    model: Model,
+    *,
+    init_scale: Scale,
+    tolerance: float = 1e-12,
+    max_steps: int = 200,
+    progress: ProgressCallback | None = None,
+) -> Limit:
+    """The end point, t -> infinity, of gradient flow on ``1/2 ||A x - y||^2`` from the given start.
+
+    It is ``x = B(A^T nu)`` with ``A x = y``; equivalently the minimiser of the model's potential ``sum_i Q(x_i)`` over all
+    solutions. For y outside the range of the model the flow ends at a least-squares point, found likewise.
+
+    Parameters
+    ----------
+    problem : Problem
+        Data, A of shape (m, n).
+    model : Model
+        Overparameterised model, for example ``HadamardPower(depth=3)``.
+    init_scale : float or array_like of shape (n,)
+        Starting value a > 0 of every factor entry, in units of ``x^(1/depth)``; one per coordinate for a non-uniform start.
+    tolerance : float, default 1e-12
+        Relative: both ``||A x - y|| / ||y||`` and the mismatch ``|x - B(A^T nu)|`` relative to the largest entry
+        of x must fall below it.
+    max_steps : int, default 200
+        Newton steps allowed.
+    progress : callable, optional
+        Called with a :class:`hadaflow.Progress` after every Newton step.
+
+    Returns
+    -------
+    Limit
+        ``status`` is ``LIMIT``, ``LEAST_SQUARES`` or ``NOT_CONVERGED``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind or range.
+
+    Notes
+    -----
+    Primal-dual Newton with continuation in the scale. Each of typically 20 to 40 steps forms and factors an m x m matrix,
+    O(m^2 n + m^3); where that is too large, conjugate gradients with products only. Slacks to the barrier are variables of
+    their own, so that tiny scales cost no digits. Source: docs/mathematics.md, "The limit"; papers A and C.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> problem = hf.Problem(np.array([[1.0, 0.5]]), np.array([1.0]))
+    >>> end = hf.limit(problem, hf.HadamardPower(depth=3), init_scale=1e-2 ** (1 / 3))
+    >>> np.round(end.x, 8)
+    array([0.97965253, 0.04069493])
+    """
+    began = time.perf_counter()
+    tolerance = positive_number(tolerance, "tolerance")
+    max_steps = int(positive_number(max_steps, "max_steps", minimum=1, strict=False))
+    branches = model.branches(init_scale, problem.shape[1])
+    unit = to_unit(problem)
+    if branches is None:
+        x, nu, residual, status, steps = _affine_limit(unit, model, init_scale)
+        mismatch = 0.0
+    else:
+        solver = _Solver(unit, branches, tolerance, max_steps, progress)
+        x, outcome, status = solver.solve()
+        nu = outcome.nu * branches.dual_scale
+        residual, mismatch, steps = outcome.residual, outcome.mismatch, outcome.steps
+    stats = Stats(time.perf_counter() - began, unit.meter.passes, steps, 0, "limit")
+    return Limit(unit.original_x(x).astype(problem.dtype), unit.original_dual(nu), status, stats, residual, mismatch)
+
+
+@dataclass
+class _Solver:
+    """Newton on the scaled problem, and what to do where it has no solution."""
+
+    unit: UnitProblem
+    branches: Branches
+    tolerance: float
+    max_steps: int
+    progress: ProgressCallback | None
+
+    def solve(self) -> tuple[Vector, Outcome, Status]:
+        equations = normal_equations(self.unit.operator)
+        target, inconsistent = equations.project(self.unit.y)
+        outcome = self._newton(equations, target, None)
+        status = Status.LEAST_SQUARES if inconsistent else Status.LIMIT
+        if not outcome.converged and not self.branches.signed:
+            return self._constrained(outcome)
+        return outcome.x, outcome, status if outcome.converged else Status.NOT_CONVERGED
+
+    def _constrained(self, failed: Outcome) -> tuple[Vector, Outcome, Status]:
+        """Non-negative x: if y is out of reach, solve for the nearest point within reach.
+
+        There the columns that point away from the residual are forced to zero; the flow drives them there.
+        """
+        walk = Walk(self.unit, positive=True, verify_all=False)
+        end = walk.run()
+        if end.status is not Status.LEAST_SQUARES:
+            return failed.x, failed, Status.NOT_CONVERGED
+        columns = self.unit.operator.columns(np.arange(self.unit.operator.shape[1]))
+        length = np.sqrt(np.asarray((columns * columns).sum(axis=0)).ravel())
+        kept = np.flatnonzero(walk.speed > -1e-9 * norm(walk.residual) * length)
+        part = FactoredEquations(columns[:, kept])
+        target, _ = part.project(self.unit.operator.matvec(end.x))
+        outcome = self._newton(part, target, kept)
+        x = np.zeros(self.unit.operator.shape[1])
+        x[kept] = outcome.x
+        return x, outcome, Status.LEAST_SQUARES if outcome.converged else Status.NOT_CONVERGED
+
+    def _newton(self, equations: NormalEquations, target: Vector, kept: Index | None) -> Outcome:
+        """Run the continuation, in the units of the scaled problem."""
+        b = self.branches
+        rest = b.rest if kept is None else b.rest[kept]
+        shift = math.log(self.unit.size_a) - math.log(self.unit.size_y)
+        flow = Flow(b.exponent, b.level + shift, rest, b.signed)
+        return follow_scale(equations, target, flow, self.tolerance, self.max_steps, self.progress)
+
+
+def _affine_limit(
+    unit: UnitProblem, model: Model, init_scale: Scale
+) -> tuple[Vector, Vector, float, Status, int]:
+    """Depth 1: the solution nearest to the start, ``x0 + A^T z`` with ``A A^T z = y - A x0``."""
+    n = unit.operator.shape[1]
+    origin: Float = np.asarray(model.mirror_map(np.zeros(n), init_scale), dtype=np.float64)
+    slope = float(np.max(model.slope(np.zeros(1), 1.0)))
+    x0 = origin * unit.size_a / unit.size_y
+    equations = normal_equations(unit.operator)
+    target, inconsistent = equations.project(unit.y)
+    x, nu, target = x0, equations.zero_dual(), target
+    size = norm(target)
+    for _ in range(4):  # refinement of one factorisation
+        gap = target - equations.forward(x)
+        if norm(gap) <= 1e-14 * size:
+            break
+        nu = nu + equations.solve(np.ones(n), gap)
+        x = x0 + equations.backward(nu)
+    residual = norm(target - equations.forward(x)) / size if size > 0 else norm(equations.forward(x))
+    status = Status.LEAST_SQUARES if inconsistent else Status.LIMIT
+    if residual > 1e-9:
+        status = Status.NOT_CONVERGED
+    return x, equations.lift(nu) / slope, residual, status, 1

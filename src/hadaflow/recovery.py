@@ -1,0 +1,212 @@
+"""The main job: measurements in, the sparse vector and the proof of its quality out."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import one_of, positive_number, positive_vector
+from hadaflow.certificates import certify
+from hadaflow.dynamics._finish import End
+from hadaflow.dynamics._scaling import UnitProblem, to_unit
+from hadaflow.dynamics._walk import Walk
+from hadaflow.dynamics.limit import limit
+from hadaflow.models import HadamardPower
+from hadaflow.models.base import Scale
+from hadaflow.problems import Problem
+from hadaflow.results import Limit, ProgressCallback, Recovery, Stats, Status, default_threshold
+
+Vector = NDArray[np.float64]
+
+#: Depth and product scale of the limit that hard instances are brought close with.
+_APPROACH_DEPTH, _APPROACH_SCALE = 4.0, 1e-7
+#: Operations of a saddle walk (vector work) that cost as much time as one of a Newton step (matrix work).
+_VECTOR_WORK = 8.0
+
+
+def recover(
+    A: Any,
+    y: Any,
+    *,
+    depth: float | None = None,
+    init_scale: Scale | None = None,
+    positive: bool = False,
+    weights: Any = None,
+    noise_level: float = 0.0,
+    method: Literal["auto", "saddles", "limit"] = "auto",
+    progress: ProgressCallback | None = None,
+) -> Recovery:
+    """Recover a sparse x from measurements ``y = A x``, with a certificate.
+
+    By default the answer is where gradient flow on an overparameterised model ends as its start vanishes: a minimiser of
+    ``||x||_1`` subject to ``A x = y``, exact to rounding, with exact zeros. With ``depth`` and ``init_scale`` it is where
+    the flow from that very start ends.
+
+    Parameters
+    ----------
+    A : array_like of shape (m, n), scipy.sparse array or matrix, or scipy LinearOperator
+        Measurement matrix or operator, real.
+    y : array_like of shape (m,)
+        Measurements, real.
+    depth : float, optional
+        Number of factors of ``x = u^D - v^D``: 1 or any real number >= 2. Needs ``init_scale``.
+    init_scale : float or array_like of shape (n,), optional
+        Starting value of every factor entry, in units of ``x^(1/depth)``. Needs ``depth``.
+    positive : bool, default False
+        Only non-negative x (model ``x = u^D``).
+    weights : array_like of shape (n,), optional
+        Minimise ``sum_i w_i |x_i|`` instead, w > 0. For the scale -> 0 solution only: with ``init_scale`` give one start
+        per coordinate.
+    noise_level : float, default 0
+        Bound on ``||noise||_2`` in units of y: stop on the first plateau of the saddle path with
+        ``||A x - y||_2 <= noise_level``. For the scale -> 0 solution only.
+    method : {"auto", "saddles", "limit"}, default "auto"
+        How the scale -> 0 solution is found: along the saddle path; or by a limit at small scale, whose dual state
+        starts a short saddle path that ends exactly; "auto" begins with the first and changes over once the second is
+        estimated to be less work.
+    progress : callable, optional
+        Called now and then with a :class:`hadaflow.Progress`.
+
+    Returns
+    -------
+    Recovery
+        ``x``, ``certificate``, ``status``, ``support()``, ``refit()``, ``stats``.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real-valued data or not of the kind asked for.
+    ValueError
+        If a shape or range is wrong, an entry is NaN or infinite, or options exclude each other.
+
+    See Also
+    --------
+    saddles : the whole path whose end this is.
+    limit : the end of the flow from a given start.
+    certify : the certificate of any x and dual vector.
+
+    Notes
+    -----
+    A few to some dozen passes over A on easy instances, plus O(k) jumps of O(w k + k^2) for k non-zeros and a working set of
+    w columns; Newton steps of O(m^2 n + m^3) where the path is long. Scale-free: ``recover(c A, d y)`` is
+    ``d / c`` times ``recover(A, y)``, bit for bit if c and d are powers of two. The data are never written to.
+    Source: papers A and B (model and flow), docs/mathematics.md, "The saddle path" and "The limit".
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((50, 200))
+    >>> x = np.zeros(200)
+    >>> x[[3, 77, 120]] = [2.0, -1.0, 0.5]
+    >>> r = hf.recover(A, A @ x)
+    >>> r.support(), r.status.name, r.certificate.unique
+    (array([  3,  77, 120]), 'EXACT', True)
+    """
+    problem = Problem(A, y)
+    method = one_of(method, "method", ("auto", "saddles", "limit"))  # type: ignore[assignment]
+    noise_level = positive_number(noise_level, "noise_level", strict=False)
+    w = None if weights is None else positive_vector(weights, "weights", problem.shape[1])
+    if (depth is None) != (init_scale is None):
+        given, missing = ("depth", "init_scale") if init_scale is None else ("init_scale", "depth")
+        raise ValueError(f"{given} needs {missing} beside it: together they fix the start of the flow")
+    if depth is not None and init_scale is not None:
+        if w is not None or noise_level > 0 or method != "auto":
+            raise ValueError("weights, noise_level and method belong to the scale -> 0 solution: leave out depth and init_scale")
+        model = HadamardPower(depth, "positive" if positive else "both")
+        return _from_start(problem, model, init_scale, positive, progress)
+    if method == "limit" and noise_level > 0:
+        raise ValueError("noise_level stops along the saddle path: use method='saddles' or 'auto'")
+    return _vanishing_start(problem, _Options(positive, w, noise_level, method, progress))
+
+
+def _from_start(
+    problem: Problem, model: HadamardPower, init_scale: Scale, positive: bool, progress: ProgressCallback | None
+) -> Recovery:
+    """The limit at the given scale, certified against the minimal l1 norm."""
+    began = time.perf_counter()
+    end: Limit = limit(problem, model, init_scale=init_scale, progress=progress)
+    logs = np.log(np.atleast_1d(np.asarray(init_scale, dtype=np.float64)))
+    product_scale = math.exp(min(700.0, model.depth * float(logs.mean())))
+    threshold = default_threshold(end.x, product_scale)
+    certificate = certify(
+        problem,
+        end.x,
+        end.dual,
+        positive=positive and model.depth > 1,
+        least_squares=end.status is Status.LEAST_SQUARES,
+        support=np.flatnonzero(np.abs(end.x) > threshold),
+    )
+    stats = Stats(time.perf_counter() - began, end.stats.passes + 2, end.stats.newton_steps, 0, "limit")
+    return Recovery(end.x, end.dual, certificate, end.status, stats, problem, model, product_scale)
+
+
+@dataclass(frozen=True)
+class _Options:
+    positive: bool
+    weights: Vector | None
+    noise_level: float
+    method: str
+    progress: ProgressCallback | None
+
+
+def _vanishing_start(problem: Problem, options: _Options) -> Recovery:
+    """The scale -> 0 solution: saddle path first, the limit first where that is less work."""
+    began = time.perf_counter()
+    unit = to_unit(problem, options.weights)
+    walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
+    walk.noise_level = options.noise_level / unit.size_y
+    newton_steps, name = 0, "saddles"
+    if options.method == "auto" and options.noise_level == 0:
+        walk.work_limit = _newton_work(unit) / _VECTOR_WORK
+    if options.method == "limit" and not unit.zero:
+        walk.work_limit = 0.0
+    end = walk.run()
+    if end.status is Status.NOT_CONVERGED and walk.work >= walk.work_limit:
+        walk, end, newton_steps = _approach(unit, options)
+        name = "limit + saddles"
+    return _certified(problem, unit, options, end, Stats(0.0, 0.0, newton_steps, walk.events, name), began)
+
+
+def _certified(
+    problem: Problem, unit: UnitProblem, options: _Options, end: End, stats: Stats, began: float
+) -> Recovery:
+    x = unit.original_x(end.x).astype(problem.dtype)
+    dual = unit.original_dual(end.nu)
+    certificate = certify(
+        problem,
+        x,
+        dual,
+        weights=options.weights,
+        positive=options.positive,
+        noise_level=options.noise_level if end.status is Status.NOISE_LEVEL else 0.0,
+        least_squares=end.status is Status.LEAST_SQUARES,
+    )
+    full = Stats(time.perf_counter() - began, unit.meter.passes + 2, stats.newton_steps, stats.events, stats.method)
+    return Recovery(x, dual, certificate, end.status, full, problem)
+
+
+def _newton_work(unit: UnitProblem) -> float:
+    """Operations of a limit at small scale: about 30 systems formed and factored."""
+    m, n = unit.operator.shape
+    return 30.0 * (float(m) * m * n + float(m) ** 3 / 3)
+
+
+def _approach(unit: UnitProblem, options: _Options) -> tuple[Walk, End, int]:
+    """Follow the scale down to near zero, then walk from the dual state found there: a short way to the exact end."""
+    scaled = Problem(unit.operator, unit.y)
+    model = HadamardPower(_APPROACH_DEPTH, "positive" if options.positive else "both")
+    size = 1.0 / max(float(np.abs(unit.speed).max()), 1e-300)
+    near = limit(
+        scaled, model, init_scale=(_APPROACH_SCALE * size) ** (1 / _APPROACH_DEPTH), tolerance=1e-6, progress=options.progress
+    )
+    walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
+    rate = _APPROACH_DEPTH * (_APPROACH_DEPTH - 2) * (_APPROACH_SCALE * size) ** (1 - 2 / _APPROACH_DEPTH)
+    if np.isfinite(near.dual).all():
+        walk.start_from(near.dual * rate)
+    return walk, walk.run(), near.stats.newton_steps
