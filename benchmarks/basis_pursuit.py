@@ -73,7 +73,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--entrants", nargs="+", choices=list(ENTRANTS), default=list(ENTRANTS), metavar="NAME")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--limit", type=float, help="seconds a run (quick: 3, full: 30)")
+    parser.add_argument("--limit", type=float, help="seconds a run (quick: 2, full: 30)")
     parser.add_argument("--output", type=Path, help="records file, ending in .jsonl; the report lies beside it")
     options = parser.parse_args(arguments)
     if options.repeats < 1:
@@ -92,7 +92,7 @@ def plan_from(options: argparse.Namespace) -> Plan:
         entrants=options.entrants,
         seed=options.seed,
         repeats=options.repeats,
-        limit=options.limit or (30.0 if options.full else 3.0),
+        limit=options.limit or (30.0 if options.full else 2.0),
         patience=10.0 if options.full else 0.3,
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -44,8 +43,7 @@ def draw(header: dict[str, Any], grouped: list[list[dict[str, Any]]], path: Path
     hollow = Line2D([], [], color="#555555", marker="o", fillstyle="none", linestyle="", label="missed the target")
     over = Line2D([], [], color="#555555", linestyle=":", label=f"limit, {header['limit']:g} s")
     figure.legend(handles=[*handles, hollow, over], loc="outside upper center", ncols=4, frameon=False, fontsize=8.5)
-    with mpl.rc_context({"svg.hashsalt": "hadaflow"}):
-        figure.savefig(path, dpi=130, metadata={"Software": None})
+    figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
 def _panel(axis: Any, name: str, rows: list[list[dict[str, Any]]], limit: float) -> None:

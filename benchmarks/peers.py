@@ -141,7 +141,7 @@ def solve_spgl1(matrix: Any, y: np.ndarray, positive: bool) -> Answer:
         matrix, y, opt_tol=SPGL1_TOLERANCE, bp_tol=SPGL1_TOLERANCE, iter_lim=100 * y.size, **cone
     )
     # Exit codes 1 to 4 are the kinds of success; the residual of the last lasso points along the dual.
-    return Answer(x, residual, int(info["stat"]) in {1, 2, 3, 4}, {"stat": int(info["stat"])})
+    return Answer(np.ravel(x), residual, int(info["stat"]) in {1, 2, 3, 4}, {"stat": int(info["stat"])})
 
 
 # HiGHS
@@ -201,7 +201,8 @@ def _linear_programme(matrix: Any, y: np.ndarray, positive: bool) -> Any:
 
 # celer
 
-# With an end penalty any smaller, or a tolerance any tighter, rounding keeps celer from stopping at all.
+# With an end penalty any smaller, or a tolerance any tighter, rounding keeps celer from stopping at all; so its
+# residual ends up near the target, on either side.
 CELER_END, CELER_RUNGS, CELER_TOLERANCE = 1.5e-10, 10, 5e-16
 # Lassos on the way down; the first whose refit is feasible with unchanged signs is a basis-pursuit solution.
 REFIT_LADDER, REFIT_TOLERANCE = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6), 1e-14

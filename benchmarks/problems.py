@@ -14,7 +14,7 @@ import numpy as np
 import scipy.signal
 import scipy.sparse as sp
 
-type_of_matrix = np.ndarray | sp.csc_array
+Matrix = np.ndarray | sp.csc_array
 
 OVERSAMPLING = 5  # of the cosine frames: neighbouring columns have a correlation near 0.76
 AR_COEFFICIENT = 0.9
@@ -65,7 +65,7 @@ class Instance:
     name: str
     size: Size
     seed: int
-    matrix: type_of_matrix
+    matrix: Matrix
     y: np.ndarray
     planted: np.ndarray
     positive: bool
@@ -82,7 +82,7 @@ class ProblemClass:
 
     name: str
     title: str
-    matrix: Callable[[np.random.Generator, int, int], type_of_matrix]
+    matrix: Callable[[np.random.Generator, int, int], Matrix]
     values: Callable[[np.random.Generator, int], np.ndarray]
     places: Callable[[np.random.Generator, int, int], np.ndarray]
     fraction: float | None = None  # s = fraction · m instead of the size's own s
@@ -131,7 +131,8 @@ def _sparse(density: float) -> Callable[[np.random.Generator, int, int], sp.csc_
         count = round(density * m * n)
         flat = rng.choice(m * n, count, replace=False, shuffle=False)
         entries = rng.standard_normal(count) / np.sqrt(density * m)
-        return sp.csc_array((entries, (flat // n, flat % n)), shape=(m, n))
+        places = ((flat // n).astype(np.int32), (flat % n).astype(np.int32))  # scikit-learn and celer refuse 64 bits
+        return sp.csc_array((entries, places), shape=(m, n))
 
     return matrix
 

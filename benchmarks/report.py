@@ -16,8 +16,7 @@ from typing import Any
 
 Record = dict[str, Any]
 OURS = "hadaflow"
-# Shown in this order; names of other records follow.
-MARKS = {"missed": "†"}
+MISSED = "†"
 
 
 def read(path: Path) -> tuple[Record, list[Record]]:
@@ -74,7 +73,7 @@ def cell(record: Record | None, row: list[Record]) -> str:
     if record["entrant"] != OURS and (factor := ratio(record, row)) is not None:
         text += f" ({_ratio(factor)})"
     if not record["target_met"]:
-        return text + MARKS["missed"]
+        return text + MISSED
     return f"**{text}**" if record is fastest(row) else text
 
 
@@ -159,7 +158,7 @@ def accuracy_table(results: list[Record]) -> str:
             parts.append(
                 table_line(
                     [
-                        r["entrant"] + ("" if r["target_met"] else MARKS["missed"]),
+                        r["entrant"] + ("" if r["target_met"] else MISSED),
                         _seconds(r["seconds"]),
                         str(len(r["runs"])),
                         _ratio(ratio(r, row)),
@@ -185,6 +184,7 @@ def _remark(record: Record) -> str:
 
 def _preamble(header: Record) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
+    limit = f"{header['limit']:g} s"
     return f"""# Basis pursuit, side by side
 
 Minimise ‖x‖₁ subject to Ax = y (and x ≥ 0 in the class that says so). One run, one machine, {header["threads"]} thread
@@ -192,17 +192,17 @@ per solver, float64; ratios within a row can be trusted, seconds elsewhere will 
 
 - Machine: {header["cpu"]}; {header["platform"]}; Python {header["python"]}.
 - Versions: {versions}.
-- Times: median of up to {header["repeats"]} runs, taken in turns with the other solvers; a solver whose first run took
-  more than {header["patience"]:g} s runs once. Imports, a warm-up on a small problem and the conversion to the solver's
-  preferred memory layout are not timed; everything else is, hadaflow's certificate too.
-- Limit: {header["limit"]:g} s a run, each solver in its own process. "> {header["limit"]:g} s" was ended there; "–" was not
-  tried, since the same solver had been over the limit at a smaller size of the same class.
-- Target: ℓ1 norm at most {header["excess_target"]:g} (relative) above the reference, ‖Ax − y‖/‖y‖ and sign violation at
-  most {header["feasibility_target"]:g}. **Bold**: the fastest that met it. {MARKS["missed"]}: missed it. In brackets: time over
-  hadaflow's, so above 1 hadaflow is faster.
-- Reference: the optimum of HiGHS where it ended at optimality in this run, else the largest lower bound proved by any
-  solver's dual vector. Everything is judged by the harness in float64 from x and the dual; the gap is between ‖x‖₁ and
-  the bound that the solver's own dual proves, "–" where it returns none.
+- Times: median of up to {header["repeats"]} runs, taken in turns with the other solvers; a solver whose first run
+  took more than {header["patience"]:g} s runs once. Imports, a warm-up on a small problem and the conversion to the
+  solver's preferred memory layout are not timed; everything else is, hadaflow's certificate too.
+- Limit: {limit} a run, each solver in its own process. "> {limit}" was ended there; "– (> {limit} at …)" was not
+  tried, since the same solver had been over the limit at that smaller size of the same class.
+- Target: ℓ1 norm at most {header["excess_target"]:g} (relative) above the reference, ‖Ax − y‖/‖y‖ and sign violation
+  at most {header["feasibility_target"]:g}. **Bold**: the fastest that met it. {MISSED}: missed it. In brackets: time
+  over hadaflow's, so above 1 hadaflow is faster.
+- Reference: the optimum of HiGHS where it ended at optimality in this run, else the largest lower bound proved by
+  any solver's dual vector. Everything is judged by the harness in float64 from x and the dual; the gap is between
+  ‖x‖₁ and the bound that the solver's own dual proves, "–" where it returns none.
 - Passes over A are counted by hadaflow only.
 - Seed {header["seed"]}; one instance a row, so no row speaks for its class alone.
 

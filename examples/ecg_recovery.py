@@ -108,7 +108,7 @@ def solve(title: str, A: NDArray[np.float64], truth: Vector, y: Vector) -> Case:
     begin = time.perf_counter()
     recovery = hf.recover(A, y)
     middle = time.perf_counter()
-    smallest = np.linalg.lstsq(A, y)[0]
+    smallest = np.linalg.lstsq(A, y, rcond=None)[0]
     end = time.perf_counter()
     entries = (
         Entry(RECOVERED, recovery.x, recovery.certificate, middle - begin),
@@ -124,7 +124,7 @@ def relative_error(x: Vector, truth: Vector) -> float:
 
 def decibels(error: float) -> float:
     """Signal-to-noise ratio of a relative l2 error."""
-    return float(-20 * np.log10(error))
+    return float(-20 * np.log10(max(error, np.finfo(float).tiny)))
 
 
 # ---- table ------------------------------------------------------------------------------------
@@ -159,6 +159,8 @@ STYLE = {
     "axes.spines.right": False,
     "axes.edgecolor": INK,
     "legend.frameon": False,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
 }
 
 
@@ -167,7 +169,6 @@ def draw(case: Case, signal: Vector, basis: Basis) -> Figure:
     recovered, smallest = (basis.synthesise(entry.x) for entry in case.entries)
     decibels_of = [decibels(relative_error(entry.x, case.truth)) for entry in case.entries]
     figure = Figure(figsize=(13.33, 7.5), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)
     grid = figure.add_gridspec(3, 3, height_ratios=(1, 0.72, 1.1))
     whole = figure.add_subplot(grid[0, :])
     coefficients = figure.add_subplot(grid[1, :], sharex=whole)
@@ -257,6 +258,8 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     chosen = parser.parse_args(arguments)
     if not 5 <= chosen.measurements <= 1024:
         parser.error(f"--measurements must be from 5 to 1024, got {chosen.measurements}")
+    if chosen.seed < 0:
+        parser.error(f"--seed must not be negative, got {chosen.seed}")
     return chosen
 
 

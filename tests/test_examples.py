@@ -56,6 +56,7 @@ def test_ecg_demo_takes_another_wavelet(ecg, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--measurements", "1025"], "--measurements must be from 5 to 1024, got 1025"),
+        (["--seed", "-1"], "--seed must not be negative, got -1"),
         (["--wavelet", "bior2.2"], "not orthogonal"),
         (["--wavelet", "nonsense"], "--wavelet"),
     ],

@@ -30,7 +30,8 @@ try:
     from rich.table import Table
     from rich.text import Text
 except ImportError as missing:
-    raise SystemExit(f"hadaflow: error: the command line needs {missing.name}: pip install 'hadaflow[cli]'") from None
+    _name = str(missing.name).partition(".")[0]
+    raise SystemExit(f"hadaflow: error: the command line needs {_name}: pip install 'hadaflow[cli]'") from None
 
 _Files = dict[str, Path | None]
 _STDOUT = Path("-")
@@ -148,9 +149,11 @@ def recover(
         bool, typer.Option("--positive", metavar="", help="Look for x >= 0 only", rich_help_panel=_PROBLEM)
     ] = False,
     noise_level: Annotated[
-        float | None,
-        typer.Option(metavar="S", help="Stop once ||Ax - y|| <= S, in units of y", rich_help_panel=_PROBLEM),
-    ] = None,
+        float,
+        typer.Option(
+            metavar="S", help="Stop once ||Ax - y|| <= S, in units of y", show_default=False, rich_help_panel=_PROBLEM
+        ),
+    ] = 0.0,
     weights: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Weights of the l1 norm, one per column of A", rich_help_panel=_PROBLEM),

@@ -150,9 +150,9 @@ def _affine_limit(
     x0 = origin * unit.size_a / unit.size_y
     equations = normal_equations(unit.operator)
     target, inconsistent = equations.project(unit.y)
-    x, nu, target = x0, equations.zero_dual(), target
+    x, nu = x0, equations.zero_dual()
     size = norm(target)
-    for _ in range(4):  # refinement of one factorisation
+    for _ in range(10):  # refinement
         gap = target - equations.forward(x)
         if norm(gap) <= 1e-14 * size:
             break

@@ -1,0 +1,190 @@
+"""The benchmark's problems, judge and report; none of the compared packages is needed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+MODULES = ("problems", "judging", "peers", "report", "workers")
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """The modules of the benchmark, which are no package, forgotten again afterwards."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+def dense(matrix):
+    return matrix.toarray() if sp.issparse(matrix) else matrix
+
+
+CLASS_NAMES = [
+    "gaussian",
+    "threshold",
+    "beyond",
+    "range",
+    "cosine",
+    "ar1",
+    "bernoulli",
+    "ties",
+    "sparse5",
+    "sparse1",
+    "positive",
+]
+
+
+def test_every_class_is_tested(bench):
+    assert list(bench("problems").CLASSES) == CLASS_NAMES
+
+
+@pytest.mark.parametrize("name", CLASS_NAMES)
+def test_problems_are_seeded_and_of_the_shape_asked_for(bench, name):
+    problems = bench("problems")
+    problem, size = problems.CLASSES[name], problems.Size(60, 240, 6)
+    first, again, other = problem.draw(size, 3), problem.draw(size, 3), problem.draw(size, 4)
+    assert first.matrix.shape == (60, 240)
+    assert first.y.shape == (60,)
+    assert first.s == problem.sparsity(size)
+    np.testing.assert_array_equal(dense(first.matrix), dense(again.matrix))
+    np.testing.assert_array_equal(first.y, again.y)
+    assert not np.array_equal(first.y, other.y)
+    np.testing.assert_array_equal(first.matrix @ first.planted, first.y)
+
+
+def test_classes_are_what_they_say(bench):
+    problems = bench("problems")
+    size = problems.Size(400, 500, 40)
+    drawn = {name: problem.draw(size) for name, problem in problems.CLASSES.items()}
+    assert drawn["threshold"].s == 120
+    assert drawn["beyond"].s == 160
+    assert drawn["positive"].positive
+    assert drawn["positive"].planted.min() == 0
+    nonzero = np.abs(drawn["range"].planted[drawn["range"].planted != 0])
+    assert 1e-4 <= nonzero.min() < 1e-3
+    assert 0.1 < nonzero.max() <= 1
+    assert set(np.unique(drawn["ties"].matrix)) == {-1, 1}
+    assert drawn["sparse5"].matrix.nnz == 0.05 * 400 * 500
+    assert drawn["sparse1"].matrix.indices.dtype == np.int32
+    places = np.flatnonzero(drawn["cosine"].planted)
+    assert np.diff(places).min() >= 10
+    neighbours = [np.corrcoef(drawn["ar1"].matrix[:, j], drawn["ar1"].matrix[:, j + 1])[0, 1] for j in range(499)]
+    assert np.mean(neighbours) == pytest.approx(0.9, abs=0.01)
+
+
+def test_only_hard_classes_take_the_hard_sizes(bench):
+    problems = bench("problems")
+    cases = [(c.name, size) for c, size in problems.cases(["gaussian", "ar1"], problems.FULL_SIZES)]
+    assert any(size.hard for name, size in cases if name == "gaussian")
+    assert not any(size.hard for name, size in cases if name == "ar1")
+
+
+@pytest.mark.parametrize(("text", "s"), [("500x2000", 50), ("1000x5000", 80), ("30x90", 3), ("250x1000:80", 80)])
+def test_sizes_are_read(bench, text, s):
+    size = bench("problems").Size.parse(text)
+    assert (str(size), size.s) == (text.partition(":")[0], s)
+
+
+@pytest.mark.parametrize("text", ["500", "axb", "10x20:0", "10x20:21", "10x20:x"])
+def test_bad_sizes_are_refused(bench, text):
+    with pytest.raises(ValueError, match="size"):
+        bench("problems").Size.parse(text)
+
+
+def test_the_judge_bounds_the_l1_norm_by_any_dual(bench):
+    problems, judging = bench("problems"), bench("judging")
+    size = problems.Size(60, 240, 3)
+    for name in ("gaussian", "positive"):
+        instance = problems.CLASSES[name].draw(size)
+        planted = np.abs(instance.planted).sum()
+        support = np.flatnonzero(instance.planted)
+        tight = np.linalg.lstsq(instance.matrix[:, support].T, np.sign(instance.planted[support]))[0]
+        judged = judging.judge(instance, instance.planted, tight)
+        assert judged.l1 == pytest.approx(planted)
+        assert judged.feasible
+        assert judged.lower_bound <= planted * (1 + 1e-12)
+        assert judging.lower_bound(instance, np.random.default_rng(0).standard_normal(60)) < planted
+        assert judging.target_met(judged, planted)
+        assert not judging.target_met(judging.judge(instance, 1.1 * instance.planted, None), planted)
+        assert not judging.judge(instance, np.full(240, np.nan), None).feasible
+        flipped = judging.judge(instance, -instance.planted, None)
+        assert flipped.negativity == (1 if name == "positive" else 0)
+
+
+def test_a_missing_package_is_not_a_crash(bench, monkeypatch):
+    for package in ("sklearn", "spgl1", "highspy", "celer"):
+        monkeypatch.setitem(sys.modules, package, None)
+    entrants = bench("peers").ENTRANTS
+    assert next(iter(entrants)) == "hadaflow"
+    assert all(not e.installed and e.version is None for e in entrants.values() if e.package != "hadaflow")
+
+
+def result(entrant, seconds, **changes):
+    return {
+        "kind": "result",
+        "problem": "gaussian",
+        "title": "Gaussian",
+        "m": 100,
+        "n": 400,
+        "s": 10,
+        "seed": 0,
+        "hard": False,
+        "entrant": entrant,
+        "status": "done",
+        "message": "",
+        "seconds": seconds,
+        "runs": [seconds],
+        "warned": [],
+        "target_met": True,
+        "details": {},
+        "claims_optimal": True,
+        "excess": 1e-12,
+        "feasibility": 1e-14,
+        "gap": None,
+        "reference_source": "optimum of highs simplex",
+        "planted_is_minimal": True,
+    } | changes
+
+
+def test_the_report_shows_who_wins_and_who_misses(bench, tmp_path):
+    report = bench("report")
+    entrants = ["hadaflow", "winner", "sloppy", "slow"]
+    header = {
+        "kind": "run",
+        "cpu": "some processor",
+        "platform": "Linux",
+        "python": "3.11",
+        "versions": {"numpy": "2.0"},
+        "threads": 1,
+        "entrants": entrants,
+        "settings": dict.fromkeys(entrants, "defaults"),
+        "seed": 0,
+        "repeats": 3,
+        "limit": 30.0,
+        "patience": 10.0,
+        "excess_target": 1e-6,
+        "feasibility_target": 1e-8,
+    }
+    results = [
+        result("hadaflow", 0.02, details={"passes": 12.0}),
+        result("winner", 0.01),
+        result("sloppy", 0.001, target_met=False, feasibility=1e-4),
+        result("slow", None, status="over limit", message="> 30 s", target_met=False),
+    ]
+    records = tmp_path / "run.jsonl"
+    records.write_text("\n".join(json.dumps(r) for r in [header, *results]), encoding="utf-8")
+    text = report.report(*report.read(records))
+    assert "| Gaussian | 100 × 400 | 10 | 0.02 | **0.01 (0.50)** | 0.001 (0.05)† | > 30 s |" in text
+    assert "| Gaussian | 100 × 400 | 10 | winner | 0.01 | 0.02 | 2.00 |" in text
+    assert "| winner | 1 | 1 | 1 | 0.50 | 0.50 | 0.50 |" in text

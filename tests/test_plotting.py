@@ -1,0 +1,227 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import hadaflow as hf
+from hadaflow.plotting import blank_figure, plot_recovery
+
+mpl = pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(autouse=True)
+def plt():
+    """Pyplot without a display, and without figures left open."""
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    yield plt
+    plt.close("all")
+
+
+def instance(m, n, sparsity, *, seed=0, positive=False):
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((m, n))
+    x = np.zeros(n)
+    values = rng.standard_normal(sparsity)
+    x[rng.choice(n, sparsity, replace=False)] = np.abs(values) if positive else values
+    return A, x
+
+
+@pytest.fixture(scope="module")
+def easy():
+    A, x = instance(30, 80, 4)
+    return hf.recover(A, A @ x), x
+
+
+def huge(x, *, product_scale=0.0):
+    """A result of any size without a solver."""
+    A = sp.csc_array(np.ones((2, len(x))))
+    problem = hf.Problem(A, A @ x)
+    dual = np.array([1.0, 0.5])
+    status = hf.Status.LIMIT if product_scale else hf.Status.EXACT
+    certificate = hf.certify(problem, x, dual)
+    return hf.Recovery(x, dual, certificate, status, hf.Stats(), problem, product_scale=product_scale)
+
+
+def draw(recovery, **options):
+    figure = plot_recovery(recovery, axes=blank_figure().axes, **options)
+    figure.canvas.draw()
+    return figure
+
+
+def drawn(axes, label):
+    """The points behind a label of the legend."""
+    handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    return np.column_stack(handles[label].get_data())
+
+
+def segments(axes):
+    return sum(len(collection.get_segments()) for collection in axes.collections if hasattr(collection, "get_segments"))
+
+
+# ---- what it shows -----------------------------------------------------------------------------------------
+
+
+def test_three_panels_and_a_title(easy):
+    recovery, x = easy
+    figure = draw(recovery, truth=x)
+    assert len(figure.axes) == 3
+    title = figure.axes[0].get_title(loc="left")
+    assert str(recovery.status) in title
+    assert f"norm {recovery.certificate.l1_norm:.6g}, relative gap" in title
+    assert "relative error" in title
+    assert [axes.get_xlabel() for axes in figure.axes] == [
+        "coordinate (n = 80)",
+        "measurement (m = 30)",
+        "coordinate (n = 80)",
+    ]
+
+
+def test_the_picture_is_true_to_the_numbers(easy):
+    recovery, x = easy
+    top, _, bottom = draw(recovery, truth=x).axes
+    support = recovery.support()
+    np.testing.assert_array_equal(drawn(top, "recovered"), np.column_stack([support, recovery.x[support]]))
+    np.testing.assert_array_equal(drawn(top, "truth"), np.column_stack([support, x[support]]))
+    touching = drawn(bottom, "support")
+    np.testing.assert_array_equal(touching[:, 0], support)
+    np.testing.assert_allclose(touching[:, 1], np.sign(recovery.x[support]), atol=1e-9)
+
+
+def test_weights_bring_the_certificate_to_its_bounds():
+    A, x = instance(30, 80, 4)
+    weights = np.linspace(0.5, 3, 80)
+    recovery = hf.recover(A, A @ x, weights=weights)
+    figure = draw(recovery, weights=weights)
+    np.testing.assert_allclose(np.abs(drawn(figure.axes[2], "support")[:, 1]), 1, atol=1e-9)
+
+
+def test_positive_has_one_bound_and_hides_nothing_below_it():
+    A, x = instance(30, 80, 4, positive=True)
+    recovery = hf.recover(A, A @ x, positive=True)
+    bottom = draw(recovery, positive=True).axes[2]
+    np.testing.assert_allclose(drawn(bottom, "support")[:, 1], 1, atol=1e-9)
+    slopes = A.T @ recovery.dual
+    assert bottom.get_ylim()[0] < slopes.min() / slopes.max()
+
+
+def test_colours_differ_in_grey():
+    from hadaflow import plotting
+
+    weights = [0.299, 0.587, 0.114]
+    blue, orange, grey = (
+        np.dot(weights, mpl.colors.to_rgb(c)) for c in (plotting._BLUE, plotting._ORANGE, plotting._GREY)
+    )
+    assert orange - blue > 0.25
+    assert grey - blue > 0.2
+
+
+# ---- any size ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("A", "y"), [([[2.0]], [4.0]), ([[2.0]], [0.0]), ([[0.0, 0.0]], [0.0]), ([[1, 2], [3, 4]], [1, 2])]
+)
+def test_the_smallest_problems(A, y):
+    recovery = hf.recover(np.array(A, dtype=float), np.array(y, dtype=float))
+    figure = draw(recovery, truth=recovery.x)
+    ticks = figure.axes[0].get_xticks()
+    np.testing.assert_array_equal(ticks, np.arange(len(recovery.x)))
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e150])
+def test_extreme_units(scale):
+    A, x = instance(20, 40, 3)
+    draw(hf.recover(A, scale * (A @ x)), truth=scale * x)
+
+
+def test_float32():
+    A, x = instance(20, 40, 3)
+    A = A.astype(np.float32)
+    draw(hf.recover(A, A @ x.astype(np.float32)), truth=x)
+
+
+@pytest.mark.parametrize("nonzeros", [1, 1000, 1_000_000])
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_a_million_entries_make_a_small_picture(tmp_path, nonzeros, suffix):
+    rng = np.random.default_rng(0)
+    x = np.zeros(1_000_000)
+    x[rng.choice(len(x), nonzeros, replace=False)] = rng.standard_normal(nonzeros)
+    figure = draw(huge(x, product_scale=1e-6), truth=x + 0.1)
+    assert all(segments(axes) <= 10_000 for axes in figure.axes)
+    figure.savefig(tmp_path / f"p.{suffix}")
+    assert (tmp_path / f"p.{suffix}").stat().st_size < 2_000_000
+
+
+def test_decimation_keeps_the_peaks():
+    x = np.full(300_000, 1e-3)
+    x[[5, 77_777, 299_999]] = [3.0, -2.0, 1.0]
+    top = draw(huge(x, product_scale=1e-9)).axes[0]
+    heights = {segment[1, 1] for collection in top.collections for segment in collection.get_segments()}
+    assert {3.0, -2.0, 1.0} <= heights
+
+
+def test_a_limit_shows_its_support():
+    A, x = instance(30, 80, 4)
+    recovery = hf.recover(A, A @ x, depth=3, init_scale=1e-2)
+    bottom = draw(recovery, truth=x).axes[2]
+    np.testing.assert_array_equal(drawn(bottom, "support")[:, 0], recovery.support())
+
+
+# ---- where it draws ----------------------------------------------------------------------------------------
+
+
+def test_a_new_figure_belongs_to_pyplot(easy, plt):
+    figure = plot_recovery(easy[0])
+    assert plt.get_fignums() == [figure.number]
+
+
+def test_a_blank_figure_does_not(easy, plt):
+    draw(easy[0])
+    assert plt.get_fignums() == []
+
+
+def test_axes_of_the_caller(easy, plt):
+    figure, axes = plt.subplots(1, 4)
+    assert plot_recovery(easy[0], axes=axes[:3]) is figure
+    assert not axes[3].has_data()
+
+
+# ---- what it refuses ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"truth": np.ones(3)}, ValueError, r"truth must have one entry per entry of x \(80\), got 3"),
+        ({"truth": np.ones((80, 1))}, ValueError, r"truth must have shape .*pass truth\.ravel\(\)"),
+        ({"truth": np.full(80, np.nan)}, ValueError, "truth contains nan"),
+        ({"truth": np.full(80, 1j)}, TypeError, "truth is complex"),
+        ({"weights": np.ones(3)}, ValueError, "weights must have one entry per column"),
+        ({"weights": np.zeros(80)}, ValueError, "weights must be positive"),
+        ({"axes": []}, ValueError, r"axes must be three matplotlib Axes, got 0; make them with plt\.subplots\(3\)"),
+    ],
+)
+def test_bad_options(easy, options, error, message):
+    with pytest.raises(error, match=message):
+        plot_recovery(easy[0], **options)
+
+
+def test_only_recoveries_are_drawn():
+    with pytest.raises(TypeError, match=r"recovery must be what hadaflow\.recover\(\) returned, got ndarray"):
+        plot_recovery(np.ones(3))
+
+
+@pytest.mark.parametrize("call", [plot_recovery, lambda recovery: blank_figure()], ids=["plot", "blank"])
+def test_without_matplotlib_the_extra_is_named(easy, monkeypatch, call):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"pip install 'hadaflow\[plot\]'"):
+        call(easy[0])
+
+
+def test_matplotlib_waits_for_the_first_picture():
+    program = "import sys, hadaflow, hadaflow.plotting; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
