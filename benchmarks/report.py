@@ -52,7 +52,7 @@ def ratio(record: Record, row: list[Record]) -> float | None:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.2g}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+    return f"{value:#.2g}" if value < 0.995 else f"{value:.2f}" if value < 9.995 else f"{value:.1f}"
 
 
 def _ratio(value: float | None) -> str:

@@ -185,6 +185,6 @@ def test_the_report_shows_who_wins_and_who_misses(bench, tmp_path):
     records = tmp_path / "run.jsonl"
     records.write_text("\n".join(json.dumps(r) for r in [header, *results]), encoding="utf-8")
     text = report.report(*report.read(records))
-    assert "| Gaussian | 100 × 400 | 10 | 0.02 | **0.01 (0.50)** | 0.001 (0.05)† | > 30 s |" in text
-    assert "| Gaussian | 100 × 400 | 10 | winner | 0.01 | 0.02 | 2.00 |" in text
+    assert "| Gaussian | 100 × 400 | 10 | 0.020 | **0.010 (0.50)** | 0.0010 (0.05)† | > 30 s |" in text
+    assert "| Gaussian | 100 × 400 | 10 | winner | 0.010 | 0.020 | 2.00 |" in text
     assert "| winner | 1 | 1 | 1 | 0.50 | 0.50 | 0.50 |" in text

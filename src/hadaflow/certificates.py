@@ -101,7 +101,7 @@ def certify(
     Notes
     -----
     Computed in float64 from the arguments alone, in two passes over A and one Cholesky factorisation of the size of the
-    support (for a LinearOperator with more than 512 coordinates on the support the latter is left out, and
+    support (for a LinearOperator with more than 2048 coordinates on the support the latter is left out, and
     ``unique`` is False). From ``lower_bound`` a rounding allowance of ``2 eps sqrt(m)`` times the norms involved is
     subtracted. Source: linear programming duality; docs/mathematics.md, "Certificates".
 
@@ -133,12 +133,13 @@ def certify(
     on = np.flatnonzero(x) if support is None else np.asarray(support, dtype=np.intp)
     off = np.ones(n, dtype=bool)
     off[on] = False
-    margin = 1.0 - float(reach[off].max(initial=0.0)) / top if top > 0 else float(not off.any())
+    margin = 1.0 - float(reach[off].max(initial=0.0)) / top if top > 0 else 1.0
     gap = abs(l1_norm - lower) / size if size > 0 else 0.0
-    meets = _meets_bound(x[on], correlation[on] / w[on], top)
-    feasible = residual <= 1e-9 * size_y or (least_squares and noise_level == 0)
-    unique = bool(
-        feasible and gap <= 1e-8 and margin > 1e-8 and meets and not x[off].any() and _independent(problem.operator, on)
+    rounding = 1e3 * float(np.finfo(problem.dtype).eps)
+    feasible = residual <= max(1e-9, rounding) * size_y or least_squares
+    separated = margin > 1e-8 and _meets_bound(x[on], correlation[on] / w[on], top, rounding)
+    unique = (
+        feasible and gap <= max(1e-8, rounding) and not x[off].any() and separated and _independent(problem.operator, on)
     )
     return Certificate(
         residual=residual / size_y if size_y > 0 else residual,
@@ -146,7 +147,7 @@ def certify(
         lower_bound=lower,
         gap=gap,
         margin=margin,
-        unique=unique or (not x.any() and size_y == 0 and _independent(problem.operator, np.arange(n))),
+        unique=bool(unique or (feasible and not x.any())),  # no other point has norm zero
     )
 
 
@@ -258,15 +259,15 @@ def _lower_bound(
     return max(0.0, value / (top + slack * length * size_dual))
 
 
-def _meets_bound(x: NDArray[np.float64], reach: NDArray[np.float64], top: float) -> bool:
+def _meets_bound(x: NDArray[np.float64], reach: NDArray[np.float64], top: float, rounding: float) -> bool:
     """Complementary slackness: the scaled dual is the sign of x on its support."""
-    return top > 0 and bool(np.abs(reach / top - np.sign(x)).max(initial=0.0) <= 1e-8)
+    return top > 0 and bool(np.abs(reach / top - np.sign(x)).max(initial=0.0) <= max(1e-8, rounding))
 
 
 def _independent(operator: Operator, index: Index) -> bool:
     """Whether the given columns of A are linearly independent, proved by a shifted Cholesky factorisation."""
     k = len(index)
-    if k > operator.shape[0] or (operator.column_cost(1) >= 1 and k > 512):
+    if k > operator.shape[0] or (operator.column_cost(1) >= 1 and k > 2048):
         return False
     if k == 0:
         return True

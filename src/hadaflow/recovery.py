@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -170,12 +170,17 @@ def _vanishing_start(problem: Problem, options: _Options) -> Recovery:
     if end.status is Status.NOT_CONVERGED and walk.work >= walk.work_limit:
         walk, end, newton_steps = _approach(unit, options)
         name = "limit + saddles"
-    return _certified(problem, unit, options, end, Stats(0.0, 0.0, newton_steps, walk.events, name), began)
+    recovery = _certified(problem, unit, options, end)
+    if name != "saddles" and not recovery.status.ok:
+        # The dual state of the limit was too rough to start from: take the long way.
+        walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
+        recovery = _certified(problem, unit, options, walk.run())
+    stats = Stats(time.perf_counter() - began, unit.meter.passes + 2, newton_steps, walk.events, name)
+    return replace(recovery, stats=stats)
 
 
-def _certified(
-    problem: Problem, unit: UnitProblem, options: _Options, end: End, stats: Stats, began: float
-) -> Recovery:
+def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End) -> Recovery:
+    """The end of a walk in the units and dtype of the data; exact only if its certificate says so."""
     x = unit.original_x(end.x).astype(problem.dtype)
     dual = unit.original_dual(end.nu)
     certificate = certify(
@@ -187,8 +192,11 @@ def _certified(
         noise_level=options.noise_level if end.status is Status.NOISE_LEVEL else 0.0,
         least_squares=end.status is Status.LEAST_SQUARES,
     )
-    full = Stats(time.perf_counter() - began, unit.meter.passes + 2, stats.newton_steps, stats.events, stats.method)
-    return Recovery(x, dual, certificate, end.status, full, problem)
+    rounding = 1e3 * float(np.finfo(problem.dtype).eps)
+    status = end.status
+    if status is Status.EXACT and not certificate.proves(gap=max(1e-8, rounding), residual=max(1e-9, rounding)):
+        status = Status.NOT_CONVERGED
+    return Recovery(x, dual, certificate, status, Stats(), problem)
 
 
 def _newton_work(unit: UnitProblem) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.linalg as la
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hadaflow.dynamics._walk import Walk
 
 Vector = NDArray[np.float64]
+
+_REFINEMENTS = 3
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,15 @@ def finish(walk: Walk, status: Status) -> End:
     x = np.zeros(operator.shape[1])
     if len(index) == 0:
         return End(x, nu, status)
-    support = _Support(walk.working.columns[:, walk.state.positions])
+    positions = walk.state.positions
+    support = _Support(walk.working.columns[:, positions], walk.working.gram[np.ix_(positions, positions)])
     values = support.least_squares(y)
     # A coordinate that entered just before the residual vanished carries nothing but rounding.
     tiny = support.lengths * np.abs(values) <= 1e-13 * norm(y)
     wrong = values * signs <= 0
     if status is Status.EXACT and (tiny | wrong).any() and not (tiny | wrong).all():
         kept = ~(tiny | wrong)
-        smaller = _Support(support.columns[:, kept])
+        smaller = support.part(kept)
         fewer = smaller.least_squares(y)
         if smaller.residual(y, fewer) <= 1e-13 * (norm(y) + float(smaller.lengths @ np.abs(fewer))):
             index, signs, values, support = index[kept], signs[kept], fewer, smaller
@@ -70,7 +73,10 @@ def _moved_inside(walk: Walk, support: _Support, index: Index, nu: Vector) -> Ve
     near = near[np.argsort(-reach[near], kind="stable")][: room // 2]
     if len(near) == 0:
         return nu
-    both = _Support(_joined(support.columns, working.columns[:, near]))
+    place = np.empty(operator.shape[1], dtype=np.intp)
+    place[working.index] = np.arange(len(working))
+    joined = np.concatenate([place[index], near])
+    both = _Support(working.columns[:, joined], working.gram[np.ix_(joined, joined)])
     if not both.well_conditioned():
         return nu
     pull = np.concatenate([np.zeros(len(index)), -np.sign(dual[near]) * (reach[near] - 0.8)])
@@ -86,39 +92,46 @@ def _moved_inside(walk: Walk, support: _Support, index: Index, nu: Vector) -> Ve
     return nu + best * step
 
 
-def _joined(left: Vector, right: object) -> Vector:
-    return np.hstack([left, right.toarray() if sp.issparse(right) else right])  # type: ignore[attr-defined]
-
-
 class _Support:
-    """Least squares with the columns of a support and their transposes, refined to full accuracy."""
+    """Least squares with the columns of a support and their transposes.
 
-    def __init__(self, columns: object) -> None:
-        self.columns = columns.toarray() if sp.issparse(columns) else columns  # type: ignore[attr-defined]
-        self.q, self.r = la.qr(self.columns, mode="economic", check_finite=False)
-        self.lengths = np.sqrt(np.einsum("ij,ij->j", self.columns, self.columns))
+    The triangular factor comes from the Gram matrix where that is well conditioned, else from an orthogonal
+    factorisation; either way the semi-normal equations with refinement in the data give full accuracy.
+    """
 
-    def least_squares(self, y: Vector) -> Vector:
-        """argmin ||columns b - y||, with one step of refinement."""
-        b = np.zeros(self.columns.shape[1])
-        for _ in range(2):
-            b = b + self._back(self.q.T @ (y - self.columns @ b))
-        return b
+    def __init__(self, columns: Any, gram: Vector) -> None:
+        self.columns, self.gram = columns, gram
+        self.lengths = np.sqrt(gram.diagonal())
+        factor, failed = la.lapack.dpotrf(gram, lower=0)
+        self.r = factor
+        if failed or not self.well_conditioned():
+            dense = columns.toarray() if sp.issparse(columns) else columns
+            self.r = la.qr(dense, mode="economic", check_finite=False)[1]
 
     def well_conditioned(self) -> bool:
-        pivots = np.abs(self.r.diagonal()) / self.lengths
-        return bool(pivots.min() > 1e-6)
+        return bool(np.abs(self.r.diagonal() / self.lengths).min() > 1e-4)
 
-    def _back(self, rhs: Vector) -> Vector:
-        return np.asarray(la.solve_triangular(self.r, rhs, check_finite=False))
+    def part(self, kept: NDArray[np.bool_]) -> _Support:
+        return _Support(self.columns[:, kept], self.gram[np.ix_(kept, kept)])
+
+    def least_squares(self, y: Vector) -> Vector:
+        """argmin ||columns b - y||."""
+        b = np.zeros(len(self.lengths))
+        for _ in range(_REFINEMENTS):
+            b = b + self._normal(np.asarray(self.columns.T @ (y - self.columns @ b)))
+        return b
 
     def dual_with(self, target: Vector) -> Vector:
-        """The shortest nu with columns.T @ nu = target, with one step of refinement."""
+        """The shortest nu with columns.T @ nu = target."""
         nu = np.zeros(self.columns.shape[0])
-        for _ in range(2):
-            gap = target - self.columns.T @ nu
-            nu = nu + self.q @ la.solve_triangular(self.r, gap, trans="T", check_finite=False)
+        for _ in range(_REFINEMENTS):
+            nu = nu + self.columns @ self._normal(target - np.asarray(self.columns.T @ nu))
         return nu
 
     def residual(self, y: Vector, b: Vector) -> float:
         return norm(y - self.columns @ b)
+
+    def _normal(self, rhs: Vector) -> Vector:
+        """(R^T R)^-1 rhs."""
+        half = la.solve_triangular(self.r, rhs, trans="T", check_finite=False)
+        return np.asarray(la.solve_triangular(self.r, half, check_finite=False))

@@ -231,7 +231,11 @@ def follow_scale(
     progress: ProgressCallback | None,
 ) -> Outcome:
     """Solve ``A x = target`` at the level of ``flow``, coming from the level where x fills all coordinates alike."""
-    state = Continuation(equations, target, flow)
+    with np.errstate(all="ignore"):  # a run out of the range of floats is caught below
+        return _follow(Continuation(equations, target, flow), tolerance, max_steps, progress)
+
+
+def _follow(state: Continuation, tolerance: float, max_steps: int, progress: ProgressCallback | None) -> Outcome:
     steps = in_stage = stalled = 0
     shrink, best = _SHRINK, math.inf
     while True:
@@ -240,9 +244,9 @@ def follow_scale(
         best = min(best, worst) if state.last else math.inf
         # Below 1e-9 a state that no longer improves has met the rounding of A x.
         converged = state.last and (worst <= tolerance or (stalled >= 3 and best <= 1e-9))
-        if converged or steps >= max_steps or not math.isfinite(worst):
+        if converged or steps >= max_steps or not math.isfinite(state.residual + state.mismatch):
             x = state.x
-            return Outcome(x, equations.lift(state.nu), state.residual, state.mismatch, steps, converged)
+            return Outcome(x, state.equations.lift(state.nu), state.residual, state.mismatch, steps, converged)
         if not state.last and worst < _LOOSE and state.length > 0.5 and not state.jump():
             shrink = _next_shrink(shrink, in_stage)
             state.lower(shrink)

@@ -74,6 +74,8 @@ class FactoredEquations:
         return np.asarray(self.columns.T @ nu)
 
     def solve(self, d: Vector, rhs: Vector) -> Vector:
+        if len(rhs) == 0:
+            return rhs
         if sp.issparse(self.columns):
             matrix = np.asarray((self.columns @ sp.diags_array(d) @ self.columns.T).toarray())
         else:
@@ -85,12 +87,11 @@ class FactoredEquations:
         matrix *= scale
         matrix *= scale[:, None]
         damped = matrix.copy()
-        factor, failed = None, 1
-        touch = _EPS
-        while failed:
+        for touch in (_EPS, 1e-14, 1e-12, 1e-10, 1e-8, 1.0):
             damped[np.diag_indices(len(rhs))] = matrix.diagonal() + touch
             factor, failed = la.lapack.dpotrf(damped, lower=1, clean=0)
-            touch *= 100
+            if not failed:
+                break
         solution = la.lapack.dpotrs(factor, scale * rhs, lower=1)[0]
         solution = solution + la.lapack.dpotrs(factor, scale * rhs - matrix @ solution, lower=1)[0]
         return np.asarray(scale * solution)
@@ -111,19 +112,22 @@ class _RowSpace:
     def __init__(self, matrix: Vector) -> None:
         q, r, self.order = la.qr(matrix.T, mode="economic", pivoting=True, check_finite=False)
         pivots = np.abs(r.diagonal())
-        rank = max(1, int(np.count_nonzero(pivots > _RANK_TOLERANCE * pivots[0])))
+        rank = int(np.count_nonzero(pivots > _RANK_TOLERANCE * pivots.max(initial=0.0)))
         self.basis = np.ascontiguousarray(q[:, :rank].T)
         self.lower = r[:rank].T
 
     def project(self, y: Vector) -> tuple[Vector, bool]:
         ordered = y[self.order]
+        if self.lower.shape[1] == 0:
+            return np.empty(0), bool(y.any())
         w = np.asarray(la.lstsq(self.lower, ordered, check_finite=False)[0])
         return w, norm(ordered - self.lower @ w) > 1e-9 * norm(y)
 
     def lift(self, nu: Vector) -> Vector:
         """The shortest vector with the same A^T nu, of shape (m,)."""
         full = np.zeros(len(self.order))
-        full[self.order] = la.lstsq(self.lower.T, nu, check_finite=False)[0]
+        if len(nu):
+            full[self.order] = la.lstsq(self.lower.T, nu, check_finite=False)[0]
         return full
 
 

@@ -93,14 +93,15 @@ class Walk:
             stuck = segment.reason == "still" and self.events == before and grown == 0
             if self.progress is not None:
                 self.progress(Progress("saddles", None, f"{self.events} jumps, residual {norm(self.residual):.1e}"))
-        status = Status.NOT_CONVERGED
-        if norm(self.residual) <= self._rounding() or self.unit.zero:
-            status = Status.EXACT
-        elif norm(self.residual) <= self.noise_level:
-            status = Status.NOISE_LEVEL
-        elif stuck:
-            status = Status.LEAST_SQUARES
-        return finish(self, status)
+        return finish(self, self._status(stuck))
+
+    def _status(self, stuck: bool) -> Status:
+        left = norm(self.residual)
+        if left <= self._rounding():
+            return Status.EXACT
+        if left <= self.noise_level:
+            return Status.NOISE_LEVEL
+        return Status.LEAST_SQUARES if stuck or self.unit.zero else Status.NOT_CONVERGED
 
     @property
     def exhausted(self) -> bool:
@@ -180,6 +181,8 @@ class Walk:
 
     def _run_face(self, horizon: float) -> Segment:
         working, state = self.working, self.state
+        if len(working) == 0:
+            return Segment([], [], [], "still", 0.0)
         speed, dual = self.speed[working.index], self.dual[working.index]
         face = Face(working.gram, speed, dual, state.positions, state.values, state.signs)
         segment = face.run(
@@ -245,9 +248,10 @@ class Walk:
         return np.asarray((dual if self.positive else np.abs(dual)) > 1 + _OVERSHOOT)
 
     def _rounding(self) -> float:
-        """Size of the rounding in y - A b."""
+        """Size of the rounding in y - A b: that of the arithmetic, or of the data where they are coarser."""
         lengths = np.sqrt(self.working.gram.diagonal()[self.state.positions])
-        return max(1e-14, 8 * _EPS * (1 + float(lengths @ np.abs(self.state.values))))
+        terms = 1 + float(lengths @ np.abs(self.state.values))
+        return max(1e-14, 8 * _EPS * terms, self.unit.data_rounding * terms)
 
     def _floor(self) -> float:
         """Speeds below this, per unit of column length, are rounding."""

@@ -70,9 +70,11 @@ class WorkingSet:
 
     def combine(self, positions: Index, values: Vector) -> Vector:
         """``A[:, index[positions]] @ values``."""
-        if len(positions) == 0:
+        if len(self) == 0:
             return np.zeros(self.operator.shape[0])
-        return np.asarray(self.columns[:, positions] @ values)
+        full = np.zeros(len(self))
+        full[positions] = values
+        return np.asarray(self.columns @ full)  # no copy of the chosen columns
 
     def longest(self) -> float:
         """Length of the longest column; 0 while there is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,11 +123,13 @@ class _Solver:
             return failed.x, failed, Status.NOT_CONVERGED
         columns = self.unit.operator.columns(np.arange(self.unit.operator.shape[1]))
         length = np.sqrt(np.asarray((columns * columns).sum(axis=0)).ravel())
-        kept = np.flatnonzero(walk.speed > -1e-9 * norm(walk.residual) * length)
+        kept = np.flatnonzero(walk.speed >= -1e-9 * norm(walk.residual) * length)
+        x = np.zeros(self.unit.operator.shape[1])
+        if len(kept) == 0:
+            return x, replace(failed, x=x, nu=np.zeros_like(failed.nu), residual=0.0, mismatch=0.0), Status.LEAST_SQUARES
         part = FactoredEquations(columns[:, kept])
         target, _ = part.project(self.unit.operator.matvec(end.x))
         outcome = self._newton(part, target, kept)
-        x = np.zeros(self.unit.operator.shape[1])
         x[kept] = outcome.x
         return x, outcome, Status.LEAST_SQUARES if outcome.converged else Status.NOT_CONVERGED
 
