@@ -21,7 +21,9 @@ def reject_kind(dtype: np.dtype[Any], name: str) -> None:
             f"([[Re A, -Im A], [Im A, Re A]] and [Re y, Im y])"
         )
     if dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {dtype}; convert it with np.asarray(..., dtype=float)")
+        raise TypeError(
+            f"{name} must hold real numbers, got dtype {dtype}; convert it with np.asarray(..., dtype=float)"
+        )
 
 
 def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -58,7 +60,8 @@ def check_finite(array: Float, name: str) -> None:
             where = tuple(int(i) for i in (first[0] + start, *first[1:]))
             label = where[0] if len(where) == 1 else where
             raise ValueError(
-                f"{name} contains {array[where]} (first at index {label}); remove or replace such entries before the call"
+                f"{name} contains {array[where]} (first at index {label}); "
+                f"remove or replace such entries before the call"
             )
 
 

@@ -139,7 +139,11 @@ def certify(
     feasible = residual <= max(1e-9, rounding) * size_y or least_squares
     separated = margin > 1e-8 and _meets_bound(x[on], correlation[on] / w[on], top, rounding)
     unique = (
-        feasible and gap <= max(1e-8, rounding) and not x[off].any() and separated and _independent(problem.operator, on)
+        feasible
+        and gap <= max(1e-8, rounding)
+        and not x[off].any()
+        and separated
+        and _independent(problem.operator, on)
     )
     return Certificate(
         residual=residual / size_y if size_y > 0 else residual,

@@ -137,7 +137,9 @@ class MatrixFreeOperator(Operator):
             raise TypeError(f"the linear operator A returned complex values from {what}; hadaflow works on real data")
         result = result.astype(np.float64, copy=False)
         if not np.isfinite(result).all():
-            raise ValueError(f"the linear operator A returned NaN or infinity from {what}; check it with hadaflow.dot_test")
+            raise ValueError(
+                f"the linear operator A returned NaN or infinity from {what}; check it with hadaflow.dot_test"
+            )
         return result
 
 
@@ -217,7 +219,7 @@ def _widened_product(matrix: NDArray[np.floating[Any]], operand: Vector) -> Vect
     return result
 
 
-def as_operator(A: object) -> Operator:
+def as_operator(A: Any) -> Operator:
     """``A`` behind the operator protocol, checked.
 
     Parameters
@@ -331,7 +333,9 @@ def dot_test(A: object, *, trials: int = 3, tolerance: float | None = None, rng:
         v, r = generator.standard_normal(n), generator.standard_normal(m)
         forward, backward = operator.matvec(v), operator.rmatvec(r)
         if forward.shape != (m,) or backward.shape != (n,):
-            raise ValueError(f"A of shape {operator.shape} returned products of shapes {forward.shape} and {backward.shape}")
+            raise ValueError(
+                f"A of shape {operator.shape} returned products of shapes {forward.shape} and {backward.shape}"
+            )
         size = max(norm(forward) * norm(r), norm(backward) * norm(v))
         mismatch = abs(float(forward @ r) - float(v @ backward))
         worst = max(worst, mismatch / size if size > 0 else 0.0)

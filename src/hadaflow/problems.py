@@ -55,9 +55,7 @@ class Problem:
         operator = as_operator(self.A)
         y = real_array(self.y, "y", 1)
         if len(y) != operator.shape[0]:
-            raise ValueError(
-                f"y must have one entry per row of A: A has shape {operator.shape}, y has length {len(y)}"
-            )
+            raise ValueError(f"y must have one entry per row of A: A has shape {operator.shape}, y has length {len(y)}")
         check_finite(y, "y")
         object.__setattr__(self, "operator", operator)
         object.__setattr__(self, "y", y)

@@ -43,9 +43,9 @@ def recover(
 ) -> Recovery:
     """Recover a sparse x from measurements ``y = A x``, with a certificate.
 
-    By default the answer is where gradient flow on an overparameterised model ends as its start vanishes: a minimiser of
-    ``||x||_1`` subject to ``A x = y``, exact to rounding, with exact zeros. With ``depth`` and ``init_scale`` it is where
-    the flow from that very start ends.
+    By default the answer is where gradient flow on an overparameterised model ends as its start vanishes: a
+    minimiser of ``||x||_1`` subject to ``A x = y``, exact to rounding, with exact zeros. With ``depth`` and
+    ``init_scale`` it is where the flow from that very start ends.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def recover(
     positive : bool, default False
         Only non-negative x (model ``x = u^D``).
     weights : array_like of shape (n,), optional
-        Minimise ``sum_i w_i |x_i|`` instead, w > 0. For the scale -> 0 solution only: with ``init_scale`` give one start
-        per coordinate.
+        Minimise ``sum_i w_i |x_i|`` instead, w > 0. For the scale -> 0 solution only: with ``init_scale`` give one
+        start per coordinate.
     noise_level : float, default 0
         Bound on ``||noise||_2`` in units of y: stop on the first plateau of the saddle path with
         ``||A x - y||_2 <= noise_level``. For the scale -> 0 solution only.
@@ -92,9 +92,9 @@ def recover(
 
     Notes
     -----
-    A few to some dozen passes over A on easy instances, plus O(k) jumps of O(w k + k^2) for k non-zeros and a working set of
-    w columns; Newton steps of O(m^2 n + m^3) where the path is long. Scale-free: ``recover(c A, d y)`` is
-    ``d / c`` times ``recover(A, y)``, bit for bit if c and d are powers of two. The data are never written to.
+    A few to some dozen passes over A on easy instances, plus O(k) jumps of O(w k + k^2) for k non-zeros and a
+    working set of w columns; Newton steps of O(m^2 n + m^3) where the path is long. Scale-free: ``recover(c A, d
+    y)`` is ``d / c`` times ``recover(A, y)``, bit for bit if c and d are powers of two. The data are never written to.
     Source: papers A and B (model and flow), docs/mathematics.md, "The saddle path" and "The limit".
 
     Examples
@@ -117,7 +117,9 @@ def recover(
         raise ValueError(f"{given} needs {missing} beside it: together they fix the start of the flow")
     if depth is not None and init_scale is not None:
         if w is not None or noise_level > 0 or method != "auto":
-            raise ValueError("weights, noise_level and method belong to the scale -> 0 solution: leave out depth and init_scale")
+            raise ValueError(
+                "weights, noise_level and method belong to the scale -> 0 solution: leave out depth and init_scale"
+            )
         model = HadamardPower(depth, "positive" if positive else "both")
         return _from_start(problem, model, init_scale, positive, progress)
     if method == "limit" and noise_level > 0:
@@ -210,9 +212,8 @@ def _approach(unit: UnitProblem, options: _Options) -> tuple[Walk, End, int]:
     scaled = Problem(unit.operator, unit.y)
     model = HadamardPower(_APPROACH_DEPTH, "positive" if options.positive else "both")
     size = 1.0 / max(float(np.abs(unit.speed).max()), 1e-300)
-    near = limit(
-        scaled, model, init_scale=(_APPROACH_SCALE * size) ** (1 / _APPROACH_DEPTH), tolerance=1e-6, progress=options.progress
-    )
+    init_scale = (_APPROACH_SCALE * size) ** (1 / _APPROACH_DEPTH)
+    near = limit(scaled, model, init_scale=init_scale, tolerance=1e-6, progress=options.progress)
     walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
     rate = _APPROACH_DEPTH * (_APPROACH_DEPTH - 2) * (_APPROACH_SCALE * size) ** (1 - 2 / _APPROACH_DEPTH)
     if np.isfinite(near.dual).all():

@@ -122,8 +122,8 @@ class Limit:
 class SaddlePath:
     """The flow as its start vanishes: piecewise constant in rescaled time.
 
-    On ``[times[k], times[k + 1])`` the iterate is ``x[k]``; after the last time it stays at ``final``. Rescaled time tau
-    relates to flow time t by ``tau = k t`` with the rate ``k`` of the model (``4 / log(1 / a^2)`` at depth 2,
+    On ``[times[k], times[k + 1])`` the iterate is ``x[k]``; after the last time it stays at ``final``. Rescaled time
+    tau relates to flow time t by ``tau = k t`` with the rate ``k`` of the model (``4 / log(1 / a^2)`` at depth 2,
     ``D (D - 2) a^(D - 2)`` above).
 
     Attributes
@@ -216,8 +216,8 @@ class Recovery:
         Parameters
         ----------
         threshold : float, optional
-            Keep ``|x_i| > threshold``, in units of x. Default: 0 for the scale -> 0 solution, whose zeros are exact; for
-            a limit the geometric mean of product scale and largest entry, ``sqrt(a^D max |x|)``.
+            Keep ``|x_i| > threshold``, in units of x. Default: 0 for the scale -> 0 solution, whose zeros are exact;
+            for a limit the geometric mean of product scale and largest entry, ``sqrt(a^D max |x|)``.
 
         Returns
         -------

@@ -7,6 +7,7 @@ working set of columns, through their Gram matrix.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg as la
@@ -38,34 +39,30 @@ class Face:
     the active set enters the next right-hand side and is thereby corrected.
     """
 
-    def __init__(self, gram: Vector, speed: Vector, dual: Vector, active: Index, plateau: Vector, signs: Vector) -> None:
+    def __init__(
+        self, gram: Vector, speed: Vector, dual: Vector, active: Index, plateau: Vector, signs: Vector
+    ) -> None:
         self.gram, self.c, self.q = gram, speed.copy(), dual.copy()
         self.diagonal = gram.diagonal().copy()
         self.free = np.ones(len(speed), dtype=bool)
-        k = len(active)
+        k = self.top = len(active)  # no slot at or above top was ever used
+        self.slot, self.b, self.sign = active, plateau, signs
+        self.used = np.ones(k, dtype=bool)
+        self.free[active] = False
+        self.inverse = _inverse(gram[np.ix_(active, active)]) if k else np.empty((0, 0))
+        self.reach = gram[:, active]  # columns of the Gram matrix, by slot
         self._allocate(k + max(32, k // 4))
-        self.slot[:k], self.b[:k], self.sign[:k], self.used[:k] = active, plateau, signs, True
-        self.top = k
-        if k:
-            self.free[active] = False
-            self.reach[:, :k] = gram[:, active]
-            inverse = _inverse(gram[np.ix_(active, active)])
-            self.inverse[:k, :k] = inverse
 
     def _allocate(self, capacity: int) -> None:
-        old = getattr(self, "top", 0)
-        kept = [getattr(self, name)[:old] for name in ("slot", "b", "sign", "used")] if old else []
-        inverse = self.inverse[:old, :old] if old else None
-        reach = self.reach[:, :old] if old else None
-        self.slot = np.zeros(capacity, dtype=np.intp)
-        self.b, self.sign = np.zeros(capacity), np.zeros(capacity)
-        self.used = np.zeros(capacity, dtype=bool)
-        self.inverse = np.zeros((capacity, capacity), order="F")
-        self.reach = np.zeros((len(self.c), capacity), order="F")  # columns of the Gram matrix, by slot
-        if old:
-            self.slot[:old], self.b[:old], self.sign[:old], self.used[:old] = kept
-            self.inverse[:old, :old] = inverse
-            self.reach[:, :old] = reach
+        """Make room for so many slots, keeping what is there."""
+        self.slot = _padded(self.slot, capacity)
+        self.b, self.sign = _padded(self.b, capacity), _padded(self.sign, capacity)
+        self.used = _padded(self.used, capacity)
+        inverse = np.zeros((capacity, capacity), order="F")
+        inverse[: self.top, : self.top] = self.inverse[: self.top, : self.top]
+        reach = np.zeros((len(self.c), capacity), order="F")
+        reach[:, : self.top] = self.reach[:, : self.top]
+        self.inverse, self.reach = inverse, reach
 
     def state(self) -> tuple[Index, Vector]:
         """Active coordinates and the plateau on them."""
@@ -103,12 +100,14 @@ class Face:
 
     def solve(self) -> Vector:
         """Step to least squares on the active coordinates, by slot."""
-        return dsymv(1.0, self.inverse, np.where(self.used, self.c[self.slot], 0.0), lower=1)
+        step: Vector = dsymv(1.0, self.inverse, np.where(self.used, self.c[self.slot], 0.0), lower=1)
+        return step
 
     def settle(self) -> float:
         """Move the plateau to sign-constrained least squares on the face; returns the fall of ``||residual||^2``.
 
-        The inner loop of Lawson and Hanson: go towards least squares, stop where a coordinate reaches zero, drop it, go on.
+        The inner loop of Lawson and Hanson: go towards least squares, stop where a coordinate reaches zero, drop it,
+        go on.
         """
         fall = 0.0
         while True:
@@ -130,7 +129,9 @@ class Face:
                 return fall
             self.drop(leaving)
 
-    def run(self, *, bounded_below: bool, floor: Vector, residual: float, horizon: float, target: float, most: int) -> Segment:
+    def run(
+        self, *, bounded_below: bool, floor: Vector, residual: float, horizon: float, target: float, most: int
+    ) -> Segment:
         """Follow the path until something outside must be asked.
 
         Parameters
@@ -189,9 +190,15 @@ class Face:
         return segment
 
 
+def _padded(array: NDArray[Any], length: int) -> NDArray[Any]:
+    padded = np.zeros(length, dtype=array.dtype)
+    padded[: len(array)] = array
+    return padded
+
+
 def _inverse(gram: Vector) -> Vector:
     """Inverse of a positive definite matrix (lower triangle filled); pseudo-inverse where rounding made it singular."""
     factor, failed = la.lapack.dpotrf(gram, lower=1)
     if not failed:
         inverse, failed = la.lapack.dpotri(factor, lower=1)
-    return inverse if not failed else la.pinvh(gram)
+    return np.asarray(la.pinvh(gram) if failed else inverse)

@@ -54,15 +54,15 @@ def finish(walk: Walk, status: Status) -> End:
     if status is Status.LEAST_SQUARES:
         nu = nu - walk.state.tau * (y - support.columns @ values)  # the part outside the range of A proves nothing
     nu = nu + support.dual_with(signs - np.asarray(support.columns.T @ nu))
-    return End(x, _moved_inside(walk, support, index, nu), status)
+    return End(x, _moved_inside(walk, index, nu), status)
 
 
-def _moved_inside(walk: Walk, support: _Support, index: Index, nu: Vector) -> Vector:
+def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
     """Move nu off the bounds of coordinates that are not on the support, where that is easy.
 
-    A dual state strictly inside all those bounds proves that the minimiser is unique. The walk leaves nu on the bound of
-    every coordinate that was active on the last plateau and carries nothing; the shortest step that pulls the nearest
-    ones inside while it keeps the support on its bounds is nearly always enough.
+    A dual state strictly inside all those bounds proves that the minimiser is unique. The walk leaves nu on the
+    bound of every coordinate that was active on the last plateau and carries nothing; the shortest step that pulls
+    the nearest ones inside while it keeps the support on its bounds is nearly always enough.
     """
     operator, working = walk.operator, walk.working
     room = operator.shape[0] - len(index)

@@ -1,13 +1,13 @@
 """Primal-dual Newton with continuation in the scale: the engine of :mod:`hadaflow.dynamics.limit`.
 
-Unknowns are the branches p (and q, if signed) with ``x = p - q``, the dual state nu, and the slacks ``s = rest -/+ z`` of
-``z = A^T nu``. Newton's method is applied to ``A (p - q) = y`` and to the *logarithms* of ``p = phi(s)``::
+Unknowns are the branches p (and q, if signed) with ``x = p - q``, the dual state nu, and the slacks ``s = rest -/+
+z`` of ``z = A^T nu``. Newton's method is applied to ``A (p - q) = y`` and to the *logarithms* of ``p = phi(s)``::
 
     dp / p = rate(s) dz + e,     e = log phi(s) - log p,     rate = -d log phi / ds
 
-which leaves one m x m system, ``A diag(p rate + q rate) A^T dnu = y - A x - A (p e - q e)``. Unlike Newton on nu alone it
-neither overshoots where x is large (there log phi is nearly linear in log p) nor loses digits near a barrier (slacks are
-carried, never recomputed). docs/mathematics.md, "The limit".
+which leaves one m x m system, ``A diag(p rate + q rate) A^T dnu = y - A x - A (p e - q e)``. Unlike Newton on nu
+alone it neither overshoots where x is large (there log phi is nearly linear in log p) nor loses digits near a
+barrier (slacks are carried, never recomputed). docs/mathematics.md, "The limit".
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Flow:
     def secant(self, error: Vector, slack: Vector) -> Vector:
         """The mismatch as Newton should see it, exact along the unknown that will take it up.
 
-        A branch that is too large for its slack (error < 0, as when the level has just been lowered) closes the mismatch by
-        its slack alone near the barrier, by its value alone far from it.
+        A branch that is too large for its slack (error < 0, as when the level has just been lowered) closes the
+        mismatch by its slack alone near the barrier, by its value alone far from it.
         """
         falling = np.minimum(error, 0.0)
         by_value = np.expm1(falling)
@@ -193,8 +193,8 @@ class Continuation:
     def jump(self) -> bool:
         """Go to the last level at once if no entry of x would change any more; False if some would.
 
-        With a barrier, and once all entries away from it are negligible, x is settled: what is left is to shrink the slacks of
-        its large entries to their new values and to move nu along.
+        With a barrier, and once all entries away from it are negligible, x is settled: what is left is to shrink the
+        slacks of its large entries to their new values and to move nu along.
         """
         flow = self.flow
         if not flow.has_barrier or self.last:

@@ -61,10 +61,10 @@ class FactoredEquations:
     """
 
     def __init__(self, columns: Any) -> None:
-        self.columns = columns if sp.issparse(columns) else np.ascontiguousarray(columns)
+        self.columns: Any = columns if sp.issparse(columns) else np.ascontiguousarray(columns)
         self.rows: _RowSpace | None = None
         if not _independent_rows(self.columns):
-            self.rows = _RowSpace(self.columns.toarray() if sp.issparse(columns) else self.columns)
+            self.rows = _RowSpace(columns.toarray() if sp.issparse(columns) else columns)
             self.columns = self.rows.basis
 
     def forward(self, x: Vector) -> Vector:
@@ -81,8 +81,8 @@ class FactoredEquations:
         else:
             half = self.columns * np.sqrt(d)
             matrix = half @ half.T
-        # Rows are brought to unit size; a touch on the diagonal keeps the factorisation alive near convergence, where the
-        # matrix may be singular to rounding, and the refinement takes its effect out again.
+        # Rows are brought to unit size; a touch on the diagonal keeps the factorisation alive near convergence,
+        # where the matrix may be singular to rounding, and the refinement takes its effect out again.
         scale = 1 / np.sqrt(matrix.diagonal())
         matrix *= scale
         matrix *= scale[:, None]

@@ -31,7 +31,8 @@ class UnitProblem:
         The sizes. The solution of the original problem is ``size_y / size_a`` times that of the scaled one (and divided
         by the weights); a dual vector of the original is that of the scaled one divided by ``size_a``.
     data_rounding : float
-        Relative rounding that storing the data cost: the epsilon of their dtype, 0 for float64 data taken at their word.
+        Relative rounding that storing the data cost: the epsilon of their dtype, 0 for float64 data taken at their
+        word.
     """
 
     operator: Operator

@@ -207,13 +207,15 @@ class Walk:
 
     def _duals(self, segment: Segment, integrals: Vector) -> Vector:
         """nu at each jump, shape (m, jumps)."""
-        straight = self.state.nu[:, None] + np.outer(self.residual, segment.times)
-        return straight - np.asarray(self.working.columns[:, : len(integrals)] @ integrals)
+        straight: Vector = self.state.nu[:, None] + np.outer(self.residual, segment.times)
+        bent: Vector = self.working.columns[:, : len(integrals)] @ integrals
+        return straight - bent
 
     def _dual_after(self, segment: Segment, integrals: Vector, jumps: int) -> Vector:
         """nu at one jump."""
-        straight = self.state.nu + segment.times[jumps - 1] * self.residual
-        return straight - np.asarray(self.working.columns[:, : len(integrals)] @ integrals[:, jumps - 1])
+        straight: Vector = self.state.nu + segment.times[jumps - 1] * self.residual
+        bent: Vector = self.working.columns[:, : len(integrals)] @ integrals[:, jumps - 1]
+        return straight - bent
 
     def _good_jumps(self, segment: Segment, integrals: Vector, old: int) -> int:
         """How many jumps were made before a newcomer to the working set crossed its bound."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import Float, Index, norm, positive_number
+from hadaflow._validation import Index, norm, positive_number
 from hadaflow.dynamics._newton import Flow, Outcome, follow_scale
 from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
@@ -33,8 +33,8 @@ def limit(
 ) -> Limit:
     """The end point, t -> infinity, of gradient flow on ``1/2 ||A x - y||^2`` from the given start.
 
-    It is ``x = B(A^T nu)`` with ``A x = y``; equivalently the minimiser of the model's potential ``sum_i Q(x_i)`` over all
-    solutions. For y outside the range of the model the flow ends at a least-squares point, found likewise.
+    It is ``x = B(A^T nu)`` with ``A x = y``; equivalently the minimiser of the model's potential ``sum_i Q(x_i)``
+    over all solutions. For y outside the range of the model the flow ends at a least-squares point, found likewise.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ def limit(
     model : Model
         Overparameterised model, for example ``HadamardPower(depth=3)``.
     init_scale : float or array_like of shape (n,)
-        Starting value a > 0 of every factor entry, in units of ``x^(1/depth)``; one per coordinate for a non-uniform start.
+        Starting value a > 0 of every factor entry, in units of ``x^(1/depth)``; one per coordinate for a non-uniform
+        start.
     tolerance : float, default 1e-12
         Relative: both ``||A x - y|| / ||y||`` and the mismatch ``|x - B(A^T nu)|`` relative to the largest entry
         of x must fall below it.
@@ -64,9 +65,10 @@ def limit(
 
     Notes
     -----
-    Primal-dual Newton with continuation in the scale. Each of typically 20 to 40 steps forms and factors an m x m matrix,
-    O(m^2 n + m^3); where that is too large, conjugate gradients with products only. Slacks to the barrier are variables of
-    their own, so that tiny scales cost no digits. Source: docs/mathematics.md, "The limit"; papers A and C.
+    Primal-dual Newton with continuation in the scale. Each of typically 20 to 40 steps forms and factors an m x m
+    matrix, O(m^2 n + m^3); where that is too large, conjugate gradients with products only. Slacks to the barrier
+    are variables of their own, so that tiny scales cost no digits. Source: docs/mathematics.md, "The limit"; papers
+    A and C.
 
     Examples
     --------
@@ -126,7 +128,11 @@ class _Solver:
         kept = np.flatnonzero(walk.speed >= -1e-9 * norm(walk.residual) * length)
         x = np.zeros(self.unit.operator.shape[1])
         if len(kept) == 0:
-            return x, replace(failed, x=x, nu=np.zeros_like(failed.nu), residual=0.0, mismatch=0.0), Status.LEAST_SQUARES
+            return (
+                x,
+                replace(failed, x=x, nu=np.zeros_like(failed.nu), residual=0.0, mismatch=0.0),
+                Status.LEAST_SQUARES,
+            )
         part = FactoredEquations(columns[:, kept])
         target, _ = part.project(self.unit.operator.matvec(end.x))
         outcome = self._newton(part, target, kept)
@@ -142,14 +148,12 @@ class _Solver:
         return follow_scale(equations, target, flow, self.tolerance, self.max_steps, self.progress)
 
 
-def _affine_limit(
-    unit: UnitProblem, model: Model, init_scale: Scale
-) -> tuple[Vector, Vector, float, Status, int]:
+def _affine_limit(unit: UnitProblem, model: Model, init_scale: Scale) -> tuple[Vector, Vector, float, Status, int]:
     """Depth 1: the solution nearest to the start, ``x0 + A^T z`` with ``A A^T z = y - A x0``."""
     n = unit.operator.shape[1]
-    origin: Float = np.asarray(model.mirror_map(np.zeros(n), init_scale), dtype=np.float64)
+    origin: Vector = np.asarray(model.mirror_map(np.zeros(n), init_scale), dtype=np.float64)
     slope = float(np.max(model.slope(np.zeros(1), 1.0)))
-    x0 = origin * unit.size_a / unit.size_y
+    x0: Vector = origin * unit.size_a / unit.size_y
     equations = normal_equations(unit.operator)
     target, inconsistent = equations.project(unit.y)
     x, nu = x0, equations.zero_dual()

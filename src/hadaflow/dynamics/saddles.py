@@ -26,9 +26,9 @@ def saddles(
     """The path of gradient flow as its init scale tends to zero, in rescaled time.
 
     The dual state ``q = A^T nu`` moves with constant speed ``c = A^T (y - A b)`` until a coordinate meets its bound
-    ``|q_i| = w_i``; then ``b`` jumps to the minimiser of ``1/2 ||A b - y||^2`` with ``b_i = 0`` where ``|q_i| < w_i`` and
-    ``b_i q_i >= 0`` elsewhere, and so on until ``c = 0``. There b minimises ``sum_i w_i |b_i|`` among all solutions of
-    ``A b = y``, since ``q`` is a subgradient of that norm at b.
+    ``|q_i| = w_i``; then ``b`` jumps to the minimiser of ``1/2 ||A b - y||^2`` with ``b_i = 0`` where ``|q_i| <
+    w_i`` and ``b_i q_i >= 0`` elsewhere, and so on until ``c = 0``. There b minimises ``sum_i w_i |b_i|`` among all
+    solutions of ``A b = y``, since ``q`` is a subgradient of that norm at b.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def saddles(
 
     Notes
     -----
-    About as many jumps as the lasso path has knots. A jump costs O(w k + k^2) on a working set of w columns with k active;
-    A itself is read once per block of jumps, in products with a block of dual states that verify each of them.
+    About as many jumps as the lasso path has knots. A jump costs O(w k + k^2) on a working set of w columns with k
+    active; A itself is read once per block of jumps, in products with a block of dual states that verify each of them.
     Source: Pesme and Flammarion 2023 (arXiv 2304.00488) for depth 2; docs/mathematics.md, "The saddle path".
 
     Examples

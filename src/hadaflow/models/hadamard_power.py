@@ -198,7 +198,7 @@ class HadamardPower(Model):
     def _inside(self, xp: Any, t: Array) -> Array:
         """Where t is on this side of the barrier; beyond it the flow has already diverged."""
         if self.depth == 2:
-            return t == t
+            return xp.ones_like(t, dtype=xp.bool)
         return xp.abs(t) < 1 if self.signed else t < 1
 
     def _angle_of(self, xp: Any, t: Array) -> Array:
