@@ -191,7 +191,7 @@ def test_one_file_may_hold_both(run, data):
 
 def test_a_sparse_matrix_and_a_csv_file(run, data):
     _, _, y = data
-    A = sp.random_array((M, N), density=0.3, rng=np.random.default_rng(0))
+    A = sp.random(M, N, density=0.3, random_state=np.random.default_rng(0))
     sp.save_npz("A.npz", A)
     files.write_vector("y.csv", y)
     code, out, _ = run("--json", "-", inputs=("A.npz", "y.csv"))

@@ -167,6 +167,7 @@ BAD_TABLES = {
     "pandas index": (",a,b\n0,1,2\n", r"line 1: the first column has no name.*index=False"),
     "R row names": ('"","V1"\n"1",2\n', r"line 1: the first column has no name"),
     "pandas index, numbered columns": (",0,1\n0,1,2\n", r"line 1: column 1: nothing there"),
+    "what only Python reads": ("1_0\n", r"A\.csv cannot be read as \.csv"),
     "header alone": ("a,b\n", r"A\.csv holds no numbers"),
     "blank": ("\n \n# nothing\n", r"A\.csv holds no numbers"),
 }
@@ -261,6 +262,25 @@ def test_what_is_not_a_real_matrix(tmp_path, suffix, save, message):
         read_matrix(path)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+BAD_MATRIX_MARKET = {
+    "no rows": ("0 3\n", r"A\.mtx holds no numbers \(shape \(0, 3\)\)"),
+    "null characters": ("2 1\n1.0\n\0\n", "is damaged .it contains null characters.; write it again"),
+    "cut off": ("2 1\n1.0\n1.0e", "is damaged .its last line is cut off."),
+}
+
+
+@pytest.mark.parametrize(("body", "message"), BAD_MATRIX_MARKET.values(), ids=BAD_MATRIX_MARKET)
+def test_matrix_market_that_would_crash_its_reader(tmp_path, body, message):
+    (tmp_path / "A.mtx").write_text(f"%%MatrixMarket matrix array real general\n{body}")
+    with pytest.raises(FileFormatError, match=message):
+        read_matrix(tmp_path / "A.mtx")
+
+
+def test_matrix_market_needs_no_last_line_end(tmp_path):
+    (tmp_path / "y.mtx").write_text("%%MatrixMarket matrix array real general\n2 1\n1.0\n2.5e0")
+    np.testing.assert_array_equal(read_vector(tmp_path / "y.mtx"), [1.0, 2.5])
 
 
 def test_three_dimensions_are_no_vector(tmp_path):

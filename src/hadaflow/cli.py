@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,7 @@ app = typer.Typer(
     help="[bold]Sparse recovery[/bold] by gradient flow on overparameterised models, with proofs.",
     rich_markup_mode="rich",
     add_completion=False,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -137,55 +139,36 @@ _EXAMPLES = """\
 [cyan]hadaflow recover data.npz data.npz --json - | jq .certificate.gap[/cyan]
 """
 
-_PROBLEM, _FLOW, _OUTPUT = "Problem", "Gradient flow", "Output"
+
+def _argument(name: str, text: str) -> Any:
+    return typer.Argument(metavar=name, help=text, show_default=False)
+
+
+def _option(panel: str, metavar: str, text: str, *names: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, show_default=False, rich_help_panel=panel)
+
+
+_in_problem = partial(_option, "Problem")
+_in_flow = partial(_option, "Gradient flow")
+_in_output = partial(_option, "Output")
 
 
 @app.command(help=_ABOUT, epilog=_EXAMPLES)
 def recover(
-    a_file: Annotated[Path, typer.Argument(metavar="A_FILE", help="Matrix A, m x n")],
-    y_file: Annotated[Path, typer.Argument(metavar="Y_FILE", help="Measurements y, m numbers")],
+    a_file: Annotated[Path, _argument("A_FILE", "Matrix A, m x n")],
+    y_file: Annotated[Path, _argument("Y_FILE", "Measurements y, m numbers")],
     *,
-    positive: Annotated[
-        bool, typer.Option("--positive", metavar="", help="Look for x >= 0 only", rich_help_panel=_PROBLEM)
-    ] = False,
-    noise_level: Annotated[
-        float,
-        typer.Option(
-            metavar="S", help="Stop once ||Ax - y|| <= S, in units of y", show_default=False, rich_help_panel=_PROBLEM
-        ),
-    ] = 0.0,
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Weights of the l1 norm, one per column of A", rich_help_panel=_PROBLEM),
-    ] = None,
-    depth: Annotated[
-        float | None,
-        typer.Option(metavar="D", help="Number of factors, 1 or >= 2; with --init-scale", rich_help_panel=_FLOW),
-    ] = None,
-    init_scale: Annotated[
-        float | None,
-        typer.Option(metavar="A", help="Start of all factors, in x^(1/D); with --depth", rich_help_panel=_FLOW),
-    ] = None,
-    method: Annotated[
-        Method, typer.Option(metavar="NAME", help="auto, saddles or limit", rich_help_panel=_FLOW)
-    ] = Method.AUTO,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Save x: .npz .npy .csv", rich_help_panel=_OUTPUT),
-    ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Save a summary as JSON; - prints it", rich_help_panel=_OUTPUT),
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save a picture: .png .pdf .svg", rich_help_panel=_OUTPUT)
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", "-f", metavar="", help="Replace files that exist", rich_help_panel=_OUTPUT)
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", metavar="", help="Print no table and no progress", rich_help_panel=_OUTPUT)
-    ] = False,
+    positive: Annotated[bool, _in_problem("", "Look for x >= 0 only", "--positive")] = False,
+    noise_level: Annotated[float, _in_problem("S", "Stop once ||Ax - y|| <= S, in units of y")] = 0.0,
+    weights: Annotated[Path | None, _in_problem("FILE", "Weights of the l1 norm, one per column of A")] = None,
+    depth: Annotated[float | None, _in_flow("D", "Number of factors, 1 or >= 2; with --init-scale")] = None,
+    init_scale: Annotated[float | None, _in_flow("A", "Start of all factors, in x^(1/D); with --depth")] = None,
+    method: Annotated[Method, _in_flow("NAME", "auto (default), saddles or limit")] = Method.AUTO,
+    output: Annotated[Path | None, _in_output("FILE", "Save x: .npz .npy .csv", "--output", "-o")] = None,
+    json_file: Annotated[Path | None, _in_output("FILE", "Save a summary as JSON; - prints it", "--json")] = None,
+    plot: Annotated[Path | None, _in_output("FILE", "Save a picture: .png .pdf .svg")] = None,
+    force: Annotated[bool, _in_output("", "Replace files that exist", "--force", "-f")] = False,
+    quiet: Annotated[bool, _in_output("", "Print no table and no progress", "--quiet", "-q")] = False,
 ) -> int:
     """Read, recover, save and report; the exit code."""
     inputs = {"A": a_file, "y": y_file, "weights": weights}

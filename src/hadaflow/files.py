@@ -6,7 +6,6 @@ with a file ends in one line that names the file and the remedy. Writing is atom
 
 from __future__ import annotations
 
-import io
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -134,7 +133,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> Non
     """Write named arrays into one ``.npz`` file, replacing the file if there is one; fails as :func:`write_vector`."""
     check_output(path, (".npz",), overwrite=True)
     with atomic_writer(path) as handle:
-        np.savez(handle, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
+        np.savez(handle, **arrays)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -251,14 +250,15 @@ def _read_matrix_market(file: Path) -> Any:
     rows, columns, *_ = scipy.io.mminfo(file)
     if 0 in (rows, columns):  # it divides by zero
         raise FileFormatError(f"{file} holds no numbers (shape {(rows, columns)}); write it again with some")
-    last = b""
     with file.open("rb") as handle:
         while chunk := handle.read(2**20):
             last = chunk
             if b"\0" in chunk:  # it takes a null character for the end of its buffer
                 raise FileFormatError(f"{file} is damaged (it contains null characters); write it again")
-    # It reads beyond the end of a last line that is cut off.
-    return scipy.io.mmread(file if last.endswith(b"\n") else io.BytesIO(file.read_bytes() + b"\n"))
+    # It reads on beyond the end of a last line that stops within a number.
+    if not last.endswith(b"\n") and not _is_number(last.split()[-1].decode(errors="replace")):
+        raise FileFormatError(f"{file} is damaged (its last line is cut off); write it again")
+    return scipy.io.mmread(file)
 
 
 def _read_matlab(file: Path, name: str) -> Any:

@@ -126,7 +126,10 @@ def _draw_x(ax: Axes, recovery: Recovery, truth: NDArray[Any] | None) -> None:
     x, certificate = recovery.x, recovery.certificate
     if truth is not None:
         _stems(ax, truth, _ORANGE, "s", size=7, hollow=True, label="truth")
-    _stems(ax, x, _BLUE, "o", size=3.5, label="recovered")
+    on = np.zeros_like(x)
+    on[recovery.support()] = x[recovery.support()]
+    _stems(ax, x - on, _BLUE, "", size=0)  # what a limit leaves everywhere gets no heads
+    _stems(ax, on, _BLUE, "o", size=3.5, label="recovered")
     _frame(ax, len(x), "coordinate (n = {})", "x")
     line = rf"$\ell_1$ norm {certificate.l1_norm:.6g}, relative gap {certificate.gap:.2g}"
     if truth is not None:
@@ -177,7 +180,7 @@ def _stems(
     many = len(where) > _MOST_MARKERS
     width = (2.5 if hollow else 0.7) if many else (0.0 if hollow else 1.2)
     ax.vlines(where, 0, heights, colors=colour, linewidth=width, rasterized=many, label=label if many else "")
-    if not many:
+    if size and not many:
         face = "none" if hollow else colour
         ax.plot(where, heights, marker, color=colour, markerfacecolor=face, markersize=size, label=label)
 

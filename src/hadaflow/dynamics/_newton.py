@@ -24,7 +24,8 @@ from hadaflow.results import Progress, ProgressCallback
 
 Vector = NDArray[np.float64]
 
-_SHRINK = math.log(1e-2)  # of the scale in the first stage; a stage that goes well makes the next one bolder
+_SHRINK = math.log(1e-1)  # of the scale in the first stage; a stage that goes well makes the next one bolder
+_BOLDEST = math.log(1e-3)
 _BOUNDARY = 0.95  # share of the way to a barrier that a step may go
 _KEEP = 0.1  # a branch that would shrink below this share is taken from its slack instead
 _LOOSE = 0.1  # accuracy that a stage needs before the next begins
@@ -135,18 +136,22 @@ class Continuation:
     def measure(self) -> None:
         """x, what it leaves of the target, and how far the branches are from their slacks."""
         flow = self.flow
-        if flow.signed:
-            plus, minus = self.branches
-            self.x = plus.value - minus.value
+        # With a start larger than x the branches nearly cancel: there x is taken from the dual state instead.
+        gentle = np.zeros(len(self.z), dtype=bool)
+        if flow.signed and self.level >= self.first:
             gentle = flow.gentle(self.z)
-            for branch in self.branches:
-                branch.value = np.where(gentle, np.exp(flow.log_size(branch.slack, self.level)), branch.value)
-            self.x = np.where(gentle, flow.difference(np.where(gentle, self.z, 0.0), self.level), self.x)
-        else:
-            self.x = self.branches[0].value
-        self.errors = [flow.log_size(b.slack, self.level) - np.log(b.value) for b in self.branches]
+        self.errors = []
+        for branch in self.branches:
+            log_size = flow.log_size(branch.slack, self.level)
+            error = log_size - np.log(branch.value)
+            # Below its size at rest a branch is bounded by its slack, so that it may be raised to it at no risk.
+            bound = gentle | ((branch.slack >= flow.rest) & (error > 0))
+            branch.value = np.where(bound, np.exp(np.minimum(log_size, 700.0)), branch.value)
+            self.errors.append(np.where(bound, 0.0, error))
+        self.x = self.branches[0].value
         if flow.signed:
-            self.errors = [np.where(gentle, 0.0, e) for e in self.errors]
+            plain = self.x - self.branches[1].value
+            self.x = np.where(gentle, flow.difference(np.where(gentle, self.z, 0.0), self.level), plain)
         self.gap = self.target - self.equations.forward(self.x)
         self.residual = norm(self.gap) / self.size_y
         worst = max(float(np.abs(e * b.value).max()) for e, b in zip(self.errors, self.branches, strict=True))
@@ -260,6 +265,6 @@ def _follow(state: Continuation, tolerance: float, max_steps: int, progress: Pro
 
 def _next_shrink(shrink: float, steps: int) -> float:
     """How much to lower the scale after a stage of so many steps."""
-    if steps <= 2:
-        return max(1.5 * shrink, 2 * _SHRINK)
-    return min(shrink / 1.5, _SHRINK) if steps > 5 else shrink
+    if steps > 6:
+        return shrink / 1.3
+    return max((1.5 if steps <= 3 else 1.2) * shrink, _BOLDEST)

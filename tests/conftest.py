@@ -1,0 +1,48 @@
+"""Small problems that many tests share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Data with the vector that made them."""
+
+    A: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+
+
+def planted(m, n, s, *, seed=0, positive=False):
+    """A Gaussian matrix, an s-sparse x and y = A x."""
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((m, n)) / np.sqrt(m)
+    x = np.zeros(n)
+    x[rng.choice(n, s, replace=False)] = rng.uniform(0.3, 1, s) if positive else rng.standard_normal(s)
+    return Instance(A, A @ x, x)
+
+
+def minimal_l1(A, y, *, positive=False, weights=None):
+    """Optimal value of basis pursuit by an independent linear programme."""
+    n = A.shape[1]
+    w = np.ones(n) if weights is None else weights
+    matrix, cost = (A, w) if positive else (np.hstack([A, -A]), np.concatenate([w, w]))
+    result = linprog(cost, A_eq=matrix, b_eq=y, method="highs-ds")
+    assert result.status == 0
+    return result.fun
+
+
+@pytest.fixture
+def easy():
+    return planted(40, 120, 5)
+
+
+@pytest.fixture
+def hard():
+    """Beyond the recovery threshold: the minimiser is not the planted vector."""
+    return planted(40, 120, 25, seed=1)
