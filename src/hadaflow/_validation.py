@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 Float = NDArray[np.floating[Any]]
@@ -27,24 +28,29 @@ def reject_kind(dtype: np.dtype[Any], name: str) -> None:
 
 
 def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """float32 stays float32, every other real type becomes float64."""
-    return np.dtype(np.float32) if dtype == np.float32 else np.dtype(np.float64)
+    """float32 stays float32, every other real type becomes float64; in native byte order."""
+    return np.dtype(np.float32) if dtype.newbyteorder("=") == np.float32 else np.dtype(np.float64)
 
 
 def real_array(value: object, name: str, ndim: int) -> Float:
     """``value`` as a native real array of ``ndim`` dimensions; a view wherever possible."""
     if value is None or isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must be an array of real numbers, got {type(value).__name__}")
+    if sp.issparse(value):
+        raise TypeError(f"{name} must be a dense array, got a sparse one; pass {name}.toarray()")
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries; remove or fill them before the call")
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} is ragged: all its rows need the same length") from error
     reject_kind(array.dtype, name)
     if array.ndim != ndim:
-        shape = {1: "(m,)", 2: "(m, n)"}[ndim]
+        expected = {1: "one-dimensional", 2: "two-dimensional, of shape (m, n)"}[ndim]
         remedy = f"; pass {name}.ravel()" if ndim == 1 and array.ndim == 2 and 1 in array.shape else ""
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}{remedy}")
-    return array.astype(float_dtype(array.dtype).newbyteorder("="), copy=False)
+        raise ValueError(f"{name} must be {expected}, got shape {array.shape}{remedy}")
+    with np.errstate(over="ignore"):  # a long double out of range becomes infinite, which check_finite reports
+        return array.astype(float_dtype(array.dtype), copy=False)
 
 
 def check_finite(array: Float, name: str) -> None:
@@ -80,11 +86,21 @@ def positive_number(value: object, name: str, *, minimum: float = 0.0, strict: b
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         number = float(value)  # type: ignore[arg-type]
+    except OverflowError:  # an int beyond the range of floats
+        number = math.inf
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a number, got {value!r}") from error
     if not math.isfinite(number) or number < minimum or (strict and number == minimum):
         raise ValueError(f"{name} must be a finite number {'>' if strict else '>='} {minimum:g}, got {value!r}")
     return number
+
+
+def whole_number(value: object, name: str, *, minimum: int = 1) -> int:
+    """``value`` as an int of at least ``minimum``; a float such as 1e6 counts as one."""
+    number = positive_number(value, name, minimum=minimum, strict=False)
+    if not number.is_integer():
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    return int(number)
 
 
 def positive_vector(value: object, name: str, length: int) -> NDArray[np.float64]:

@@ -14,9 +14,18 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from hadaflow._validation import Index, check_finite, float_dtype, norm, real_array, reject_kind
+from hadaflow._validation import (
+    Index,
+    check_finite,
+    float_dtype,
+    norm,
+    positive_number,
+    real_array,
+    reject_kind,
+    whole_number,
+)
 
 Vector = NDArray[np.float64]
 #: A few columns of A: dense, or compressed sparse columns. Both know ``@``, ``.T`` and ``.shape``.
@@ -105,7 +114,7 @@ class SparseOperator(Operator):
 
 
 class MatrixFreeOperator(Operator):
-    """A ``scipy.sparse.linalg.LinearOperator`` (PyLops operators are such): columns cost a product each."""
+    """A ``scipy.sparse.linalg.LinearOperator``, or PyLops's: columns cost a product each."""
 
     def __init__(self, operator: LinearOperator) -> None:
         self._operator = operator
@@ -116,7 +125,11 @@ class MatrixFreeOperator(Operator):
         return self._checked(self._operator.matvec(v), "A @ v")
 
     def rmatvec(self, r: Vector) -> Vector:
-        return self._checked(self._operator.rmatvec(r), "A.T @ r")
+        try:
+            product = self._operator.rmatvec(r)
+        except NotImplementedError as error:
+            raise TypeError("the linear operator A has no adjoint: give it an rmatvec, its product A.T @ r") from error
+        return self._checked(product, "A.T @ r")
 
     def columns(self, index: Index) -> Columns:
         block = np.empty((self.shape[0], len(index)), order="F")
@@ -133,8 +146,10 @@ class MatrixFreeOperator(Operator):
     @staticmethod
     def _checked(product: Any, what: str) -> Vector:
         result = np.asarray(product).ravel()
-        if np.iscomplexobj(result):
-            raise TypeError(f"the linear operator A returned complex values from {what}; hadaflow works on real data")
+        if result.dtype.kind not in "fiub":
+            raise TypeError(
+                f"the linear operator A returned {result.dtype} values from {what}; hadaflow works on real data"
+            )
         result = result.astype(np.float64, copy=False)
         if not np.isfinite(result).all():
             raise ValueError(
@@ -225,7 +240,7 @@ def as_operator(A: Any) -> Operator:
     Parameters
     ----------
     A : array_like of shape (m, n), scipy.sparse array or matrix, or LinearOperator
-        Real data. Arrays and sparse data must be finite; they are used as they are, never written to.
+        Real data; an operator is SciPy's, PyLops's or any object with ``shape``, ``matvec`` and ``rmatvec``. Arrays and sparse data must be finite; they are used as they are, never written to.
 
     Returns
     -------
@@ -247,7 +262,8 @@ def as_operator(A: Any) -> Operator:
         operator: Operator = SparseOperator(matrix)
         check_finite(operator._csc.data, "A.data")  # type: ignore[attr-defined]
         return operator
-    if isinstance(A, LinearOperator):
+    if hasattr(A, "matvec") and hasattr(A, "shape"):  # PyLops operators are no subclass of SciPy's
+        A = aslinearoperator(A)
         reject_kind(np.dtype(A.dtype), "A")
         _check_size(A.shape)
         return MatrixFreeOperator(A)
@@ -259,7 +275,7 @@ def as_operator(A: Any) -> Operator:
 
 def _check_size(shape: tuple[int, ...]) -> None:
     if len(shape) != 2:
-        raise ValueError(f"A must have shape (m, n), got {shape}")
+        raise ValueError(f"A must be two-dimensional, of shape (m, n), got shape {shape}")
     if 0 in shape:
         raise ValueError(f"A is empty (shape {shape}); it needs at least one row and one column")
 
@@ -311,7 +327,7 @@ def dot_test(A: object, *, trials: int = 3, tolerance: float | None = None, rng:
     Raises
     ------
     TypeError, ValueError
-        As :func:`as_operator`; or if ``trials`` is below 1.
+        As :func:`as_operator`; or if ``trials`` or ``tolerance`` has the wrong kind or range.
 
     Notes
     -----
@@ -323,8 +339,9 @@ def dot_test(A: object, *, trials: int = 3, tolerance: float | None = None, rng:
     >>> hf.dot_test(np.eye(3)).passed
     True
     """
-    if trials < 1:
-        raise ValueError(f"trials must be at least 1, got {trials}")
+    trials = whole_number(trials, "trials")
+    if tolerance is not None:
+        tolerance = positive_number(tolerance, "tolerance")
     operator = as_operator(A)
     generator = np.random.default_rng(rng)
     m, n = operator.shape

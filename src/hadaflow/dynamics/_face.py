@@ -69,65 +69,75 @@ class Face:
         used = self.used[: self.top]
         return self.slot[: self.top][used], self.b[: self.top][used]
 
-    def activate(self, j: int, sign: float) -> bool:
-        """Let coordinate j join; False if its column is numerically in the span of the active ones."""
+    def activate(self, j: int, sign: float) -> Vector | None:
+        """Let coordinate j join; None if its column is numerically in the span of the active ones.
+
+        Returns the step, by slot, to least squares on the active coordinates: as ``c`` vanished on them so far, it is a
+        multiple of the border of the inverse.
+        """
         holes = np.flatnonzero(~self.used[: self.top])
         k = int(holes[0]) if len(holes) else self.top
         if k == len(self.slot):
             self._allocate(k + max(32, k // 4))
         column = self.gram[:, j]
         cross = np.where(self.used, column[self.slot], 0.0)
-        weights = dsymv(1.0, self.inverse, cross, lower=1)
-        pivot = self.diagonal[j] - float(cross @ weights)
+        border: Vector = dsymv(1.0, self.inverse, cross, lower=1)
+        pivot = self.diagonal[j] - float(cross @ border)
         if pivot <= 1e-13 * self.diagonal[j]:
-            return False
-        weights[k] = -1.0
-        self.inverse = dsyr(1.0 / pivot, weights, lower=1, a=self.inverse, overwrite_a=1)
+            return None
+        border[k] = -1.0
+        self.inverse = dsyr(1.0 / pivot, border, lower=1, a=self.inverse, overwrite_a=1)
         self.slot[k], self.b[k], self.sign[k], self.used[k] = j, 0.0, sign, True
         self.reach[:, k] = column
         self.free[j] = False
         self.top = max(self.top, k + 1)
-        return True
+        return border * (-self.c[j] / pivot)
 
-    def drop(self, k: int) -> None:
-        """Take the coordinate in slot k out."""
+    def drop(self, k: int, step: Vector) -> Vector:
+        """Take the coordinate in slot k out; returns the step to least squares on those that stay."""
         column = np.concatenate([self.inverse[k, :k], self.inverse[k:, k]])
+        step = step - column * (step[k] / column[k])
+        step[k] = 0.0
         self.inverse = dsyr(-1.0 / column[k], column, lower=1, a=self.inverse, overwrite_a=1)
         self.inverse[k, :] = 0.0
         self.inverse[:, k] = 0.0
         self.free[self.slot[k]] = True
         self.used[k], self.b[k], self.sign[k] = False, 0.0, 0.0
-
-    def solve(self) -> Vector:
-        """Step to least squares on the active coordinates, by slot."""
-        step: Vector = dsymv(1.0, self.inverse, np.where(self.used, self.c[self.slot], 0.0), lower=1)
         return step
 
-    def settle(self) -> float:
+    def settle(self, step: Vector) -> float:
         """Move the plateau to sign-constrained least squares on the face; returns the fall of ``||residual||^2``.
 
         The inner loop of Lawson and Hanson: go towards least squares, stop where a coordinate reaches zero, drop it,
-        go on.
+        go on. What rounding leaves of ``c`` on the active coordinates is worked off by a step of refinement.
         """
+        entered = float(np.abs(self.active_speed()).max())
+        fall = self._descend(step)
+        if float(np.abs(self.active_speed()).max(initial=0.0)) > 1e-11 * entered:
+            fall += self._descend(dsymv(1.0, self.inverse, self.active_speed(), lower=1))
+        return fall
+
+    def active_speed(self) -> Vector:
+        """c on the active coordinates, by slot."""
+        return np.where(self.used, self.c[self.slot], 0.0)
+
+    def _descend(self, step: Vector) -> float:
         fall = 0.0
         while True:
-            step = self.solve()
             target = self.b + step
             wrong = np.flatnonzero((target * self.sign <= 0) & self.used)
-            part = 1.0
-            leaving = -1
+            part, leaving = 1.0, -1
             if len(wrong):
                 span = self.b[wrong] - target[wrong]
                 ratio = np.divide(self.b[wrong], span, out=np.zeros_like(span), where=span != 0)
                 part = min(1.0, max(0.0, float(ratio.min())))
                 leaving = int(wrong[ratio.argmin()])
-            speed = self.c[self.slot]
-            fall += (2 * part - part * part) * float(step @ np.where(self.used, speed, 0.0))
+            fall += (2 * part - part * part) * float(step @ self.active_speed())
             self.b += part * step
             self.c -= self.reach[:, : self.top] @ (part * step[: self.top])
             if leaving < 0:
                 return fall
-            self.drop(leaving)
+            step = self.drop(leaving, (1 - part) * step)
 
     def run(
         self, *, bounded_below: bool, floor: Vector, residual: float, horizon: float, target: float, most: int
@@ -173,10 +183,11 @@ class Face:
             self.q[j] = sign
             active = self.slot[self.used]
             self.q[active] = self.sign[self.used]
-            if not self.activate(j, sign):
+            step = self.activate(j, sign)
+            if step is None:
                 barred.append(j)
                 continue
-            squared -= self.settle()
+            squared -= self.settle(step)
             if self.free[j]:  # rounding sent it straight back
                 barred.append(j)
             index, values = self.state()

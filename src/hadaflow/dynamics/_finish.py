@@ -66,23 +66,24 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
     """
     operator, working = walk.operator, walk.working
     room = operator.shape[0] - len(index)
-    dual = working.correlate(nu)
-    dual[np.isin(working.index, index)] = 0.0
+    dual = operator.rmatvec(nu)
+    dual[index] = 0.0
     reach = dual if walk.positive else np.abs(dual)
     near = np.flatnonzero(reach > 0.9)
     near = near[np.argsort(-reach[near], kind="stable")][: room // 2]
     if len(near) == 0:
         return nu
+    working.extend(near[~working.inside[near]])
     place = np.empty(operator.shape[1], dtype=np.intp)
     place[working.index] = np.arange(len(working))
-    joined = np.concatenate([place[index], near])
+    joined = place[np.concatenate([index, near])]
     both = _Support(working.columns[:, joined], working.gram[np.ix_(joined, joined)])
     if not both.well_conditioned():
         return nu
     pull = np.concatenate([np.zeros(len(index)), -np.sign(dual[near]) * (reach[near] - 0.8)])
     step = both.dual_with(pull)
-    dual, change = operator.rmatvec(nu), operator.rmatvec(step)
-    dual[index], change[index] = 0.0, 0.0
+    change = operator.rmatvec(step)
+    change[index] = 0.0
 
     def farthest(length: float) -> float:
         moved = dual + length * change

@@ -127,31 +127,45 @@ class Walk:
     # ---- one block -----------------------------------------------------------------------------------------
 
     def _widen(self) -> tuple[int, float]:
-        """Add the coordinates expected next to the working set.
+        """Add the coordinates expected next to the working set, and drop the idle once they are many.
 
-        Returns how many, and the time up to which the others are expected to stay inside their bounds.
+        Returns how many were added, and the time up to which the others are expected to stay inside their bounds.
         """
         size = np.abs(self.speed)
-        moving = ~self.working.inside & (size > self._floor() * self.working.longest())
+        moving = size > self._floor() * self.working.longest()
         if self.positive:
             moving &= self.speed > 0
-        count = int(np.count_nonzero(moving))
-        want = self._wanted()
-        if want >= count:
-            self.working.extend(np.flatnonzero(moving))
-            return count, np.inf
         wait = np.full(len(size), np.inf)
         np.divide(1 - self.dual * np.sign(self.speed), size, out=wait, where=moving)
+        want = self._wanted()
+        self._narrow(wait, want)
+        wait[self.working.index] = np.inf
+        count = int(np.count_nonzero(wait < np.inf))
+        if want >= count:
+            self.working.extend(np.flatnonzero(wait < np.inf))
+            return count, np.inf
         nearest = np.argpartition(wait, want)
         self.working.extend(nearest[:want])
         return want, float(wait[nearest[want]])
+
+    def _narrow(self, wait: Vector, want: int) -> None:
+        """Keep the active coordinates and those that wait least, once the working set has grown to twice as many."""
+        active, size = len(self.state.positions), len(self.working)
+        if size <= 2 * (active + want) or self.operator.column_cost(1) >= 1:
+            return
+        idle = np.ones(size, dtype=bool)
+        idle[self.state.positions] = False
+        others = np.flatnonzero(idle)
+        nearest = others[np.argsort(wait[self.working.index[others]], kind="stable")[:want]]
+        self.working.keep(np.concatenate([self.state.positions, nearest]))
+        self.state = replace(self.state, positions=np.arange(active))
 
     def _wanted(self) -> int:
         """How many columns to add: few where each costs a product, a block of them where A lies in memory."""
         active = len(self.state.positions)
         if self.operator.column_cost(1) >= 1:
             return max(8, active // 4)
-        return max(32, self.operator.shape[0] // 16, active // 2)
+        return max(32, self.operator.shape[0] // 16, active // 4)
 
     def _advance(self, horizon: float) -> Segment:
         """Run on the working set, look at all of A; where it was too small go back and run again."""

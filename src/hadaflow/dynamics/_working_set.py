@@ -56,6 +56,16 @@ class WorkingSet:
         self.index = np.concatenate([self.index, new])
         self.inside[new] = True
 
+    def keep(self, positions: Index) -> None:
+        """Forget all columns but those at ``positions``, which move up in that order."""
+        self.columns = self.columns[:, positions]
+        if not sp.issparse(self.columns):
+            self._store = self.columns = np.asfortranarray(self.columns)
+        self.gram = self.gram[np.ix_(positions, positions)]
+        self.index = self.index[positions]
+        self.inside[:] = False
+        self.inside[self.index] = True
+
     def _beside(self, block: Any) -> Any:
         """The columns so far and a block to their right; room is kept so that dense columns are seldom moved."""
         if sp.issparse(block):

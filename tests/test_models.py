@@ -1,0 +1,309 @@
+import itertools
+import math
+
+import array_api_strict as xs
+import mpmath as mp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import hadaflow as hf
+from hadaflow.models import Factors
+
+EPS = np.finfo(float).eps
+DEPTHS = [2, 2.5, 3, 4, 6, 10]
+SIGNS = ["both", "positive"]
+PRODUCT_SCALES = [1e-300, 1e-100, 1e-20, 1e-8, 1e-2, 1.0, 1e6]
+
+every_model = pytest.mark.parametrize(("depth", "sign"), list(itertools.product(DEPTHS, SIGNS)))
+
+
+def rate(depth, a):
+    """k of the map, t = k theta, as the paper writes it; 4 at depth 2."""
+    return 4 if depth == 2 else depth * (depth - 2) * mp.mpf(a) ** (depth - 2)
+
+
+def exact_map(theta, depth, a, sign):
+    """B(theta) by its textbook formula, for mpmath numbers."""
+    depth, a = mp.mpf(depth), mp.mpf(a)
+    t = rate(depth, a) * theta
+    if depth == 2:
+        return a**2 * (mp.exp(t) - mp.exp(-t) if sign == "both" else mp.exp(t))
+    power = -depth / (depth - 2)
+    return a**depth * ((1 - t) ** power - (1 + t) ** power if sign == "both" else (1 - t) ** power)
+
+
+def thetas(depth, a, sign):
+    """Dual states from tiny to far up, and down, the map."""
+    small = 10.0 ** np.array([-200.0, -40, -8, -3, -1])
+    if depth == 2:
+        t = np.concatenate([small, [0.9, 3, 20, 300]])
+    else:
+        t = np.concatenate([small, [0.5, 0.9], 1 - 10.0 ** np.array([-2.0, -5, -10, -14])])
+    down = [-10.0, -1e3, -1e8] if sign == "positive" and depth > 2 else []
+    return np.concatenate([[0.0], t, -t, down]) / float(rate(depth, a))
+
+
+def digits(t):
+    """Working precision at which 1 - t and 1 + t differ by 60 digits."""
+    return 60 - (int(mp.log10(abs(t))) if t else 0)
+
+
+@every_model
+@pytest.mark.parametrize("product_scale", PRODUCT_SCALES)
+def test_mirror_map_and_slope_against_60_digits(depth, sign, product_scale):
+    a = product_scale ** (1 / depth)
+    model, theta = hf.HadamardPower(depth, sign), thetas(depth, a, sign)
+    found, slope = model.mirror_map(theta, a), model.slope(theta, a)
+    compared = 0
+    for k, point in enumerate(theta):
+        with mp.workdps(digits(rate(depth, a) * mp.mpf(point))):
+            expected = exact_map(mp.mpf(point), depth, a, sign)
+            if isinstance(expected, mp.mpc) or not 1e-306 < abs(expected) < 1e306:
+                continue
+            step = mp.mpf(10) ** (-mp.mp.dps // 3) / rate(depth, a)
+            rise = mp.diff(lambda z: exact_map(z, depth, a, sign), mp.mpf(point), h=step)
+            # What rounding theta and log(a^D) by an ulp does to the result.
+            blur = 8 * EPS * (4 + abs(math.log(product_scale)) + abs(float(point * rise / expected)) + abs(point * 4))
+            compared += 1
+            assert abs(float((found[k] - expected) / expected)) < blur
+            if 1e-306 < rise < 1e306:
+                assert abs(float((slope[k] - rise) / rise)) < 4 * blur
+    assert compared >= 5
+
+
+@every_model
+@pytest.mark.parametrize("product_scale", PRODUCT_SCALES)
+def test_angle_round_trip(depth, sign, product_scale):
+    a = product_scale ** (1 / depth)
+    model = hf.HadamardPower(depth, sign)
+    x = np.concatenate([10.0 ** np.linspace(-290, 290, 117), product_scale * 10.0 ** np.linspace(-3, 3, 49)])
+    if sign == "both":
+        x = np.concatenate([-x, [0.0], x])
+    np.testing.assert_allclose(model.from_angle(model.angle(x, a), a), x, rtol=1e-12, atol=0)
+
+
+@every_model
+@pytest.mark.parametrize("product_scale", [1e-20, 1e-8, 1e-2, 1.0, 1e6])
+def test_inverse_undoes_the_map(depth, sign, product_scale):
+    a = product_scale ** (1 / depth)
+    model = hf.HadamardPower(depth, sign)
+    x = product_scale * np.array([1e-6, 1e-2, 0.5, 1.0, 2.0, 10.0, 300.0])
+    if sign == "both":
+        x = np.concatenate([-x, [0.0], x])
+    theta = model.inverse(x, a)
+    # Conditioning of the map at theta: an ulp of theta moves x by so much.
+    blur = np.abs(theta) * model.slope(theta, a) + np.abs(x) * (4 + abs(math.log(product_scale)))
+    assert (np.abs(model.mirror_map(theta, a) - x) <= 8 * EPS * blur).all()
+
+
+@every_model
+@pytest.mark.parametrize("product_scale", [1e-20, 1e-2, 1e6])
+def test_potential_and_conjugate_against_integrals(depth, sign, product_scale):
+    """Q* is the integral of B from 0, Q its Legendre transform, and theta the derivative of Q."""
+    a = product_scale ** (1 / depth)
+    model = hf.HadamardPower(depth, sign)
+    for t in [-0.7, -1e-2, 0.3, 0.95]:
+        with mp.workdps(40):
+            theta = mp.mpf(float(t / rate(depth, a)))
+            area = mp.quad(lambda z: exact_map(z, depth, a, sign), mp.linspace(0, theta, 5))
+            value = exact_map(theta, depth, a, sign)
+        x = np.array([float(value)])
+        size = abs(float(theta * value)) + abs(float(area))
+        assert abs(float(model.conjugate(np.array([float(theta)]), a)[0] - area)) < 1e-13 * size
+        assert abs(float(model.potential(x, a)[0] - (theta * value - area))) < 1e-13 * size
+        h = 1e-4 * x
+        climb = (model.potential(x + h, a) - model.potential(x - h, a)) / (2 * h)
+        np.testing.assert_allclose(climb, float(theta), rtol=1e-5)
+        np.testing.assert_allclose(model.inverse(x, a), float(theta), rtol=1e-12)
+
+
+@every_model
+@pytest.mark.parametrize("product_scale", [1e-300, 1e-8, 1.0, 1e6])
+def test_fenchel_equality(depth, sign, product_scale):
+    """Q(x) + Q*(theta) = theta x along the map; at theta = 0 both vanish, for positive x too."""
+    a = product_scale ** (1 / depth)
+    model = hf.HadamardPower(depth, sign)
+    theta = np.linspace(-0.9, 0.9, 19) / float(rate(depth, a))
+    x = model.mirror_map(theta, a)
+    both = model.potential(x, a) + model.conjugate(theta, a)
+    np.testing.assert_allclose(both, theta * x, rtol=1e-12, atol=1e-12 * np.abs(theta * x).max())
+    assert model.potential(model.mirror_map(np.zeros(1), a), a) == pytest.approx(0, abs=1e-14 * np.abs(both).max())
+
+
+@every_model
+def test_map_rises_and_potential_is_convex(depth, sign):
+    model, a = hf.HadamardPower(depth, sign), 0.3
+    theta = np.linspace(-0.99, 0.99, 201) / float(rate(depth, a))
+    x = model.mirror_map(theta, a)
+    assert (np.diff(x) > 0).all()
+    assert (model.slope(theta, a) > 0).all()
+    chords = np.diff(model.potential(x, a)) / np.diff(x)
+    assert (np.diff(chords) > 0).all()
+    assert (model.potential(x, a) >= 0).all()
+
+
+@every_model
+def test_barrier(depth, sign):
+    """Beyond k theta = 1 the flow has diverged; depth 2 has no barrier."""
+    model, a = hf.HadamardPower(depth, sign), 0.3
+    beyond = np.array([1.001, 5.0]) / float(rate(depth, a))
+    if depth == 2:
+        assert np.isfinite(model.mirror_map(beyond, a)).all()
+        return
+    assert (model.mirror_map(beyond, a) == np.inf).all()
+    assert (model.slope(beyond, a) == np.inf).all()
+    assert (model.conjugate(beyond, a) == np.inf).all()
+    below = model.mirror_map(-beyond, a)
+    assert (below == -np.inf).all() if sign == "both" else ((below > 0) & (below < a**depth)).all()
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_signed_map_is_odd_and_vanishes_at_rest(depth):
+    model, theta = hf.HadamardPower(depth), np.linspace(0, 0.9, 7) / float(rate(depth, 0.5))
+    np.testing.assert_array_equal(model.mirror_map(-theta, 0.5), -model.mirror_map(theta, 0.5))
+    assert model.mirror_map(np.zeros(1), 0.5) == 0
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_start_is_where_the_map_starts(depth, sign):
+    model, a = hf.HadamardPower(depth, sign), np.array([0.1, 0.5, 2.0])
+    x = model.forward(model.start(a, np.zeros(3)))
+    np.testing.assert_allclose(x, model.mirror_map(np.zeros(3), a), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 6])
+def test_array_of_scales_equals_scale_by_scale(depth):
+    model, a = hf.HadamardPower(depth), np.array([1e-2, 0.3, 1.0])
+    theta = np.array([0.5, -0.7, 0.9]) / depth**2
+    for function in (model.mirror_map, model.slope, model.inverse, model.potential, model.conjugate):
+        single = [function(theta[[i]], float(a[i]))[0] for i in range(3)]
+        np.testing.assert_allclose(function(theta, a), single, rtol=1e-13)
+
+
+@pytest.mark.parametrize("depth", [1, *DEPTHS])
+@pytest.mark.parametrize("sign", SIGNS)
+def test_pull_back_against_finite_differences(depth, sign):
+    """For the loss <g, x>, along any direction of the factors."""
+    rng = np.random.default_rng(5)
+    model, (u, v, du, dv, g) = hf.HadamardPower(depth, sign), rng.uniform(0.5, 1.5, (5, 6))
+    v, dv = (v, dv) if sign == "both" else (None, None)
+
+    def loss(step):
+        return g @ model.forward(Factors(u + step * du, None if v is None else v + step * dv))
+
+    back = model.pull_back(Factors(u, v), g)
+    slope = back.u @ du + (0.0 if v is None else back.v @ dv)
+    assert (loss(1e-5) - loss(-1e-5)) / 2e-5 == pytest.approx(slope, rel=1e-8)
+    assert (back.v is None) == (sign == "positive")
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("depth", [1, 2, 2.5, 3, 4])
+def test_factor_flow_is_the_mirror_flow(depth, sign):
+    """Gradient flow on u and v: x = B(A^T int (y - A x)), and the conservation law of each coordinate."""
+    rng = np.random.default_rng(11)
+    m, n, a = 3, 5, 0.6
+    A, y = rng.standard_normal((m, n)), rng.standard_normal(m)
+    model = hf.HadamardPower(depth, sign)
+    begin = model.start(a, np.zeros(n))
+    two = sign == "both"
+
+    def split(state):
+        return Factors(state[m : m + n], state[m + n :] if two else None)
+
+    def velocity(_, state):
+        residual = y - A @ model.forward(split(state))
+        back = model.pull_back(split(state), -A.T @ residual)
+        return np.concatenate([residual, -back.u, -back.v if two else []])
+
+    start = np.concatenate([np.zeros(m), begin.u, begin.v if two else []])
+    end = solve_ivp(velocity, (0, 0.4), start, method="DOP853", rtol=1e-12, atol=1e-12).y[:, -1]
+    found = split(end)
+    x = model.forward(found)
+    assert np.abs(x - model.forward(begin)).max() > 0.05
+    np.testing.assert_allclose(x, model.mirror_map(A.T @ end[:m], a), rtol=1e-9, atol=1e-10)
+    if two and depth == 2:
+        np.testing.assert_allclose(found.u * found.v, a**2, rtol=1e-9)
+    elif two and depth > 2:
+        np.testing.assert_allclose(found.u ** (2 - depth) + found.v ** (2 - depth), 2 * a ** (2 - depth), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("sign", "start", "grade"), [("both", 0.0, 2.0), ("positive", 0.7, 1.0)])
+def test_depth_one_is_affine(sign, start, grade):
+    model, theta, a = hf.HadamardPower(1, sign), np.array([-2.0, 0.0, 3.0]), 0.7
+    x = start + grade * theta
+    np.testing.assert_allclose(model.mirror_map(theta, a), x)
+    np.testing.assert_allclose(model.slope(theta, a), grade)
+    np.testing.assert_allclose(model.inverse(x, a), theta)
+    np.testing.assert_allclose(model.conjugate(theta, a), start * theta + grade * theta**2 / 2)
+    np.testing.assert_allclose(model.potential(x, a), grade * theta**2 / 2)
+    assert model.branches(a, 3) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("scales", ["one", "each"])
+def test_array_api(depth, sign, dtype, scales):
+    """The strict namespace allows nothing that is not in the standard; the values are those of NumPy."""
+    model = hf.HadamardPower(depth, sign)
+    theta, g = np.array([-0.1, 0.0, 0.05, 0.2], dtype), np.array([1.0, -2.0, 0.5, 3.0], dtype)
+    scale = 0.5 if scales == "one" else np.array([0.5, 0.4, 0.3, 0.6], dtype)
+    strict_scale = 0.5 if scales == "one" else xs.asarray(scale)
+    x = model.mirror_map(theta, scale)
+    functions = [(model.mirror_map, theta), (model.slope, theta), (model.conjugate, theta)]
+    functions += [(model.inverse, x), (model.potential, x)]
+    for function, argument in functions:
+        found, expected = function(xs.asarray(argument), strict_scale), function(argument, scale)
+        assert found.dtype == getattr(xs, dtype)
+        assert expected.dtype == dtype
+        np.testing.assert_array_equal(np.asarray(found), expected)
+    start, strict_start = model.start(scale, theta), model.start(strict_scale, xs.asarray(theta))
+    found, expected = model.pull_back(strict_start, xs.asarray(g)), model.pull_back(start, g)
+    np.testing.assert_array_equal(np.asarray(model.forward(strict_start)), model.forward(start))
+    np.testing.assert_array_equal(np.asarray(found.u), expected.u)
+    assert found.u.dtype == getattr(xs, dtype)
+    assert expected.u.dtype == dtype
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_float32_is_as_good_as_its_digits(depth):
+    model, theta = hf.HadamardPower(depth), np.linspace(-0.9, 0.9, 13) / float(rate(depth, 0.3))
+    narrow = theta.astype(np.float32)
+    wide = narrow.astype(np.float64)
+    np.testing.assert_allclose(model.mirror_map(narrow, 0.3), model.mirror_map(wide, 0.3), rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("depth", "error", "message"),
+    [
+        (0.5, ValueError, r"depth must be a finite number >= 1, got 0\.5"),
+        (0, ValueError, "depth must be a finite number >= 1, got 0"),
+        (1.5, ValueError, r"depth must be 1 or at least 2, got 1\.5"),
+        (math.inf, ValueError, "depth must be a finite number >= 1, got inf"),
+        (math.nan, ValueError, "depth must be a finite number >= 1, got nan"),
+        (2**2000, ValueError, "depth must be a finite number >= 1"),
+        ("3", TypeError, "depth must be a number, got '3'"),
+        (True, TypeError, "depth must be a number, got True"),
+        (None, TypeError, "depth must be a number, got None"),
+        ([3], TypeError, r"depth must be a number, got \[3\]"),
+        (3j, TypeError, "depth must be a number, got 3j"),
+    ],
+)
+def test_bad_depth(depth, error, message):
+    with pytest.raises(error, match=message) as caught:
+        hf.HadamardPower(depth)
+    assert caught.type is error
+
+
+@pytest.mark.parametrize("sign", ["negative", 1, None, ["both"]])
+def test_bad_sign(sign):
+    with pytest.raises(ValueError, match="sign must be one of 'both', 'positive', got"):
+        hf.HadamardPower(3, sign)
+
+
+def test_depth_is_a_float_and_models_compare_by_value():
+    assert hf.HadamardPower(3) == hf.HadamardPower(3.0)
+    assert isinstance(hf.HadamardPower(np.int64(3)).depth, float)
