@@ -102,7 +102,7 @@ def test_flow_follows_the_path_in_rescaled_time(depth, w0):
     model = hf.HadamardPower(depth)
     a = w0 ** (1 / depth)
     rate = 4 / np.log(1 / w0) if depth == 2 else depth * (depth - 2) * a ** (depth - 2)
-    wall = 250 * rate if depth == 2 else 1 - 1e-7  # trial steps of the integrator must not cross the barrier
+    wall = 60 * rate if depth == 2 else 1 - 1e-7  # trial steps of the integrator must not cross the barrier
 
     def mirror(nu):
         return model.mirror_map(np.clip(case.A.T @ nu, -wall, wall) / rate, a)

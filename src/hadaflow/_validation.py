@@ -82,7 +82,7 @@ def _surely_finite(array: Float) -> bool:
 
 def positive_number(value: object, name: str, *, minimum: float = 0.0, strict: bool = True) -> float:
     """``value`` as a float above (or, not ``strict``, at least) ``minimum``."""
-    if isinstance(value, (bool, np.bool_, str)) or value is None:
+    if isinstance(value, (bool, np.bool_, str, bytes)) or value is None:
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         number = float(value)  # type: ignore[arg-type]

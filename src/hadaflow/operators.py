@@ -240,7 +240,8 @@ def as_operator(A: Any) -> Operator:
     Parameters
     ----------
     A : array_like of shape (m, n), scipy.sparse array or matrix, or LinearOperator
-        Real data; an operator is SciPy's, PyLops's or any object with ``shape``, ``matvec`` and ``rmatvec``. Arrays and sparse data must be finite; they are used as they are, never written to.
+        Real data; an operator is SciPy's, PyLops's or any object with ``shape``, ``matvec`` and
+        ``rmatvec``. Arrays and sparse data must be finite; they are used as they are, never written to.
 
     Returns
     -------

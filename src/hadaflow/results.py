@@ -25,6 +25,7 @@ class Status(Enum):
     LIMIT = "the end of gradient flow from the given start: A x = y holds"
     NOISE_LEVEL = "stopped on the first plateau whose residual is within the noise level"
     LEAST_SQUARES = "y is outside the range of the model: the answer is a least-squares point"
+    INEXACT = "a solution of A x = y that is not proved minimal: rounding of ill-conditioned data; see certificate.gap"
     NOT_CONVERGED = "stopped before the answer was reached; see stats and certificate for how far it got"
 
     @property
@@ -34,7 +35,7 @@ class Status(Enum):
     @property
     def ok(self) -> bool:
         """Whether the run reached what it was asked for."""
-        return self is not Status.NOT_CONVERGED
+        return self not in (Status.INEXACT, Status.NOT_CONVERGED)
 
     def __str__(self) -> str:
         return self.value

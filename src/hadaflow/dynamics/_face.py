@@ -18,14 +18,32 @@ from hadaflow._validation import Index
 
 Vector = NDArray[np.float64]
 
+_DEPENDENT = 1e-13  # share of a column's square that must lie outside the span of the active ones for it to join
+_DELICATE = 1e-5  # below this share the inverse is no longer taken at its word, but refined
+
 
 @dataclass
 class Segment:
-    """Jumps made in one run: rescaled times since its start, and the plateau after each."""
+    """Jumps made in one run.
+
+    Attributes
+    ----------
+    times : list of float
+        Rescaled times since the start of the run.
+    active, values : lists of ndarray
+        The plateau after each jump, on its active coordinates.
+    moved : list of ndarray of shape (w,)
+        The same as change since the start of the run, which keeps its digits where the plateau itself would round them away.
+    reason : str
+        Why the run stopped: "most" jumps, "horizon" met, "small" residual, or "still" (nothing moves).
+    work : float
+        Operations, roughly.
+    """
 
     times: list[float]
     active: list[Index]
     values: list[Vector]
+    moved: list[Vector]
     reason: str
     work: float
 
@@ -40,18 +58,24 @@ class Face:
     """
 
     def __init__(
-        self, gram: Vector, speed: Vector, dual: Vector, active: Index, plateau: Vector, signs: Vector
+        self, gram: Vector, speed: Vector, dual: Vector, active: Index, plateau: Vector, signs: Vector, most: int
     ) -> None:
+        self.most_active = most
         self.gram, self.c, self.q = gram, speed.copy(), dual.copy()
         self.diagonal = gram.diagonal().copy()
         self.free = np.ones(len(speed), dtype=bool)
+        self.moved = np.zeros(len(speed))
         k = self.top = len(active)  # no slot at or above top was ever used
         self.slot, self.b, self.sign = active, plateau, signs
         self.used = np.ones(k, dtype=bool)
         self.free[active] = False
+        self.start = np.zeros(len(speed))
+        self.start[active] = plateau
         self.inverse = _inverse(gram[np.ix_(active, active)]) if k else np.empty((0, 0))
         self.reach = gram[:, active]  # columns of the Gram matrix, by slot
         self._allocate(k + max(32, k // 4))
+        squares = np.where(self.used, self.diagonal[self.slot] if len(speed) else 0.0, 0.0)
+        self.delicate = bool((self.inverse.diagonal() * squares).max(initial=0.0) > 1 / _DELICATE)
 
     def _allocate(self, capacity: int) -> None:
         """Make room for so many slots, keeping what is there."""
@@ -69,29 +93,49 @@ class Face:
         used = self.used[: self.top]
         return self.slot[: self.top][used], self.b[: self.top][used]
 
+    def shortest_dual(self, target: Vector) -> Vector:
+        """The combination of active columns whose products with them are ``target``, in the order of :meth:`state`."""
+        full = np.zeros(len(self.slot))
+        full[self.used] = target
+        combination: Vector = dsymv(1.0, self.inverse, full, lower=1)
+        return combination[self.used]
+
     def activate(self, j: int, sign: float) -> Vector | None:
         """Let coordinate j join; None if its column is numerically in the span of the active ones.
 
         Returns the step, by slot, to least squares on the active coordinates: as ``c`` vanished on them so far, it is a
         multiple of the border of the inverse.
         """
+        if np.count_nonzero(self.used) == self.most_active:
+            return None
         holes = np.flatnonzero(~self.used[: self.top])
         k = int(holes[0]) if len(holes) else self.top
         if k == len(self.slot):
             self._allocate(k + max(32, k // 4))
         column = self.gram[:, j]
         cross = np.where(self.used, column[self.slot], 0.0)
-        border: Vector = dsymv(1.0, self.inverse, cross, lower=1)
-        pivot = self.diagonal[j] - float(cross @ border)
-        if pivot <= 1e-13 * self.diagonal[j]:
+        border, pivot = self._border(cross, self.diagonal[j])
+        if pivot <= _DEPENDENT * self.diagonal[j]:
             return None
+        self.delicate |= bool(pivot <= _DELICATE * self.diagonal[j])
         border[k] = -1.0
         self.inverse = dsyr(1.0 / pivot, border, lower=1, a=self.inverse, overwrite_a=1)
         self.slot[k], self.b[k], self.sign[k], self.used[k] = j, 0.0, sign, True
         self.reach[:, k] = column
         self.free[j] = False
         self.top = max(self.top, k + 1)
-        return border * (-self.c[j] / pivot)
+        border *= -self.c[j] / pivot
+        return border
+
+    def _border(self, cross: Vector, square: float) -> tuple[Vector, float]:
+        """Coefficients of a column in the active ones, and the squared distance from their span."""
+        border: Vector = dsymv(1.0, self.inverse, cross, lower=1)
+        if not self.delicate:
+            return border, square - float(cross @ border)
+        gram = np.where(self.used[:, None], self.reach[self.slot], 0.0)  # of the active columns
+        for _ in range(2):
+            border = border + dsymv(1.0, self.inverse, cross - gram @ border, lower=1)
+        return border, square - float(cross @ border) - float(border @ (cross - gram @ border))
 
     def drop(self, k: int, step: Vector) -> Vector:
         """Take the coordinate in slot k out; returns the step to least squares on those that stay."""
@@ -101,7 +145,9 @@ class Face:
         self.inverse = dsyr(-1.0 / column[k], column, lower=1, a=self.inverse, overwrite_a=1)
         self.inverse[k, :] = 0.0
         self.inverse[:, k] = 0.0
-        self.free[self.slot[k]] = True
+        j = self.slot[k]
+        self.free[j] = True
+        self.moved[j] = -self.start[j]
         self.used[k], self.b[k], self.sign[k] = False, 0.0, 0.0
         return step
 
@@ -134,6 +180,8 @@ class Face:
                 leaving = int(wrong[ratio.argmin()])
             fall += (2 * part - part * part) * float(step @ self.active_speed())
             self.b += part * step
+            used = self.used
+            self.moved[self.slot[used]] += part * step[used]
             self.c -= self.reach[:, : self.top] @ (part * step[: self.top])
             if leaving < 0:
                 return fall
@@ -159,7 +207,7 @@ class Face:
         most : int
             Largest number of jumps.
         """
-        segment = Segment([], [], [], "most", 0.0)
+        segment = Segment([], [], [], [], "most", 0.0)
         now, squared = 0.0, residual * residual
         # The running value of the squared residual loses its digits near the first bound.
         goal = max(target * target, 1e-10 * squared)
@@ -194,6 +242,7 @@ class Face:
             segment.times.append(now)
             segment.active.append(index)
             segment.values.append(values)
+            segment.moved.append(self.moved.copy())
             segment.work += 2.0 * len(self.c) * self.top + 6.0 * len(self.slot) ** 2
             if squared <= goal:
                 segment.reason = "small"

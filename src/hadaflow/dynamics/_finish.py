@@ -39,16 +39,17 @@ def finish(walk: Walk, status: Status) -> End:
     if len(index) == 0:
         return End(x, nu, status)
     positions = walk.state.positions
-    support = _Support(walk.working.columns[:, positions], walk.working.gram[np.ix_(positions, positions)])
+    support = Support(walk.working.columns[:, positions], walk.working.gram[np.ix_(positions, positions)])
     values = support.least_squares(y)
     # A coordinate that entered just before the residual vanished carries nothing but rounding.
-    tiny = support.lengths * np.abs(values) <= 1e-13 * norm(y)
+    rounding = 10 * walk.rounding()
+    tiny = support.lengths * np.abs(values) <= rounding
     wrong = values * signs <= 0
     if status is Status.EXACT and (tiny | wrong).any() and not (tiny | wrong).all():
         kept = ~(tiny | wrong)
         smaller = support.part(kept)
         fewer = smaller.least_squares(y)
-        if smaller.residual(y, fewer) <= 1e-13 * (norm(y) + float(smaller.lengths @ np.abs(fewer))):
+        if norm(y - smaller.columns @ fewer) <= rounding:
             index, signs, values, support = index[kept], signs[kept], fewer, smaller
     x[index] = values
     if status is Status.LEAST_SQUARES:
@@ -67,6 +68,8 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
     operator, working = walk.operator, walk.working
     room = operator.shape[0] - len(index)
     dual = operator.rmatvec(nu)
+    if walk.bound(nu, dual) < walk.best_bound * (1 - 1e-9):
+        return walk.best_nu
     dual[index] = 0.0
     reach = dual if walk.positive else np.abs(dual)
     near = np.flatnonzero(reach > 0.9)
@@ -77,7 +80,7 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
     place = np.empty(operator.shape[1], dtype=np.intp)
     place[working.index] = np.arange(len(working))
     joined = place[np.concatenate([index, near])]
-    both = _Support(working.columns[:, joined], working.gram[np.ix_(joined, joined)])
+    both = Support(working.columns[:, joined], working.gram[np.ix_(joined, joined)])
     if not both.well_conditioned():
         return nu
     pull = np.concatenate([np.zeros(len(index)), -np.sign(dual[near]) * (reach[near] - 0.8)])
@@ -93,7 +96,7 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
     return nu + best * step
 
 
-class _Support:
+class Support:
     """Least squares with the columns of a support and their transposes.
 
     The triangular factor comes from the Gram matrix where that is well conditioned, else from an orthogonal
@@ -112,8 +115,8 @@ class _Support:
     def well_conditioned(self) -> bool:
         return bool(np.abs(self.r.diagonal() / self.lengths).min() > 1e-4)
 
-    def part(self, kept: NDArray[np.bool_]) -> _Support:
-        return _Support(self.columns[:, kept], self.gram[np.ix_(kept, kept)])
+    def part(self, kept: NDArray[np.bool_]) -> Support:
+        return Support(self.columns[:, kept], self.gram[np.ix_(kept, kept)])
 
     def least_squares(self, y: Vector) -> Vector:
         """argmin ||columns b - y||."""
@@ -128,9 +131,6 @@ class _Support:
         for _ in range(_REFINEMENTS):
             nu = nu + self.columns @ self._normal(target - np.asarray(self.columns.T @ nu))
         return nu
-
-    def residual(self, y: Vector, b: Vector) -> float:
-        return norm(y - self.columns @ b)
 
     def _normal(self, rhs: Vector) -> Vector:
         """(R^T R)^-1 rhs."""

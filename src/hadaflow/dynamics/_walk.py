@@ -20,6 +20,7 @@ Vector = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 _OVERSHOOT = 1e-9  # how far beyond its bound a dual coordinate may be found before the path is taken back
+_FEASIBLE = 1e-10  # residual at which data that leave the path nowhere to go count as consistent
 _BLOCK = 256  # jumps between two looks at the whole of A
 
 
@@ -67,6 +68,7 @@ class Walk:
         self.working = WorkingSet(self.operator)
         self.max_events = self.max_events or 1000 + 50 * min(m, n)
         self.dual, self.speed, self.residual = np.zeros(n), self.unit.speed, self.unit.y
+        self.best_nu, self.best_bound = self.state.nu, 0.0
 
     @property
     def operator(self) -> Operator:
@@ -85,19 +87,20 @@ class Walk:
 
     def run(self) -> End:
         """Walk until the residual vanishes, meets the noise level or can fall no further."""
-        stuck = False
+        stuck = moved = False
         while not (self._arrived() or stuck or self.exhausted):
-            grown, horizon = self._widen()
+            grown, horizon = self._widen(narrow=moved)
             before = self.events
             segment = self._advance(horizon)
-            stuck = segment.reason == "still" and self.events == before and grown == 0
+            moved = self.events > before
+            stuck = segment.reason == "still" and not moved and grown == 0
             if self.progress is not None:
                 self.progress(Progress("saddles", None, f"{self.events} jumps, residual {norm(self.residual):.1e}"))
         return finish(self, self._status(stuck))
 
     def _status(self, stuck: bool) -> Status:
         left = norm(self.residual)
-        if left <= self._rounding():
+        if left <= self.rounding() or (stuck and left <= _FEASIBLE):
             return Status.EXACT
         if left <= self.noise_level:
             return Status.NOISE_LEVEL
@@ -126,8 +129,8 @@ class Walk:
 
     # ---- one block -----------------------------------------------------------------------------------------
 
-    def _widen(self) -> tuple[int, float]:
-        """Add the coordinates expected next to the working set, and drop the idle once they are many.
+    def _widen(self, *, narrow: bool) -> tuple[int, float]:
+        """Add the coordinates expected next to the working set; if asked to, drop the idle once they are many.
 
         Returns how many were added, and the time up to which the others are expected to stay inside their bounds.
         """
@@ -138,7 +141,8 @@ class Walk:
         wait = np.full(len(size), np.inf)
         np.divide(1 - self.dual * np.sign(self.speed), size, out=wait, where=moving)
         want = self._wanted()
-        self._narrow(wait, want)
+        if narrow:
+            self._narrow(wait, want)
         wait[self.working.index] = np.inf
         count = int(np.count_nonzero(wait < np.inf))
         if want >= count:
@@ -169,8 +173,10 @@ class Walk:
 
     def _advance(self, horizon: float) -> Segment:
         """Run on the working set, look at all of A; where it was too small go back and run again."""
+        if len(self.working) == 0:  # nothing can move
+            return Segment([], [], [], [], "still", 0.0)
         while True:
-            segment = self._run_face(horizon)
+            face, segment = self._run_face(horizon)
             jumps = len(segment.times)
             if jumps == 0:
                 return segment
@@ -181,7 +187,11 @@ class Walk:
                 looked = self.operator.rmatvec(last)[:, None]
             over = self._over(looked) & ~self.working.inside[:, None]
             if not over.any():
-                self._accept(segment, integrals, jumps, looked[:, -1])
+                self._accept(segment, integrals, jumps)
+                self._straighten(face)
+                self.dual, self.speed = looked[:, -1], self.operator.rmatvec(self.residual)
+                self._refresh_inside()
+                self._remember()
                 return segment
             newcomers = np.flatnonzero(over.any(axis=1))
             old = len(self.working)
@@ -189,35 +199,31 @@ class Walk:
             good = self._good_jumps(segment, integrals, old)
             start = self.state.tau
             if good:
-                self._accept(segment, integrals, good, None)
+                self._accept(segment, integrals, good)
             self._refresh_inside()
             horizon -= self.state.tau - start
 
-    def _run_face(self, horizon: float) -> Segment:
+    def _run_face(self, horizon: float) -> tuple[Face, Segment]:
         working, state = self.working, self.state
-        if len(working) == 0:
-            return Segment([], [], [], "still", 0.0)
         speed, dual = self.speed[working.index], self.dual[working.index]
-        face = Face(working.gram, speed, dual, state.positions, state.values, state.signs)
+        rows = self.operator.shape[0]
+        face = Face(working.gram, speed, dual, state.positions, state.values, state.signs, rows)
         segment = face.run(
             bounded_below=not self.positive,
             floor=self._floor() * np.sqrt(face.diagonal),
             residual=norm(self.residual),
             horizon=horizon,
-            target=max(self.noise_level, self._rounding()),
+            target=max(self.noise_level, self.rounding()),
             most=min(_BLOCK, self.max_events - self.events),
         )
         self.work += segment.work
-        return segment
+        return face, segment
 
     def _integrals(self, segment: Segment) -> Vector:
         """``int (b - b_start)`` up to each jump, on the working set, shape (w, jumps)."""
-        integrals = np.zeros((len(self.working), len(segment.times)))
-        for k, length in enumerate(np.diff(segment.times)):
-            integrals[:, k + 1] = integrals[:, k]
-            integrals[segment.active[k], k + 1] += length * segment.values[k]
-            integrals[self.state.positions, k + 1] -= length * self.state.values
-        return integrals
+        pieces = np.column_stack([np.zeros(len(self.working)), *segment.moved[:-1]])
+        pieces[:, 1:] *= np.diff(segment.times)
+        return np.asarray(pieces.cumsum(axis=1))
 
     def _duals(self, segment: Segment, integrals: Vector) -> Vector:
         """nu at each jump, shape (m, jumps)."""
@@ -238,18 +244,37 @@ class Walk:
         dual = start[:, None] + np.outer(speed, segment.times) - self.working.gram[old:, :old] @ integrals
         return int(np.flatnonzero(self._over(dual).any(axis=0))[0])
 
-    def _accept(self, segment: Segment, integrals: Vector, jumps: int, dual: Vector | None) -> None:
-        """Move the state behind so many jumps and measure it afresh in the data."""
+    def _accept(self, segment: Segment, integrals: Vector, jumps: int) -> None:
+        """Move the state behind so many jumps.
+
+        The residual is moved too, not taken afresh from the data: as it vanishes, it keeps its digits.
+        """
         for k in range(jumps):
             self.times.append(self.state.tau + segment.times[k])
             self.plateaus.append((self.working.index[segment.active[k]], segment.values[k]))
         positions, values = segment.active[jumps - 1], segment.values[jumps - 1]
         nu = self._dual_after(segment, integrals, jumps)
-        self.residual = self.unit.y - self.working.combine(positions, values)
+        moved = segment.moved[jumps - 1]
+        self.residual = self.residual - np.asarray(self.working.columns[:, : len(moved)] @ moved)
         self.state = State(nu, positions, values, self.state.tau + segment.times[jumps - 1])
-        if dual is not None:
-            self.dual, self.speed = dual, self.operator.rmatvec(self.residual)
-            self._refresh_inside()
+
+    def _remember(self) -> None:
+        """Keep the dual state that bounds the minimal norm best: near the end rounding may make it worse again."""
+        bound = self.bound(self.state.nu, self.dual)
+        if bound > self.best_bound:
+            self.best_nu, self.best_bound = self.state.nu, bound
+
+    def bound(self, nu: Vector, dual: Vector) -> float:
+        """What nu, with ``dual = A^T nu``, proves of the minimal norm."""
+        return float(self.unit.y @ nu) / max(1.0, float((dual if self.positive else np.abs(dual)).max()))
+
+    def _straighten(self, face: Face) -> None:
+        """Put nu back on the bounds of the active coordinates, from which rounding makes it drift."""
+        positions = self.state.positions
+        drift = self.state.signs - self.working.correlate(self.state.nu)[positions]
+        if float(np.abs(drift).max(initial=0.0)) > 1e-13:
+            nu = self.state.nu + self.working.combine(positions, face.shortest_dual(drift))
+            self.state = replace(self.state, nu=nu)
 
     def _refresh_inside(self) -> None:
         """Dual state and speed on the working set; on the active coordinates the dual is at its bound, exactly."""
@@ -263,7 +288,7 @@ class Walk:
     def _over(self, dual: Vector) -> NDArray[np.bool_]:
         return np.asarray((dual if self.positive else np.abs(dual)) > 1 + _OVERSHOOT)
 
-    def _rounding(self) -> float:
+    def rounding(self) -> float:
         """Size of the rounding in y - A b: that of the arithmetic, or of the data where they are coarser."""
         lengths = np.sqrt(self.working.gram.diagonal()[self.state.positions])
         terms = 1 + float(lengths @ np.abs(self.state.values))
@@ -271,7 +296,7 @@ class Walk:
 
     def _floor(self) -> float:
         """Speeds below this, per unit of column length, are rounding."""
-        return max(1e-11 * norm(self.residual), self._rounding())
+        return 1e-11 * norm(self.residual)
 
     def _arrived(self) -> bool:
-        return self.unit.zero or norm(self.residual) <= max(self.noise_level, self._rounding())
+        return self.unit.zero or norm(self.residual) <= max(self.noise_level, self.rounding())

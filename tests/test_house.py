@@ -1,0 +1,38 @@
+"""What holds for the package as a whole."""
+
+import subprocess
+import sys
+
+import pytest
+
+import hadaflow as hf
+
+PUBLIC = """Certificate DotTest HadamardPower LassoCertificate Limit Model Problem Progress Recovery SaddlePath Stats
+Status certify certify_lasso dot_test limit recover saddles""".split()
+
+
+def test_public_names_are_frozen():
+    assert sorted(hf.__all__) == sorted(PUBLIC)
+    assert all(getattr(hf, name).__doc__ for name in PUBLIC)
+
+
+@pytest.mark.parametrize("heavy", ["matplotlib", "pandas", "sklearn", "typer", "rich", "pyarrow"])
+def test_import_is_free_of(heavy):
+    code = f"import sys, hadaflow; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_import_costs_little_beside_its_dependencies():
+    """Counted in modules, not seconds: the package adds few of its own and no further heavy ones."""
+    code = (
+        "import sys, numpy, scipy.linalg, scipy.sparse.linalg, scipy.linalg.blas, array_api_compat, array_api_compat.numpy;"
+        "before = set(sys.modules); import hadaflow; print(len(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 60
+
+
+def test_version_agrees_with_the_metadata():
+    from importlib.metadata import version
+
+    assert hf.__version__ == version("hadaflow")

@@ -1,0 +1,263 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import minimal_l1, planted
+from scipy.fft import dct
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
+
+import hadaflow as hf
+
+
+def ensembles(m=60, n=200, s=8):
+    """Matrices of many kinds, each with a sparse vector: name -> (A, x)."""
+    rng = np.random.default_rng(7)
+    x = np.zeros(n)
+    x[rng.choice(n, s, replace=False)] = rng.standard_normal(s)
+    decades = np.where(x != 0, np.sign(x) * 10.0 ** rng.uniform(-4, 0, n), 0)
+    gauss = rng.standard_normal((m, n))
+    markov = gauss.copy()
+    for j in range(1, n):
+        markov[:, j] = 0.9 * markov[:, j - 1] + np.sqrt(1 - 0.81) * gauss[:, j]
+    u, _, vt = np.linalg.svd(gauss, full_matrices=False)
+    crowd = np.zeros(n)
+    crowd[rng.choice(n, m // 2, replace=False)] = rng.standard_normal(m // 2)
+    xi = rng.uniform(size=(m, 1))
+    return {
+        "gaussian": (gauss, x),
+        "dynamic range": (gauss, decades),
+        "signs": (gauss, np.sign(x)),
+        "beyond the threshold": (gauss, crowd),
+        "oversampled cosine": (np.cos(2 * np.pi * xi * np.arange(n) / 10), np.where(np.arange(n) % 40 == 10, 1.0, 0)),
+        "autoregressive": (markov, x),
+        "bernoulli": (rng.choice([-1.0, 1.0], (m, n)), x),
+        "sparse": (sp.random_array((m, n), density=0.1, rng=rng, format="csc"), x),
+        "two orthobases": (np.hstack([np.eye(m), dct(np.eye(m), norm="ortho")]), x[: 2 * m]),
+        "ill-conditioned": ((u * np.logspace(0, -6, m)) @ vt, x),
+        "badly scaled columns": (gauss * 10.0 ** rng.uniform(-2, 2, n), x),
+        "rank-deficient": (gauss[:, :20] @ gauss[:20], x),
+        "non-negative entries": (np.abs(gauss), x),
+    }
+
+
+@pytest.mark.parametrize("method", ["saddles", "limit"])
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("name", list(ensembles()))
+def test_every_ensemble_against_the_linear_programme(name, positive, method):
+    A, x = ensembles()[name]
+    x = np.abs(x) if positive else x
+    y = A @ x
+    found = hf.recover(A, y, positive=positive, method=method)
+    optimum = minimal_l1(A.toarray() if sp.issparse(A) else A, y, positive=positive)
+    certificate = found.certificate
+    assert found.status is hf.Status.EXACT
+    assert np.linalg.norm(A @ found.x - y) <= 1e-10 * np.linalg.norm(y)
+    # The programme meets its equations to 1e-7 only; the dual vector tells what that is worth in the objective.
+    slack = 1e-7 * np.abs(found.dual).sum()
+    assert np.abs(found.x).sum() == pytest.approx(optimum, rel=1e-9, abs=slack)
+    assert certificate.gap <= 1e-8
+    assert certificate.lower_bound <= certificate.l1_norm
+    assert certificate.l1_norm == pytest.approx(np.abs(found.x).sum(), rel=1e-14)
+    assert not positive or found.x.min() >= 0
+
+
+@pytest.mark.parametrize(("m", "n", "s"), [(250, 1000, 80), (400, 1600, 130)])
+def test_exact_at_and_beyond_the_threshold(m, n, s):
+    case = planted(m, n, s)
+    found = hf.recover(case.A, case.y)
+    assert found.status is hf.Status.EXACT
+    assert found.certificate.gap <= 1e-10
+    assert found.certificate.residual <= 1e-12
+    assert found.certificate.unique
+
+
+def test_data_too_ill_conditioned_for_double_precision_are_called_so():
+    # Neighbouring columns that differ in the seventh digit: rounding of y alone moves the minimal norm visibly.
+    rng = np.random.default_rng(7)
+    A = np.cos(2 * np.pi * rng.uniform(size=(60, 1)) * np.arange(200) / 10)
+    x = np.zeros(200)
+    x[rng.choice(200, 8, replace=False)] = rng.standard_normal(8)
+    found = hf.recover(A, A @ x)
+    assert found.certificate.residual <= 1e-9
+    assert found.certificate.lower_bound <= np.abs(x).sum()
+    assert found.certificate.gap <= 1e-3
+    assert (found.status is hf.Status.EXACT) == (found.certificate.gap <= 1e-8)
+
+
+def test_auto_changes_over_to_the_limit(monkeypatch, hard):
+    from hadaflow import recovery
+
+    plain = hf.recover(hard.A, hard.y)
+    monkeypatch.setattr(recovery, "_VECTOR_WORK", 1e9)
+    changed = hf.recover(hard.A, hard.y)
+    assert (plain.stats.method, plain.stats.newton_steps) == ("saddles", 0)
+    assert changed.stats.method == "limit + saddles"
+    assert changed.stats.newton_steps > 0
+    np.testing.assert_allclose(changed.x, plain.x, atol=1e-9)
+
+
+@pytest.mark.parametrize("depth", [None, 3])
+def test_every_kind_of_operator_gives_the_same(easy, depth):
+    options = {} if depth is None else {"depth": depth, "init_scale": 0.05}
+    expected = hf.recover(easy.A, easy.y, **options).x
+    wide = np.empty((80, 240))
+    wide[::2, ::2] = easy.A
+    kinds = [
+        np.asfortranarray(easy.A),
+        wide[::2, ::2],
+        easy.A.tolist(),
+        sp.csr_array(easy.A),
+        sp.csc_matrix(easy.A),
+        sp.coo_array(easy.A),
+        aslinearoperator(easy.A),
+        LinearOperator(easy.A.shape, matvec=lambda v: easy.A @ v, rmatvec=lambda r: easy.A.T @ r, dtype=float),
+    ]
+    for kind in kinds:
+        np.testing.assert_allclose(hf.recover(kind, easy.y, **options).x, expected, atol=1e-12)
+
+
+def test_pylops_operator(easy):
+    pylops = pytest.importorskip("pylops")
+    found = hf.recover(pylops.MatrixMult(easy.A), easy.y)
+    np.testing.assert_allclose(found.x, easy.x, atol=1e-12)
+
+
+def test_memory_mapped_and_read_only_input_is_untouched(tmp_path, easy):
+    np.save(tmp_path / "A.npy", easy.A)
+    mapped = np.load(tmp_path / "A.npy", mmap_mode="r")
+    y = easy.y.copy()
+    y.flags.writeable = False
+    np.testing.assert_allclose(hf.recover(mapped, y).x, easy.x, atol=1e-12)
+    np.testing.assert_array_equal(mapped, easy.A)
+
+
+@pytest.mark.parametrize("c", [1e-150, 1e-20, 1e20, 1e150])
+@pytest.mark.parametrize("d", [1e-150, 1e-20, 1e20, 1e150])
+def test_scale_invariance(easy, c, d):
+    plain, scaled = hf.recover(easy.A, easy.y), hf.recover(c * easy.A, d * easy.y)
+    assert scaled.status is hf.Status.EXACT
+    np.testing.assert_allclose(scaled.x / d * c, plain.x, rtol=1e-12, atol=1e-14)
+    assert scaled.certificate.gap <= 1e-10
+    assert scaled.certificate.unique
+    assert scaled.certificate.margin == pytest.approx(plain.certificate.margin, abs=1e-6)
+
+
+def test_powers_of_two_change_no_bit(hard):
+    plain, scaled = hf.recover(hard.A, hard.y), hf.recover(2.0**40 * hard.A, 2.0**-33 * hard.y)
+    np.testing.assert_array_equal(scaled.x, plain.x * 2.0**-73)
+
+
+def test_permutations_and_signs_move_along(hard):
+    rng = np.random.default_rng(0)
+    columns, rows, signs = rng.permutation(120), rng.permutation(40), rng.choice([-1.0, 1.0], 120)
+    plain = hf.recover(hard.A, hard.y).x
+    moved = hf.recover((hard.A * signs)[rows][:, columns], hard.y[rows]).x
+    np.testing.assert_allclose(moved, (plain * signs)[columns], atol=1e-11)
+
+
+def test_float32_in_float32_out(easy):
+    found = hf.recover(easy.A.astype(np.float32), easy.y.astype(np.float32))
+    assert found.x.dtype == np.float32
+    assert found.status is hf.Status.EXACT
+    assert found.certificate.unique
+    np.testing.assert_array_equal(found.support(), np.flatnonzero(easy.x))
+    np.testing.assert_allclose(found.x, easy.x, atol=1e-5)
+
+
+def test_weighted_norm(hard):
+    w = np.random.default_rng(0).uniform(0.2, 5, 120)
+    found = hf.recover(hard.A, hard.y, weights=w)
+    assert found.certificate.l1_norm == pytest.approx(minimal_l1(hard.A, hard.y, weights=w), rel=1e-9)
+    assert found.certificate.gap <= 1e-10
+    assert found.certificate.unique
+
+
+def test_weights_are_the_limit_of_unequal_starts(hard):
+    c = np.random.default_rng(0).uniform(0.5, 2, 120)
+    near = hf.recover(hard.A, hard.y, depth=3, init_scale=1e-6 * c).x
+    np.testing.assert_allclose(near, hf.recover(hard.A, hard.y, weights=1 / c).x, atol=1e-4)
+
+
+def test_from_a_start(easy):
+    near, far = (hf.recover(easy.A, easy.y, depth=3, init_scale=a) for a in (1e-3, 0.3))
+    assert near.status is far.status is hf.Status.LIMIT
+    assert near.x.all()
+    np.testing.assert_array_equal(near.support(), np.flatnonzero(easy.x))
+    np.testing.assert_allclose(near.refit(), easy.x, atol=1e-12)
+    # The certificate says how far the limit is from the minimal norm, rightly.
+    optimum = np.abs(easy.x).sum()
+    for found in (near, far):
+        excess = 1 - optimum / np.abs(found.x).sum()
+        assert excess - 1e-12 <= found.certificate.gap
+        assert found.certificate.lower_bound <= optimum * (1 + 1e-12)
+    assert near.certificate.gap < 1e-5 < 1e-2 < far.certificate.gap
+
+
+def test_support_threshold_and_refit(easy):
+    found = hf.recover(easy.A, easy.y)
+    large = found.support(threshold=np.sort(np.abs(easy.x))[-2] * 0.999)
+    assert set(large) == set(np.argsort(-np.abs(easy.x))[:2])
+    refit = found.refit(threshold=np.sort(np.abs(easy.x))[-2] * 0.999)
+    assert set(np.flatnonzero(refit)) == set(large)
+    np.testing.assert_allclose(easy.A[:, large].T @ (easy.A @ refit - easy.y), 0, atol=1e-12)
+
+
+def test_noise_level(easy):
+    noise = 0.02 * np.random.default_rng(0).standard_normal(40)
+    found = hf.recover(easy.A, easy.y + noise, noise_level=np.linalg.norm(noise) * 1.01)
+    assert found.status is hf.Status.NOISE_LEVEL
+    assert np.linalg.norm(found.x - easy.x) < 0.1
+    # The bound is for all points within the noise level, the planted vector among them.
+    assert found.certificate.lower_bound <= np.abs(easy.x).sum()
+
+
+def test_stats_and_progress(easy):
+    seen = []
+    found = hf.recover(easy.A, easy.y, progress=seen.append)
+    assert seen
+    assert all(isinstance(report, hf.Progress) for report in seen)
+    assert 3 <= found.stats.passes < 30
+    assert found.stats.seconds > 0
+    assert found.stats.events >= 5
+
+
+@pytest.mark.parametrize(
+    ("A", "y", "x", "status"),
+    [
+        ([[1.0, 0, 2]], [1.0], [0, 0, 0.5], "EXACT"),
+        ([[2.0]], [-4.0], [-2], "EXACT"),
+        ([[1.0, 2, 3], [2, 4, 6]], [1.0, 2], [0, 0, 1 / 3], "EXACT"),
+        ([[1.0, 0], [0, 1], [1, 1]], [1.0, 2, 3], [1, 2], "EXACT"),
+        ([[1.0, 0], [0, 1], [1, 1]], [1.0, 2, 4], [4 / 3, 7 / 3], "LEAST_SQUARES"),
+        ([[1.0, 0.5], [0, 0]], [1.0, 1], [1, 0], "LEAST_SQUARES"),
+        ([[0.0, 0], [0, 0]], [1.0, 1], [0, 0], "LEAST_SQUARES"),
+        ([[1.0, 2, 3]], [0.0], [0, 0, 0], "EXACT"),
+    ],
+)
+def test_degenerate_data_are_defined(A, y, x, status):
+    found = hf.recover(A, y)
+    np.testing.assert_allclose(found.x, x, atol=1e-14)
+    assert found.status is hf.Status[status]
+    assert found.status.ok
+
+
+def test_duplicate_columns_are_not_called_unique():
+    found = hf.recover([[1.0, 1, 1], [0, 0, 1]], [1.0, 0])
+    assert np.abs(found.x).sum() == pytest.approx(1)
+    assert not found.certificate.unique
+    assert found.certificate.margin == pytest.approx(0, abs=1e-12)
+
+
+def test_certificate_decides_the_status(monkeypatch, easy):
+    """A finish that goes wrong is not called exact."""
+    from hadaflow.dynamics import _walk
+
+    honest = _walk.finish
+
+    def spoilt(walk, status):
+        end = honest(walk, status)
+        return type(end)(end.x, end.nu + 0.1 * np.arange(40), end.status)
+
+    monkeypatch.setattr(_walk, "finish", spoilt)
+    found = hf.recover(easy.A, easy.y)
+    assert found.status is hf.Status.INEXACT
+    assert not found.status.ok
