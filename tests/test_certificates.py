@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -76,6 +77,20 @@ def test_bound_of_an_optimal_dual_is_the_minimum(setting, seed):
     assert certificate.proves(gap=1e-8, residual=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_bound_is_below_its_exact_value(seed):
+    """<y, dual> / max |A_i^T dual| in rational arithmetic: rounding never lifts the computed bound above it."""
+    rng = np.random.default_rng(seed)
+    A, y = rng.standard_normal((5, 12)), rng.standard_normal(5)
+    dual = rng.standard_normal(5)
+    dual *= np.sign(y @ dual)
+    exact = [Fraction(float(d)) for d in dual]
+    reach = max(abs(sum(Fraction(float(a)) * d for a, d in zip(column, exact, strict=True))) for column in A.T)
+    value = sum(Fraction(float(b)) * d for b, d in zip(y, exact, strict=True)) / reach
+    bound = Fraction(hf.certify(hf.Problem(A, y), np.zeros(12), dual).lower_bound)
+    assert value * (1 - Fraction(1, 10**12)) < bound <= value
+
+
 @pytest.mark.parametrize("penalty", [0.05, 0.3, 1.0])
 @pytest.mark.parametrize("seed", range(0, 8, 2))
 def test_bound_within_the_noise(penalty, seed):
@@ -148,6 +163,9 @@ def test_fields_by_hand():
     assert wasteful.gap == pytest.approx(0.5)
     infeasible = hf.certify(problem, [0.5, 0.0], [1.0])
     assert (infeasible.residual, infeasible.unique) == (0.5, False)
+    shifted = hf.certify(hf.Problem(np.eye(2), [1.0, 1.0]), [0.5, 1.5], [1.0, 1.0])
+    assert shifted.gap < 1e-14
+    assert (shifted.residual, shifted.unique) == (0.5, False)
     backwards = hf.certify(problem, [1.0, 0.0], [-1.0])
     assert (backwards.lower_bound, backwards.gap, backwards.unique) == (0.0, 1.0, False)
     no_dual = hf.certify(problem, [1.0, 0.0], [0.0])

@@ -7,12 +7,14 @@ import pytest
 
 import hadaflow as hf
 
-PUBLIC = """Certificate DotTest HadamardPower LassoCertificate Limit Model Problem Progress Recovery SaddlePath Stats
-Status certify certify_lasso dot_test limit recover saddles""".split()
+PUBLIC = [
+    "Certificate", "DotTest", "HadamardPower", "LassoCertificate", "Limit", "Model", "Problem", "Progress", "Recovery",
+    "SaddlePath", "Stats", "Status", "certify", "certify_lasso", "dot_test", "limit", "recover", "saddles",
+]  # fmt: skip
 
 
 def test_public_names_are_frozen():
-    assert sorted(hf.__all__) == sorted(PUBLIC)
+    assert sorted(hf.__all__) == PUBLIC
     assert all(getattr(hf, name).__doc__ for name in PUBLIC)
 
 
@@ -25,7 +27,7 @@ def test_import_is_free_of(heavy):
 def test_import_costs_little_beside_its_dependencies():
     """Counted in modules, not seconds: the package adds few of its own and no further heavy ones."""
     code = (
-        "import sys, numpy, scipy.linalg, scipy.sparse.linalg, scipy.linalg.blas, array_api_compat, array_api_compat.numpy;"
+        "import sys, numpy, scipy.linalg, scipy.sparse.linalg, array_api_compat.numpy;"
         "before = set(sys.modules); import hadaflow; print(len(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -176,32 +177,53 @@ class _Options:
 
 
 def _vanishing_start(problem: Problem, options: _Options) -> Recovery:
-    """The scale -> 0 solution: saddle path first, the limit first where that is less work."""
+    """The scale -> 0 solution, by the first way whose end its certificate confirms; else the best of them."""
     began = time.perf_counter()
     unit = to_unit(problem, options.weights)
-    walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
+    found: list[Recovery] = []
+    for way in _ways(unit, options):
+        walk, end, newton_steps = way(unit, options)
+        name = "limit + saddles" if newton_steps else "saddles"
+        stats = Stats(time.perf_counter() - began, 0.0, newton_steps, walk.events, name)
+        found.append(_certified(problem, unit, options, end, stats))
+        if found[-1].status.ok:
+            break
+    best = (
+        found[-1]
+        if found[-1].status.ok
+        else min(found, key=lambda r: (r.certificate.residual > 1e-9, r.certificate.gap))
+    )
+    seconds = time.perf_counter() - began
+    return replace(best, stats=replace(best.stats, seconds=seconds, passes=unit.meter.passes + 2 * len(found)))
+
+
+_Way = Callable[[UnitProblem, _Options], tuple[Walk, End, int]]
+
+
+def _ways(unit: UnitProblem, options: _Options) -> tuple[_Way, ...]:
+    """What to try, in turn."""
+    if options.method == "saddles" or options.noise_level > 0 or unit.zero:
+        return (_walk,)
+    if options.method == "limit":
+        return (_approach, _walk)
+    return (_walk_while_cheap, _approach, _walk)
+
+
+def _walk(unit: UnitProblem, options: _Options, work_limit: float = math.inf) -> tuple[Walk, End, int]:
+    """The saddle path from the start."""
+    walk = Walk(unit, options.positive, verify_all=False, progress=options.progress, work_limit=work_limit)
     walk.noise_level = options.noise_level / unit.size_y
-    if options.method == "auto" and options.noise_level == 0:
-        walk.work_limit = _newton_work(unit) / _VECTOR_WORK
-    newton_steps, name = 0, "saddles"
-    if options.method == "limit" and not unit.zero:
-        recovery = None
-    else:
-        recovery = _certified(problem, unit, options, walk.run())
-    if recovery is None or (options.method == "auto" and options.noise_level == 0 and not recovery.status.ok):
-        walk, end, newton_steps = _approach(unit, options)
-        other = _certified(problem, unit, options, end)
-        if recovery is None or other.status.ok or recovery.status is Status.NOT_CONVERGED:
-            recovery, name = other, "limit + saddles"
-    if name != "saddles" and not recovery.status.ok:
-        # The dual state of the limit was too rough to start from: take the long way.
-        walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
-        recovery, name = _certified(problem, unit, options, walk.run()), "saddles"
-    stats = Stats(time.perf_counter() - began, unit.meter.passes + 2, newton_steps, walk.events, name)
-    return replace(recovery, stats=stats)
+    return walk, walk.run(), 0
 
 
-def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End) -> Recovery:
+def _walk_while_cheap(unit: UnitProblem, options: _Options) -> tuple[Walk, End, int]:
+    """The same, given up once it has taken as long as a limit would."""
+    m, n = unit.operator.shape
+    newton_work = 30.0 * (float(m) * m * n + float(m) ** 3 / 3)  # about 30 systems formed and factored
+    return _walk(unit, options, newton_work / _VECTOR_WORK)
+
+
+def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End, stats: Stats) -> Recovery:
     """The end of a walk in the units and dtype of the data; exact only if its certificate says so."""
     x = unit.original_x(end.x).astype(problem.dtype)
     dual = unit.original_dual(end.nu)
@@ -218,13 +240,7 @@ def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End)
     status = end.status
     if status is Status.EXACT and not certificate.proves(gap=max(1e-8, rounding), residual=max(1e-9, rounding)):
         status = Status.INEXACT
-    return Recovery(x, dual, certificate, status, Stats(), problem)
-
-
-def _newton_work(unit: UnitProblem) -> float:
-    """Operations of a limit at small scale: about 30 systems formed and factored."""
-    m, n = unit.operator.shape
-    return 30.0 * (float(m) * m * n + float(m) ** 3 / 3)
+    return Recovery(x, dual, certificate, status, stats, problem)
 
 
 def _approach(unit: UnitProblem, options: _Options) -> tuple[Walk, End, int]:

@@ -33,7 +33,8 @@ class Segment:
     active, values : lists of ndarray
         The plateau after each jump, on its active coordinates.
     moved : list of ndarray of shape (w,)
-        The same as change since the start of the run, which keeps its digits where the plateau itself would round them away.
+        The same as change since the start of the run, which keeps its digits where the plateau itself would round
+        them away.
     reason : str
         Why the run stopped: "most" jumps, "horizon" met, "small" residual, or "still" (nothing moves).
     work : float
