@@ -115,7 +115,14 @@ def test_least_squares_of_positive_x_is_not_negative_by_rounding():
     np.testing.assert_allclose(result.x.sum(), 0.2)
 
 
-@pytest.mark.parametrize("method", ["saddles", "limit"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "saddles",
+        "limit",
+        pytest.param("auto", marks=pytest.mark.xfail(reason="the walk stops with speed left on active coordinates")),
+    ],
+)
 def test_consistent_data_are_not_called_inconsistent(method):
     """After the jumps the residual was 7e-13, above rounding, with no speed left to reduce it."""
     A = np.array([[0.0, -1, 1, 2], [0, 0, 1, -1], [-2, 1, -1, 1], [-2, 0, 2, 2]])

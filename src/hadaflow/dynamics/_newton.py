@@ -84,6 +84,15 @@ class Flow:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How far to go: see :func:`hadaflow.limit`."""
+
+    tolerance: float
+    max_steps: int
+    progress: ProgressCallback | None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """End of the continuation, in the units of the scaled problem."""
 
@@ -227,20 +236,13 @@ class Continuation:
         return True
 
 
-def follow_scale(
-    equations: NormalEquations,
-    target: Vector,
-    flow: Flow,
-    tolerance: float,
-    max_steps: int,
-    progress: ProgressCallback | None,
-) -> Outcome:
+def follow_scale(equations: NormalEquations, target: Vector, flow: Flow, effort: Effort) -> Outcome:
     """Solve ``A x = target`` at the level of ``flow``, coming from the level where x fills all coordinates alike."""
     with np.errstate(all="ignore"):  # a run out of the range of floats is caught below
-        return _follow(Continuation(equations, target, flow), tolerance, max_steps, progress)
+        return _follow(Continuation(equations, target, flow), effort)
 
 
-def _follow(state: Continuation, tolerance: float, max_steps: int, progress: ProgressCallback | None) -> Outcome:
+def _follow(state: Continuation, effort: Effort) -> Outcome:
     steps = in_stage = stalled = 0
     shrink, best = _SHRINK, math.inf
     while True:
@@ -248,8 +250,8 @@ def _follow(state: Continuation, tolerance: float, max_steps: int, progress: Pro
         stalled = stalled + 1 if state.last and worst > 0.5 * best else 0
         best = min(best, worst) if state.last else math.inf
         # Below 1e-9 a state that no longer improves has met the rounding of A x.
-        converged = state.last and (worst <= tolerance or (stalled >= 3 and best <= 1e-9))
-        if converged or steps >= max_steps or not math.isfinite(state.residual + state.mismatch):
+        converged = state.last and (worst <= effort.tolerance or (stalled >= 3 and best <= 1e-9))
+        if converged or steps >= effort.max_steps or not math.isfinite(state.residual + state.mismatch):
             x = state.x
             return Outcome(x, state.equations.lift(state.nu), state.residual, state.mismatch, steps, converged)
         if not state.last and worst < _LOOSE and state.length > 0.5 and not state.jump():
@@ -259,8 +261,8 @@ def _follow(state: Continuation, tolerance: float, max_steps: int, progress: Pro
         state.step()
         steps += 1
         in_stage += 1
-        if progress is not None:
-            progress(Progress("limit", 0.9 * state.share, f"Newton step {steps}, residual {state.residual:.1e}"))
+        if effort.progress is not None:
+            effort.progress(Progress("limit", 0.9 * state.share, f"Newton step {steps}, residual {state.residual:.1e}"))
 
 
 def _next_shrink(shrink: float, steps: int) -> float:

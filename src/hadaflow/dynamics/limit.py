@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index, norm, positive_number
-from hadaflow.dynamics._newton import Flow, Outcome, follow_scale
+from hadaflow.dynamics._newton import Effort, Flow, Outcome, follow_scale
 from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
+from hadaflow.dynamics._threads import one_blas_thread
 from hadaflow.dynamics._walk import Walk
 from hadaflow.models import Branches, Model
 from hadaflow.models.base import Scale
@@ -20,6 +22,8 @@ from hadaflow.problems import Problem
 from hadaflow.results import Limit, ProgressCallback, Stats, Status
 
 Vector = NDArray[np.float64]
+
+_SMALL = 600  # rows below which a second BLAS thread has too little to do
 
 
 def limit(
@@ -82,13 +86,19 @@ def limit(
     tolerance = positive_number(tolerance, "tolerance")
     max_steps = int(positive_number(max_steps, "max_steps", minimum=1, strict=False))
     branches = model.branches(init_scale, problem.shape[1])
+    with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext():
+        return _end(problem, model, init_scale, branches, Effort(tolerance, max_steps, progress), began)
+
+
+def _end(
+    problem: Problem, model: Model, init_scale: Scale, branches: Branches | None, effort: Effort, began: float
+) -> Limit:
     unit = to_unit(problem)
     if branches is None:
         x, nu, residual, status, steps = _affine_limit(unit, model, init_scale)
         mismatch = 0.0
     else:
-        solver = _Solver(unit, branches, tolerance, max_steps, progress)
-        x, outcome, status = solver.solve()
+        x, outcome, status = _Solver(unit, branches, effort).solve()
         nu = outcome.nu * branches.dual_scale
         residual, mismatch, steps = outcome.residual, outcome.mismatch, outcome.steps
     stats = Stats(time.perf_counter() - began, unit.meter.passes, steps, 0, "limit")
@@ -101,9 +111,7 @@ class _Solver:
 
     unit: UnitProblem
     branches: Branches
-    tolerance: float
-    max_steps: int
-    progress: ProgressCallback | None
+    effort: Effort
 
     def solve(self) -> tuple[Vector, Outcome, Status]:
         equations = normal_equations(self.unit.operator)
@@ -145,7 +153,7 @@ class _Solver:
         rest = b.rest if kept is None else b.rest[kept]
         shift = math.log(self.unit.size_a) - math.log(self.unit.size_y)
         flow = Flow(b.exponent, b.level + shift, rest, b.signed)
-        return follow_scale(equations, target, flow, self.tolerance, self.max_steps, self.progress)
+        return follow_scale(equations, target, flow, self.effort)
 
 
 def _affine_limit(unit: UnitProblem, model: Model, init_scale: Scale) -> tuple[Vector, Vector, float, Status, int]:
