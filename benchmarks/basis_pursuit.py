@@ -135,7 +135,7 @@ def cpu_model() -> str:
 def run(plan: Plan, file: Any) -> None:
     """Run every case, print its row and keep its records."""
     print(report.time_head(plan.entrants), flush=True)
-    too_slow: dict[tuple[str, str], Size] = {}  # where a solver first was over the limit in a class
+    too_slow: dict[tuple[str, str], list[Size]] = {}  # where a solver was over the limit in a class
     with Workers(plan.entrants, plan.limit) as workers:
         for problem, size in cases(plan.classes, plan.sizes):
             outcomes = solve_all(plan, workers, Task(problem.name, size, plan.seed), too_slow)
@@ -146,7 +146,7 @@ def run(plan: Plan, file: Any) -> None:
 
 
 def solve_all(
-    plan: Plan, workers: Workers, task: Task, too_slow: dict[tuple[str, str], Size]
+    plan: Plan, workers: Workers, task: Task, too_slow: dict[tuple[str, str], list[Size]]
 ) -> dict[str, list[Outcome]]:
     """All runs of one problem, the solvers in turns, so that a busy moment of the machine meets all of them."""
     outcomes: dict[str, list[Outcome]] = {name: [] for name in plan.entrants}
@@ -154,7 +154,8 @@ def solve_all(
         for name, runs in outcomes.items():
             if turn and not (runs[0].seconds is not None and runs[0].seconds <= plan.patience):
                 continue
-            slow = too_slow.get((name, task.problem))
+            known = too_slow.setdefault((name, task.problem), [])
+            slow = next((size for size in known if task.size.at_least_as_hard_as(size)), None)
             if not ENTRANTS[name].installed:
                 runs.append(Outcome("not installed", message=f"{ENTRANTS[name].package} is not installed"))
             elif slow is not None:
@@ -162,7 +163,7 @@ def solve_all(
             else:
                 runs.append(workers[name].run(task))
                 if runs[-1].status == "over limit" and not turn:
-                    too_slow[name, task.problem] = task.size
+                    known.append(task.size)
     return outcomes
 
 

@@ -32,6 +32,10 @@ class Size:
     def __str__(self) -> str:
         return f"{self.m}x{self.n}"
 
+    def at_least_as_hard_as(self, other: Size) -> bool:
+        """Whether this size is larger in both directions and about as dense or denser in non-zeros."""
+        return self.m >= other.m and self.n >= other.n and 1.5 * self.s / self.m >= other.s / other.m
+
     @classmethod
     def parse(cls, text: str) -> Size:
         """Read ``500x2000:50``; without ``:s``, the standard sizes have their own s and others take m/10."""

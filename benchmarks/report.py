@@ -196,7 +196,7 @@ per solver, float64; ratios within a row can be trusted, seconds elsewhere will 
   took more than {header["patience"]:g} s runs once. Imports, a warm-up on a small problem and the conversion to the
   solver's preferred memory layout are not timed; everything else is, hadaflow's certificate too.
 - Limit: {limit} a run, each solver in its own process. "> {limit}" was ended there; "– (> {limit} at …)" was not
-  tried, since the same solver had been over the limit at that smaller size of the same class.
+  tried, since the same solver had been over the limit at that smaller, no denser size of the same class.
 - Target: ℓ1 norm at most {header["excess_target"]:g} (relative) above the reference, ‖Ax − y‖/‖y‖ and sign violation
   at most {header["feasibility_target"]:g}. **Bold**: the fastest that met it. {MISSED}: missed it. In brackets: time
   over hadaflow's, so above 1 hadaflow is faster.

@@ -120,7 +120,7 @@ def test_least_squares_of_positive_x_is_not_negative_by_rounding():
     [
         "saddles",
         "limit",
-        pytest.param("auto", marks=pytest.mark.xfail(reason="the walk stops with speed left on active coordinates")),
+        "auto",
     ],
 )
 def test_consistent_data_are_not_called_inconsistent(method):
@@ -131,7 +131,6 @@ def test_consistent_data_are_not_called_inconsistent(method):
     np.testing.assert_allclose(result.x, [-2, -4, -1, -2], rtol=1e-12)
 
 
-@pytest.mark.xfail(reason="rounding in the basis of the row space makes zero columns useful")
 @pytest.mark.parametrize("y", [[1.0, 0, 0], [1.0, 0, 1]])
 def test_limit_of_unreachable_y_with_a_zero_column(y):
     A = np.ones((3, 7))
@@ -142,7 +141,6 @@ def test_limit_of_unreachable_y_with_a_zero_column(y):
     check_least_squares(A, np.array(y), np.where(np.arange(7) == 0, 0, end.x), True, 1e-9)
 
 
-@pytest.mark.xfail(reason="where float32 rounding puts y out of reach, Newton's method ends in NaN")
 def test_limit_of_positive_float32_on_the_boundary():
     A = np.array([[-1, 2], [-4, 0], [-3, 2]], dtype=np.float32)
     y = (A @ [1.4527904, 0.0]).astype(np.float32)

@@ -258,7 +258,7 @@ def test_options_that_exclude_each_other(options, message):
     refuses(lambda: hf.recover(A, Y, **options), ValueError, message)
 
 
-STILL_MISSING = {
+UNUSUAL = {
     "init_scale, depth 1": (lambda: hf.recover(A, Y, depth=1, init_scale=-1.0), ValueError, "init_scale must be"),
     "limit init_scale, depth 1": (
         lambda: hf.limit(problem(), hf.HadamardPower(1), init_scale="a"),
@@ -293,7 +293,6 @@ STILL_MISSING = {
 }
 
 
-@pytest.mark.xfail(reason="these slip through, or stop somewhere inside with another error")
-@pytest.mark.parametrize(("call", "error", "message"), STILL_MISSING.values(), ids=STILL_MISSING)
-def test_checks_still_missing(call, error, message):
+@pytest.mark.parametrize(("call", "error", "message"), UNUSUAL.values(), ids=UNUSUAL)
+def test_unusual_arguments(call, error, message):
     refuses(call, error, message)

@@ -96,6 +96,13 @@ def test_sizes_are_read(bench, text, s):
     assert (str(size), size.s) == (text.partition(":")[0], s)
 
 
+def test_a_hard_size_says_nothing_of_an_easy_larger_one(bench):
+    size = bench("problems").Size
+    assert size(2000, 10000, 150).at_least_as_hard_as(size(1000, 5000, 80))
+    assert not size(500, 2000, 50).at_least_as_hard_as(size(400, 1600, 130))
+    assert not size(250, 1000, 80).at_least_as_hard_as(size(400, 1600, 130))
+
+
 @pytest.mark.parametrize("text", ["500", "axb", "10x20:0", "10x20:21", "10x20:x"])
 def test_bad_sizes_are_refused(bench, text):
     with pytest.raises(ValueError, match="size"):

@@ -191,7 +191,6 @@ def test_no_coordinate_off_the_support():
     assert hf.certify(hf.Problem(np.eye(2), [1.0, -2.0]), [1.0, -2.0], [1.0, -1.0]).margin == 1.0
 
 
-@pytest.mark.xfail(reason="certify takes an x with negative entries for feasible")
 def test_negative_entries_prove_nothing_for_positive_x():
     certificate = hf.certify(hf.Problem(np.eye(2), [1.0, -1.0]), [1.0, -1.0], [1.0, -1.0], positive=True)
     assert not certificate.proves()
@@ -275,9 +274,6 @@ def test_zero_is_the_only_point_of_norm_zero():
     assert hf.certify(hf.Problem(np.ones((1, 2)), [0.0]), [0.0, 0.0], [0.0]).unique
 
 
-@pytest.mark.xfail(
-    reason="uniqueness is claimed for any margin, however far the dual is from its bounds on the support"
-)
 @pytest.mark.parametrize(("dtype", "size"), [(np.float64, 5e-9), (np.float32, 1e-5)])
 def test_not_unique_when_the_dual_only_nearly_meets_its_bounds(dtype, size):
     """A support with the third column has a smaller l1 norm, by a share too small for the gap to tell."""

@@ -122,6 +122,36 @@ def one_of(value: object, name: str, choices: Iterable[str]) -> str:
     return value
 
 
+def flag(value: object, name: str) -> bool:
+    """``value`` as a bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def instance(value: object, kind: type, name: str) -> None:
+    """Raise TypeError unless ``value`` is of the given kind."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a hadaflow.{kind.__name__}, got {type(value).__name__}")
+
+
+def callback(value: object, name: str) -> None:
+    """Raise TypeError unless ``value`` is None or can be called."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be callable or None, got {value!r}")
+
+
+def coordinates(value: object, name: str, length: int) -> Index:
+    """``value`` as integer indices below ``length``."""
+    index = np.asarray(value)
+    if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
+        raise TypeError(f"{name} must be a vector of whole numbers, got {value!r}")
+    if index.size and (index.min() < 0 or index.max() >= length):
+        found = f"{int(index.min())} to {int(index.max())}"
+        raise ValueError(f"{name} must hold coordinates from 0 to {length - 1}, got {found}")
+    return index.astype(np.intp)
+
+
 def norm(vector: NDArray[np.floating[Any]]) -> float:
     """Euclidean norm in float64 that neither overflows nor underflows on the way."""
     v = np.asarray(vector, dtype=np.float64)

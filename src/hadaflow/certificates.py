@@ -10,11 +10,21 @@ import scipy.linalg as la
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index, check_finite, norm, positive_number, positive_vector, real_array
+from hadaflow._validation import (
+    Index,
+    check_finite,
+    coordinates,
+    instance,
+    norm,
+    positive_number,
+    positive_vector,
+    real_array,
+)
 from hadaflow.operators import Operator
 from hadaflow.problems import Problem
 
 _EPS = float(np.finfo(np.float64).eps)
+_MOST_COLUMNS = 2048  # asked of a LinearOperator, one product each, to prove uniqueness
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,8 @@ class Certificate:
     lower_bound : float
         No feasible point has a smaller l1 norm than this; proved by ``dual`` alone.
     gap : float
-        ``|l1_norm - lower_bound| / max(l1_norm, lower_bound)``, relative; 0 for y = 0.
+        ``|l1_norm - lower_bound| / max(l1_norm, lower_bound)``, relative; 0 for y = 0; at least 1 if non-negative x was
+        asked for and x has negative entries.
     margin : float
         ``1 - max |A_i^T dual| / (w_i M)`` over coordinates off the support of x, M the maximum over all
         coordinates: positive when the dual separates the support from the rest. 1 if there is no coordinate off it.
@@ -113,6 +124,7 @@ def certify(
     >>> certificate.gap < 1e-12, certificate.margin, certificate.unique
     (True, 0.5, True)
     """
+    instance(problem, Problem, "problem")
     m, n = problem.shape
     x = _vector(x, "x", n)
     dual = _vector(dual, "dual", m)
@@ -130,28 +142,26 @@ def certify(
     size_y = norm(y)
     residual = norm(fit - y)
 
-    on = np.flatnonzero(x) if support is None else np.asarray(support, dtype=np.intp)
+    on = np.flatnonzero(x) if support is None else coordinates(support, "support", n)
     off = np.ones(n, dtype=bool)
     off[on] = False
     margin = 1.0 - float(reach[off].max(initial=0.0)) / top if top > 0 else 1.0
     gap = abs(l1_norm - lower) / size if size > 0 else 0.0
+    if positive and x.min() < 0:
+        gap = max(gap, 1.0)
     rounding = 1e3 * float(np.finfo(problem.dtype).eps)
-    feasible = residual <= max(1e-9, rounding) * size_y or least_squares
-    separated = margin > 1e-8 and _meets_bound(x[on], correlation[on] / w[on], top, rounding)
-    unique = (
-        feasible
-        and gap <= max(1e-8, rounding)
-        and not x[off].any()
-        and separated
-        and _independent(problem.operator, on)
-    )
+    optimal = gap <= max(1e-8, rounding) and (residual <= max(1e-9, rounding) * size_y or least_squares)
+    if not x.any():
+        unique = optimal  # no other point has norm zero
+    else:
+        unique = optimal and not x[off].any() and margin > 0 and _separates(problem, on, x[on], dual / top, w, positive)
     return Certificate(
         residual=residual / size_y if size_y > 0 else residual,
         l1_norm=l1_norm,
         lower_bound=lower,
         gap=gap,
         margin=margin,
-        unique=bool(unique or (feasible and not x.any())),  # no other point has norm zero
+        unique=unique,
     )
 
 
@@ -218,6 +228,7 @@ def certify_lasso(
     >>> hf.certify_lasso(problem, [2.0, 0.0], penalty=1.0).gap < 1e-14
     True
     """
+    instance(problem, Problem, "problem")
     n = problem.shape[1]
     x = _vector(x, "x", n)
     penalty = positive_number(penalty, "penalty")
@@ -263,29 +274,46 @@ def _lower_bound(
     return max(0.0, value / (top + slack * length * size_dual))
 
 
-def _meets_bound(x: NDArray[np.float64], reach: NDArray[np.float64], top: float, rounding: float) -> bool:
-    """Complementary slackness: the scaled dual is the sign of x on its support."""
-    return top > 0 and bool(np.abs(reach / top - np.sign(x)).max(initial=0.0) <= max(1e-8, rounding))
+def _separates(
+    problem: Problem,
+    on: Index,
+    x: NDArray[np.float64],
+    dual: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    positive: bool,
+) -> bool:
+    """Whether a dual vector near the given one proves x unique.
 
-
-def _independent(operator: Operator, index: Index) -> bool:
-    """Whether the given columns of A are linearly independent, proved by a shifted Cholesky factorisation."""
-    k = len(index)
-    if k > operator.shape[0] or (operator.column_cost(1) >= 1 and k > 2048):
+    It has to meet its bounds with the signs of x on the support, exactly, and to stay strictly below them elsewhere,
+    and the columns of the support have to be independent. The given vector is first moved onto its bounds.
+    """
+    operator = problem.operator
+    k = len(on)
+    if k > operator.shape[0] or (operator.column_cost(1) >= 1 and k > _MOST_COLUMNS):
         return False
-    if k == 0:
-        return True
-    columns = operator.columns(index)
-    gram: Any = _unit_gram(columns)
-    if gram is None:
+    columns = operator.columns(on)
+    unit = _unit_gram(columns)
+    if unit is None:
         return False
-    # A positive definite Gram matrix after the shift has smallest eigenvalue above the shift less its rounding.
+    gram, length = unit
+    # Positive definite after the shift: the smallest eigenvalue is above the shift less its rounding.
     gram[np.diag_indices(k)] -= max(1e-10, 4 * _EPS * k * operator.shape[0] ** 0.5)
-    return bool(la.lapack.dpotrf(gram, lower=1, clean=0, overwrite_a=1)[1] == 0)
+    factor, failed = la.lapack.dpotrf(gram, lower=1, clean=0)
+    if failed:
+        return False
+    aim = np.sign(x) * weights[on]
+    for _ in range(2):
+        gap = (aim - np.asarray(columns.T @ dual)) / length
+        dual = dual + np.asarray(columns @ (la.lapack.dpotrs(factor, gap, lower=1)[0] / length))
+    left = float(np.abs((aim - np.asarray(columns.T @ dual)) / aim).max())
+    reach = operator.rmatvec(dual) / weights
+    reach[on] = 0.0
+    farthest = float((reach if positive else np.abs(reach)).max())
+    return bool(left <= 1e-9 and farthest < 1 - 1e-8)
 
 
-def _unit_gram(columns: Any) -> NDArray[np.float64] | None:
-    """Gram matrix of the columns scaled to unit length; None if one of them is zero."""
+def _unit_gram(columns: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Gram matrix of the columns scaled to unit length, and their lengths; None if one of them is zero."""
     if sp.issparse(columns):
         columns = sp.csc_array(columns)
         top = np.asarray(abs(columns).max(axis=0).toarray()).ravel()
@@ -293,8 +321,8 @@ def _unit_gram(columns: Any) -> NDArray[np.float64] | None:
         top = np.abs(columns).max(axis=0)
     if not top.all():
         return None
-    scaled = columns * (1 / top)[None, :] if not sp.issparse(columns) else columns @ sp.diags_array(1 / top)
+    scaled = columns @ sp.diags_array(1 / top) if sp.issparse(columns) else columns * (1 / top)
     gram = scaled.T @ scaled
     gram = np.asarray(gram.toarray() if sp.issparse(gram) else gram)
     length = np.sqrt(gram.diagonal())
-    return np.asfortranarray(gram / length / length[:, None])
+    return np.asfortranarray(gram / length / length[:, None]), length * top

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index, one_of, positive_number, positive_vector
+from hadaflow._validation import Index, callback, flag, one_of, positive_number, positive_vector
 from hadaflow.certificates import certify
 from hadaflow.dynamics._finish import End, Support
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
@@ -111,6 +111,8 @@ def recover(
     (array([  3,  77, 120]), 'EXACT', True)
     """
     problem = Problem(A, y)
+    positive = flag(positive, "positive")
+    callback(progress, "progress")
     method = one_of(method, "method", ("auto", "saddles", "limit"))  # type: ignore[assignment]
     noise_level = positive_number(noise_level, "noise_level", strict=False)
     w = None if weights is None else positive_vector(weights, "weights", problem.shape[1])

@@ -250,7 +250,7 @@ def _follow(state: Continuation, effort: Effort) -> Outcome:
         stalled = stalled + 1 if state.last and worst > 0.5 * best else 0
         best = min(best, worst) if state.last else math.inf
         # Below 1e-9 a state that no longer improves has met the rounding of A x.
-        converged = state.last and (worst <= effort.tolerance or (stalled >= 3 and best <= 1e-9))
+        converged = state.last and (worst <= effort.tolerance or (stalled >= 3 and worst <= 1e-9))
         if converged or steps >= effort.max_steps or not math.isfinite(state.residual + state.mismatch):
             x = state.x
             return Outcome(x, state.equations.lift(state.nu), state.residual, state.mismatch, steps, converged)

@@ -42,12 +42,12 @@ class NormalEquations(Protocol):
         """nu as a vector of shape (m,)."""
 
 
-def normal_equations(operator: Operator) -> NormalEquations:
+def normal_equations(operator: Operator, data_rounding: float) -> NormalEquations:
     """Factorisations where the number of rows allows it, conjugate gradients otherwise."""
     m, n = operator.shape
     small = m <= _LARGEST_FACTOR and (operator.column_cost(1) < 1 or m * n <= _LARGEST_COPY)
     if small:
-        return FactoredEquations(operator.columns(np.arange(n)))
+        return FactoredEquations(operator.columns(np.arange(n)), data_rounding)
     from hadaflow.dynamics._krylov import KrylovEquations
 
     return KrylovEquations(operator)
@@ -60,11 +60,11 @@ class FactoredEquations:
     ``A[rows] = L Q^T``, the equations ``A x = y`` become ``Q^T x = w``, w the least-squares solution of ``L w = y``.
     """
 
-    def __init__(self, columns: Any) -> None:
+    def __init__(self, columns: Any, data_rounding: float = 0.0) -> None:
         self.columns: Any = columns if sp.issparse(columns) else np.ascontiguousarray(columns)
         self.rows: _RowSpace | None = None
         if not _independent_rows(self.columns):
-            self.rows = _RowSpace(columns.toarray() if sp.issparse(columns) else columns)
+            self.rows = _RowSpace(columns.toarray() if sp.issparse(columns) else columns, data_rounding)
             self.columns = self.rows.basis
 
     def forward(self, x: Vector) -> Vector:
@@ -109,11 +109,13 @@ class FactoredEquations:
 class _RowSpace:
     """A = L Q^T on a permutation of the rows, Q^T the basis of the row space, L lower trapezoidal of full rank."""
 
-    def __init__(self, matrix: Vector) -> None:
+    def __init__(self, matrix: Vector, data_rounding: float) -> None:
         q, r, self.order = la.qr(matrix.T, mode="economic", pivoting=True, check_finite=False)
         pivots = np.abs(r.diagonal())
-        rank = int(np.count_nonzero(pivots > _RANK_TOLERANCE * pivots.max(initial=0.0)))
+        rank = int(np.count_nonzero(pivots > max(_RANK_TOLERANCE, 10 * data_rounding) * pivots.max(initial=0.0)))
         self.basis = np.ascontiguousarray(q[:, :rank].T)
+        self.basis[:, ~matrix.any(axis=0)] = 0.0  # rounding must not make zero columns useful
+        self.foreign = max(1e-9, 100 * data_rounding)  # share of y outside the range of A that is more than rounding
         self.lower = r[:rank].T
 
     def project(self, y: Vector) -> tuple[Vector, bool]:
@@ -121,7 +123,7 @@ class _RowSpace:
         if self.lower.shape[1] == 0:
             return np.empty(0), bool(y.any())
         w = np.asarray(la.lstsq(self.lower, ordered, check_finite=False)[0])
-        return w, norm(ordered - self.lower @ w) > 1e-9 * norm(y)
+        return w, norm(ordered - self.lower @ w) > self.foreign * norm(y)
 
     def lift(self, nu: Vector) -> Vector:
         """The shortest vector with the same A^T nu, of shape (m,)."""

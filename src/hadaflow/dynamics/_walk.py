@@ -68,7 +68,7 @@ class Walk:
         self.state = State(np.zeros(m), np.empty(0, dtype=np.intp), np.empty(0))
         self.working = WorkingSet(self.operator)
         self.max_events = self.max_events or 1000 + 50 * min(m, n)
-        self.dual, self.speed, self.residual = np.zeros(n), self.unit.speed, self.unit.y
+        self.dual, self.speed, self.residual = np.zeros(n), self.unit.speed.copy(), self.unit.y
         self.best_nu, self.best_bound = self.state.nu, 0.0
 
     @property

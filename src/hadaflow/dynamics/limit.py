@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index, norm, positive_number
+from hadaflow._validation import Index, callback, instance, norm, positive_number, whole_number
 from hadaflow.dynamics._newton import Effort, Flow, Outcome, follow_scale
 from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
@@ -83,8 +83,11 @@ def limit(
     array([0.97965253, 0.04069493])
     """
     began = time.perf_counter()
+    instance(problem, Problem, "problem")
+    instance(model, Model, "model")
+    callback(progress, "progress")
     tolerance = positive_number(tolerance, "tolerance")
-    max_steps = int(positive_number(max_steps, "max_steps", minimum=1, strict=False))
+    max_steps = whole_number(max_steps, "max_steps")
     branches = model.branches(init_scale, problem.shape[1])
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext():
         return _end(problem, model, init_scale, branches, Effort(tolerance, max_steps, progress), began)
@@ -114,38 +117,50 @@ class _Solver:
     effort: Effort
 
     def solve(self) -> tuple[Vector, Outcome, Status]:
-        equations = normal_equations(self.unit.operator)
+        equations = normal_equations(self.unit.operator, self.unit.data_rounding)
         target, inconsistent = equations.project(self.unit.y)
         outcome = self._newton(equations, target, None)
-        status = Status.LEAST_SQUARES if inconsistent else Status.LIMIT
-        if not outcome.converged and not self.branches.signed:
-            return self._constrained(outcome)
-        return outcome.x, outcome, status if outcome.converged else Status.NOT_CONVERGED
+        if outcome.converged and inconsistent:
+            return outcome.x, outcome, Status.LEAST_SQUARES
+        outcome = self._confirmed(outcome)
+        if outcome.converged:
+            return outcome.x, outcome, Status.LIMIT
+        return self._constrained(outcome)
+
+    def _confirmed(self, outcome: Outcome) -> Outcome:
+        """The outcome with its residual in the data, which decides whether it is what was asked for."""
+        residual = norm(self.unit.operator.matvec(outcome.x) - self.unit.y) / (norm(self.unit.y) or 1.0)
+        allowed = max(1e-8, self.effort.tolerance, 1e3 * self.unit.data_rounding)
+        return replace(outcome, residual=residual, converged=outcome.converged and residual <= allowed)
 
     def _constrained(self, failed: Outcome) -> tuple[Vector, Outcome, Status]:
-        """Non-negative x: if y is out of reach, solve for the nearest point within reach.
+        """Where Newton's method found no solution: there may be none, above all for non-negative x.
 
-        There the columns that point away from the residual are forced to zero; the flow drives them there.
+        The saddle path ends at the nearest point within reach. There the columns that point away from the residual are
+        forced to zero; the flow drives them there, and what remains can be solved.
         """
-        walk = Walk(self.unit, positive=True, verify_all=False)
+        unit = self.unit
+        walk = Walk(unit, positive=not self.branches.signed, verify_all=False)
         end = walk.run()
-        if end.status is not Status.LEAST_SQUARES:
+        if self.branches.signed or end.status is not Status.LEAST_SQUARES:
+            if not np.isfinite(failed.x).all():
+                failed = replace(failed, x=end.x, nu=end.nu / self.branches.dual_scale)
             return failed.x, failed, Status.NOT_CONVERGED
-        columns = self.unit.operator.columns(np.arange(self.unit.operator.shape[1]))
+        columns = unit.operator.columns(np.arange(unit.operator.shape[1]))
         length = np.sqrt(np.asarray((columns * columns).sum(axis=0)).ravel())
-        kept = np.flatnonzero(walk.speed >= -1e-9 * norm(walk.residual) * length)
-        x = np.zeros(self.unit.operator.shape[1])
+        allowed = max(1e-9, 1e2 * unit.data_rounding)
+        kept = np.flatnonzero(walk.speed >= -allowed * norm(walk.residual) * length)
+        x = np.zeros(unit.operator.shape[1])
+        nothing = replace(failed, x=x, nu=np.zeros_like(unit.y), residual=0.0, mismatch=0.0)
         if len(kept) == 0:
-            return (
-                x,
-                replace(failed, x=x, nu=np.zeros_like(failed.nu), residual=0.0, mismatch=0.0),
-                Status.LEAST_SQUARES,
-            )
-        part = FactoredEquations(columns[:, kept])
-        target, _ = part.project(self.unit.operator.matvec(end.x))
+            return nothing.x, nothing, Status.LEAST_SQUARES
+        part = FactoredEquations(columns[:, kept], unit.data_rounding)
+        target, _ = part.project(unit.operator.matvec(end.x))
         outcome = self._newton(part, target, kept)
+        if not outcome.converged:
+            return end.x, replace(nothing, x=end.x), Status.NOT_CONVERGED
         x[kept] = outcome.x
-        return x, outcome, Status.LEAST_SQUARES if outcome.converged else Status.NOT_CONVERGED
+        return x, outcome, Status.LEAST_SQUARES
 
     def _newton(self, equations: NormalEquations, target: Vector, kept: Index | None) -> Outcome:
         """Run the continuation, in the units of the scaled problem."""
@@ -162,7 +177,7 @@ def _affine_limit(unit: UnitProblem, model: Model, init_scale: Scale) -> tuple[V
     origin: Vector = np.asarray(model.mirror_map(np.zeros(n), init_scale), dtype=np.float64)
     slope = float(np.max(model.slope(np.zeros(1), 1.0)))
     x0: Vector = origin * unit.size_a / unit.size_y
-    equations = normal_equations(unit.operator)
+    equations = normal_equations(unit.operator, unit.data_rounding)
     target, inconsistent = equations.project(unit.y)
     x, nu = x0, equations.zero_dual()
     size = norm(target)

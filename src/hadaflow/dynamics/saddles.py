@@ -6,7 +6,16 @@ import time
 
 import numpy as np
 
-from hadaflow._validation import positive_number, positive_vector, real_array
+from hadaflow._validation import (
+    callback,
+    check_finite,
+    flag,
+    instance,
+    positive_number,
+    positive_vector,
+    real_array,
+    whole_number,
+)
 from hadaflow.dynamics._scaling import to_unit
 from hadaflow.dynamics._walk import Walk
 from hadaflow.problems import Problem
@@ -73,17 +82,21 @@ def saddles(
     (array([2., 0.]), array([0. , 0.5]))
     """
     began = time.perf_counter()
+    instance(problem, Problem, "problem")
+    positive = flag(positive, "positive")
+    callback(progress, "progress")
     m, n = problem.shape
     w = None if weights is None else positive_vector(weights, "weights", n)
     noise_level = positive_number(noise_level, "noise_level", strict=False)
     unit = to_unit(problem, w)
     walk = Walk(unit, positive=positive, verify_all=True, progress=progress, noise_level=noise_level / unit.size_y)
     if max_events is not None:
-        walk.max_events = int(positive_number(max_events, "max_events", minimum=1, strict=False))
+        walk.max_events = whole_number(max_events, "max_events")
     if start is not None:
         nu = real_array(start, "start", 1)
         if len(nu) != m:
             raise ValueError(f"start must have one entry per row of A ({m}), got {len(nu)}")
+        check_finite(nu, "start")
         walk.start_from(nu.astype(np.float64) * unit.size_a)
     end = walk.run()
     times, plateaus = walk.record()

@@ -12,6 +12,8 @@ from array_api_compat import array_namespace
 from hadaflow._validation import one_of, positive_number, positive_vector
 from hadaflow.models.base import Array, Branches, Factors, Model, Scale
 
+_WIDEST = 301 * math.log(10.0)  # largest |log| of a product scale
+
 
 @dataclass(frozen=True)
 class HadamardPower(Model):
@@ -172,13 +174,18 @@ class HadamardPower(Model):
         return xp.where(inside, value, 0 * t_in + math.inf)
 
     def branches(self, init_scale: Scale, n: int) -> Branches | None:
+        if isinstance(init_scale, (list, tuple)) or np.ndim(init_scale) > 0:
+            scale = positive_vector(init_scale, "init_scale", n)
+        else:
+            scale = np.full(n, positive_number(init_scale, "init_scale"))
+        log_scale = np.log(scale)
+        if np.abs(self.depth * log_scale).max() > _WIDEST:
+            raise ValueError(
+                f"init_scale**depth must lie between 1e-300 and 1e300, "
+                f"got init_scale {init_scale!r} at depth {self.depth:g}"
+            )
         if self.depth == 1:
             return None
-        if np.ndim(init_scale) == 0:
-            scale = np.full(n, positive_number(init_scale, "init_scale"))
-        else:
-            scale = positive_vector(init_scale, "init_scale", n)
-        log_scale = np.log(scale)
         middle = float(log_scale.mean())
         if self.depth == 2:
             # level - rest = log a^2 for each coordinate, whatever the common level.
