@@ -199,7 +199,7 @@ def test_axes_of_the_caller(easy, plt):
     ("options", "error", "message"),
     [
         ({"truth": np.ones(3)}, ValueError, r"truth must have one entry per entry of x \(80\), got 3"),
-        ({"truth": np.ones((80, 1))}, ValueError, r"truth must have shape .*pass truth\.ravel\(\)"),
+        ({"truth": np.ones((80, 1))}, ValueError, r"truth must be one-dimensional.*pass truth\.ravel\(\)"),
         ({"truth": np.full(80, np.nan)}, ValueError, "truth contains nan"),
         ({"truth": np.full(80, 1j)}, TypeError, "truth is complex"),
         ({"weights": np.ones(3)}, ValueError, "weights must have one entry per column"),

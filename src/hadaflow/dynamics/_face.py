@@ -65,10 +65,10 @@ class Face:
         self.gram, self.c, self.q = gram, speed.copy(), dual.copy()
         self.diagonal = gram.diagonal().copy()
         self.free = np.ones(len(speed), dtype=bool)
-        self.moved = np.zeros(len(speed))
         k = self.top = len(active)  # no slot at or above top was ever used
         self.slot, self.b, self.sign = active, plateau, signs
         self.used = np.ones(k, dtype=bool)
+        self.shift = np.zeros(k)  # of b since the start, whose digits b itself would round away
         self.free[active] = False
         self.start = np.zeros(len(speed))
         self.start[active] = plateau
@@ -82,6 +82,7 @@ class Face:
         """Make room for so many slots, keeping what is there."""
         self.slot = _padded(self.slot, capacity)
         self.b, self.sign = _padded(self.b, capacity), _padded(self.sign, capacity)
+        self.shift = _padded(self.shift, capacity)
         self.used = _padded(self.used, capacity)
         inverse = np.zeros((capacity, capacity), order="F")
         inverse[: self.top, : self.top] = self.inverse[: self.top, : self.top]
@@ -93,6 +94,13 @@ class Face:
         """Active coordinates and the plateau on them."""
         used = self.used[: self.top]
         return self.slot[: self.top][used], self.b[: self.top][used]
+
+    def moved(self) -> Vector:
+        """Change of the plateau since the start, on the working set."""
+        moved = -self.start
+        used = self.used[: self.top]
+        moved[self.slot[: self.top][used]] = self.shift[: self.top][used]
+        return moved
 
     def shortest_dual(self, target: Vector) -> Vector:
         """The combination of active columns whose products with them are ``target``, in the order of :meth:`state`."""
@@ -122,6 +130,7 @@ class Face:
         border[k] = -1.0
         self.inverse = dsyr(1.0 / pivot, border, lower=1, a=self.inverse, overwrite_a=1)
         self.slot[k], self.b[k], self.sign[k], self.used[k] = j, 0.0, sign, True
+        self.shift[k] = -self.start[j]
         self.reach[:, k] = column
         self.free[j] = False
         self.top = max(self.top, k + 1)
@@ -148,8 +157,7 @@ class Face:
         self.inverse[:, k] = 0.0
         j = self.slot[k]
         self.free[j] = True
-        self.moved[j] = -self.start[j]
-        self.used[k], self.b[k], self.sign[k] = False, 0.0, 0.0
+        self.used[k], self.b[k], self.sign[k], self.shift[k] = False, 0.0, 0.0, 0.0
         return step
 
     def settle(self, step: Vector) -> float:
@@ -181,8 +189,7 @@ class Face:
                 leaving = int(wrong[ratio.argmin()])
             fall += (2 * part - part * part) * float(step @ self.active_speed())
             self.b += part * step
-            used = self.used
-            self.moved[self.slot[used]] += part * step[used]
+            self.shift += part * step
             self.c -= self.reach[:, : self.top] @ (part * step[: self.top])
             if leaving < 0:
                 return fall
@@ -243,7 +250,7 @@ class Face:
             segment.times.append(now)
             segment.active.append(index)
             segment.values.append(values)
-            segment.moved.append(self.moved.copy())
+            segment.moved.append(self.moved())
             segment.work += 2.0 * len(self.c) * self.top + 6.0 * len(self.slot) ** 2
             if squared <= goal:
                 segment.reason = "small"

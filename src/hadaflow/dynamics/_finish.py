@@ -134,5 +134,4 @@ class Support:
 
     def _normal(self, rhs: Vector) -> Vector:
         """(R^T R)^-1 rhs."""
-        half = la.solve_triangular(self.r, rhs, trans="T", check_finite=False)
-        return np.asarray(la.solve_triangular(self.r, half, check_finite=False))
+        return np.asarray(la.lapack.dpotrs(self.r, rhs, lower=0)[0])

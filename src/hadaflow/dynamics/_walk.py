@@ -175,7 +175,7 @@ class Walk:
         active = len(self.state.positions)
         if self.operator.column_cost(1) >= 1:
             return max(8, active // 4)
-        return max(32, self.operator.shape[0] // 16, active // 4)
+        return max(32, self.operator.shape[0] // 16, active // 3)
 
     def _advance(self, horizon: float) -> Segment:
         """Run on the working set, look at all of A; where it was too small go back and run again."""

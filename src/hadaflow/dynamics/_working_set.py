@@ -13,6 +13,8 @@ from hadaflow.operators import Operator
 
 Vector = NDArray[np.float64]
 
+_DENSE_ROWS = 10_000  # up to which the columns of a sparse matrix are worked on as dense ones, far faster here
+
 
 class WorkingSet:
     """Columns ``index`` of A, extended as the path needs them.
@@ -45,6 +47,8 @@ class WorkingSet:
         if len(new) == 0:
             return
         block = self.operator.columns(new)
+        if sp.issparse(block) and block.shape[0] <= _DENSE_ROWS:
+            block = block.toarray(order="F")
         old = len(self)
         gram = np.empty((old + len(new), old + len(new)))
         gram[old:, old:] = _product(block, block)
