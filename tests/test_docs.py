@@ -1,0 +1,60 @@
+"""The pages of the documentation keep their promises."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import hadaflow as hf
+
+ROOT = Path(__file__).parent.parent
+
+
+def code_of(page):
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_model_of_the_page_works():
+    names = {}
+    exec(code_of("docs/adding_a_model.md")[0], names)
+    model, end = names["HadamardProduct"](), names["end"]
+    a, x = 0.1, np.array([-2.0, 0.003, 1.0])
+    np.testing.assert_allclose(model.mirror_map(model.inverse(x, a), a), x, rtol=1e-12)
+    h = 1e-6
+    theta = model.inverse(x, a)
+    difference = (model.mirror_map(theta + h, a) - model.mirror_map(theta - h, a)) / (2 * h)
+    np.testing.assert_allclose(difference, model.slope(theta, a), rtol=1e-8)
+    np.testing.assert_allclose((model.potential(x + h, a) - model.potential(x - h, a)) / (2 * h), theta, rtol=1e-6)
+
+    A, y = np.array([[1.0, 0.5]]), np.array([1.0])
+    start = model.start(a, np.zeros(2))
+
+    def velocity(_, w):
+        factors = type(start)(w[:2], w[2:])
+        pulled = model.pull_back(factors, A.T @ (A @ model.forward(factors) - y))
+        return -np.concatenate([pulled.u, pulled.v])
+
+    w = solve_ivp(velocity, (0, 300), np.concatenate([start.u, start.v]), rtol=1e-11, atol=1e-13).y[:, -1]
+    np.testing.assert_allclose(end.x, w[:2] * w[2:], atol=1e-9)
+    twin = hf.limit(hf.Problem(A, y), hf.HadamardPower(2), init_scale=a / np.sqrt(2))
+    np.testing.assert_allclose(end.x, twin.x, rtol=1e-10)
+
+
+def test_readme_snippets_run():
+    first, calls = code_of("README.md")
+    names = {}
+    exec(first, names)
+    assert names["r"].certificate.unique
+    names |= {"A": names["A"], "y": names["A"] @ np.abs(names["x"]), "w": np.linspace(1, 2, 200)}
+    exec(calls, names)
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
+)
+def test_links_within_the_project_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+        assert ((ROOT / page).parent / target).exists(), target
