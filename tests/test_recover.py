@@ -250,15 +250,15 @@ def test_duplicate_columns_are_not_called_unique():
 
 def test_certificate_decides_the_status(monkeypatch, easy):
     """A finish that goes wrong is not called exact."""
-    from hadaflow.dynamics import _walk
+    from hadaflow.dynamics import _finish
 
-    honest = _walk.finish
+    honest = _finish.finish
 
     def spoilt(walk, status):
         end = honest(walk, status)
         return type(end)(end.x, end.nu + 0.1 * np.arange(40), end.status)
 
-    monkeypatch.setattr(_walk, "finish", spoilt)
+    monkeypatch.setattr(_finish, "finish", spoilt)
     found = hf.recover(easy.A, easy.y)
     assert found.status is hf.Status.INEXACT
     assert not found.status.ok

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hadaflow._validation import Index, callback, flag, one_of, positive_number, positive_vector
 from hadaflow.certificates import certify
-from hadaflow.dynamics._finish import End, Support
+from hadaflow.dynamics._finish import End, Support, follow
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
 from hadaflow.dynamics._walk import Walk
 from hadaflow.dynamics.limit import limit
@@ -215,7 +215,7 @@ def _walk(unit: UnitProblem, options: _Options, work_limit: float = math.inf) ->
     """The saddle path from the start."""
     walk = Walk(unit, options.positive, verify_all=False, progress=options.progress, work_limit=work_limit)
     walk.noise_level = options.noise_level / unit.size_y
-    return walk, walk.run(), 0
+    return walk, follow(walk), 0
 
 
 def _walk_while_cheap(unit: UnitProblem, options: _Options) -> tuple[Walk, End, int]:
@@ -256,4 +256,4 @@ def _approach(unit: UnitProblem, options: _Options) -> tuple[Walk, End, int]:
     rate = _APPROACH_DEPTH * (_APPROACH_DEPTH - 2) * (_APPROACH_SCALE * size) ** (1 - 2 / _APPROACH_DEPTH)
     if np.isfinite(near.dual).all():
         walk.start_from(near.dual * rate)
-    return walk, walk.run(), near.stats.newton_steps
+    return walk, follow(walk), near.stats.newton_steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.linalg as la
@@ -11,10 +11,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index, norm
+from hadaflow.dynamics._threads import one_blas_thread
+from hadaflow.dynamics._walk import Walk
 from hadaflow.results import Status
-
-if TYPE_CHECKING:
-    from hadaflow.dynamics._walk import Walk
 
 Vector = NDArray[np.float64]
 
@@ -28,6 +27,12 @@ class End:
     x: Vector
     nu: Vector
     status: Status
+
+
+def follow(walk: Walk) -> End:
+    """Walk to the end and finish there."""
+    with one_blas_thread():
+        return finish(walk, walk.run())
 
 
 def finish(walk: Walk, status: Status) -> End:

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from hadaflow._validation import Index, norm
 from hadaflow.dynamics._face import Face, Segment
-from hadaflow.dynamics._finish import End, finish
 from hadaflow.dynamics._scaling import UnitProblem
-from hadaflow.dynamics._threads import one_blas_thread
 from hadaflow.dynamics._working_set import WorkingSet
 from hadaflow.operators import Operator
 from hadaflow.results import Progress, ProgressCallback, Status
@@ -86,13 +84,8 @@ class Walk:
         self.state = replace(self.state, nu=nu * shrink)
         self.dual = dual * shrink
 
-    def run(self) -> End:
-        """Walk until the residual vanishes, meets the noise level or can fall no further."""
-        with one_blas_thread():
-            return finish(self, self._status(self._walk()))
-
-    def _walk(self) -> bool:
-        """Go block by block; returns whether nothing could move any more."""
+    def run(self) -> Status:
+        """Walk, block by block, until the residual vanishes, meets the noise level or can fall no further."""
         stuck = moved = False
         while not (self._arrived() or stuck or self.exhausted):
             grown, horizon = self._widen(narrow=moved)
@@ -102,7 +95,7 @@ class Walk:
             stuck = segment.reason == "still" and not moved and grown == 0
             if self.progress is not None:
                 self.progress(Progress("saddles", None, f"{self.events} jumps, residual {norm(self.residual):.1e}"))
-        return stuck
+        return self._status(stuck)
 
     def _status(self, stuck: bool) -> Status:
         left = norm(self.residual)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index, callback, instance, norm, positive_number, whole_number
+from hadaflow.dynamics._finish import follow
 from hadaflow.dynamics._newton import Effort, Flow, Outcome, follow_scale
 from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
@@ -141,7 +142,7 @@ class _Solver:
         """
         unit = self.unit
         walk = Walk(unit, positive=not self.branches.signed, verify_all=False)
-        end = walk.run()
+        end = follow(walk)
         if self.branches.signed or end.status is not Status.LEAST_SQUARES:
             if not np.isfinite(failed.x).all():
                 failed = replace(failed, x=end.x, nu=end.nu / self.branches.dual_scale)

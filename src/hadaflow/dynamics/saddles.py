@@ -16,6 +16,7 @@ from hadaflow._validation import (
     real_array,
     whole_number,
 )
+from hadaflow.dynamics._finish import follow
 from hadaflow.dynamics._scaling import to_unit
 from hadaflow.dynamics._walk import Walk
 from hadaflow.problems import Problem
@@ -98,7 +99,7 @@ def saddles(
             raise ValueError(f"start must have one entry per row of A ({m}), got {len(nu)}")
         check_finite(nu, "start")
         walk.start_from(nu.astype(np.float64) * unit.size_a)
-    end = walk.run()
+    end = follow(walk)
     times, plateaus = walk.record()
     return SaddlePath(
         times=times,

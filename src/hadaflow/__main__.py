@@ -1,0 +1,5 @@
+"""`python -m hadaflow`: the command line."""
+
+from hadaflow.cli import main
+
+raise SystemExit(main())
