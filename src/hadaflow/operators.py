@@ -206,7 +206,7 @@ class Metered(Operator):
         return self._operator.rmatvec(r)
 
     def rmatmat(self, r: Vector) -> Vector:
-        self.passes += 1
+        self.passes += r.shape[1] if self.column_cost(1) >= 1 else 1
         return self._operator.rmatmat(r)
 
     def columns(self, index: Index) -> Columns:

@@ -160,12 +160,16 @@ def _sharpened(problem: Problem, end: Limit, support: Index, positive: bool) -> 
     top = float((reach if positive else np.abs(reach)).max())
     if not 0 < len(support) <= m or not 0 < top < math.inf:
         return []
+    if problem.operator.column_cost(len(support)) > 2048:
+        return []
     columns = problem.operator.columns(support)
+    size = float(np.abs(columns).max())
+    columns = columns / size  # squares of the data as they are might overflow
     gram = columns.T @ columns
     basis = Support(columns, np.asarray(gram.toarray() if sp.issparse(gram) else gram))
     if not basis.well_conditioned():
         return []
-    step = basis.dual_with(np.sign(end.x[support]) - reach[support] / top)
+    step = basis.dual_with(np.sign(end.x[support]) - reach[support] / top) / size
     return [end.dual / top + step] if np.isfinite(step).all() else []
 
 
@@ -184,17 +188,15 @@ def _vanishing_start(problem: Problem, options: _Options) -> Recovery:
     unit = to_unit(problem, options.weights)
     found: list[Recovery] = []
     for way in _ways(unit, options):
+        if way is _walk and any(r.status is Status.INEXACT and r.stats.method == "saddles" for r in found):
+            break  # it was walked to the end already
         walk, end, newton_steps = way(unit, options)
         name = "limit + saddles" if newton_steps else "saddles"
         stats = Stats(time.perf_counter() - began, 0.0, newton_steps, walk.events, name)
         found.append(_certified(problem, unit, options, end, stats))
         if found[-1].status.ok:
             break
-    best = (
-        found[-1]
-        if found[-1].status.ok
-        else min(found, key=lambda r: (r.certificate.residual > 1e-9, r.certificate.gap))
-    )
+    best = min(found, key=lambda r: (not r.status.ok, r.certificate.residual > 1e-9, r.certificate.gap))
     seconds = time.perf_counter() - began
     return replace(best, stats=replace(best.stats, seconds=seconds, passes=unit.meter.passes + 2 * len(found)))
 

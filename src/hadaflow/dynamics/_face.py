@@ -54,8 +54,18 @@ class Face:
 
     Every active coordinate owns a slot. Rows and columns of free slots are zero in the inverse, so that products
     over all slots are right without shuffling: activating a coordinate borders the inverse, dropping one
-    deflates it, each by one symmetric rank-one update of the lower triangle (BLAS ``dsyr``). Rounding left in ``c`` on
-    the active set enters the next right-hand side and is thereby corrected.
+    deflates it, each by one symmetric rank-one update of the lower triangle (BLAS ``dsyr``).
+
+    Parameters
+    ----------
+    gram : ndarray of shape (w, w)
+        Inner products of the columns of the working set.
+    speed, dual : ndarray of shape (w,)
+        c and q on the working set.
+    active, plateau, signs : ndarrays of shape (k,)
+        Active coordinates, b on them, and the bound that each is at.
+    most : int
+        Largest number of active coordinates: the number of rows of A.
     """
 
     def __init__(
@@ -75,8 +85,9 @@ class Face:
         self.inverse = _inverse(gram[np.ix_(active, active)]) if k else np.empty((0, 0))
         self.reach = gram[:, active]  # columns of the Gram matrix, by slot
         self._allocate(k + max(32, k // 4))
-        squares = np.where(self.used, self.diagonal[self.slot] if len(speed) else 0.0, 0.0)
-        self.delicate = bool((self.inverse.diagonal() * squares).max(initial=0.0) > 1 / _DELICATE)
+        # Diagonal entries of the inverse are one over the squared distance of a column from the span of the others.
+        distances = self.inverse.diagonal()[:k] * self.diagonal[active]
+        self.delicate = bool(distances.max(initial=0.0) > 1 / _DELICATE)
 
     def _allocate(self, capacity: int) -> None:
         """Make room for so many slots, keeping what is there."""
@@ -155,8 +166,7 @@ class Face:
         self.inverse = dsyr(-1.0 / column[k], column, lower=1, a=self.inverse, overwrite_a=1)
         self.inverse[k, :] = 0.0
         self.inverse[:, k] = 0.0
-        j = self.slot[k]
-        self.free[j] = True
+        self.free[self.slot[k]] = True
         self.used[k], self.b[k], self.sign[k], self.shift[k] = False, 0.0, 0.0, 0.0
         return step
 

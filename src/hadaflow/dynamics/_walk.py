@@ -241,7 +241,8 @@ class Walk:
         new = self.working.columns[:, old:]
         start, speed = np.asarray(new.T @ self.state.nu), np.asarray(new.T @ self.residual)
         dual = start[:, None] + np.outer(speed, segment.times) - self.working.gram[old:, :old] @ integrals
-        return int(np.flatnonzero(self._over(dual).any(axis=0))[0])
+        crossed = np.flatnonzero(self._over(dual).any(axis=0))
+        return int(crossed[0]) if len(crossed) else len(segment.times)  # none: on the edge, seen with other rounding
 
     def _accept(self, segment: Segment, integrals: Vector, jumps: int) -> None:
         """Move the state behind so many jumps.

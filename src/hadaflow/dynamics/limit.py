@@ -126,7 +126,9 @@ class _Solver:
         outcome = self._confirmed(outcome)
         if outcome.converged:
             return outcome.x, outcome, Status.LIMIT
-        return self._constrained(outcome)
+        if self.branches.signed and np.isfinite(outcome.x).all():
+            return outcome.x, outcome, Status.NOT_CONVERGED
+        return self._constrained(outcome, isinstance(equations, FactoredEquations))
 
     def _confirmed(self, outcome: Outcome) -> Outcome:
         """The outcome with its residual in the data, which decides whether it is what was asked for."""
@@ -134,7 +136,7 @@ class _Solver:
         allowed = max(1e-8, self.effort.tolerance, 1e3 * self.unit.data_rounding)
         return replace(outcome, residual=residual, converged=outcome.converged and residual <= allowed)
 
-    def _constrained(self, failed: Outcome) -> tuple[Vector, Outcome, Status]:
+    def _constrained(self, failed: Outcome, columns_at_hand: bool) -> tuple[Vector, Outcome, Status]:
         """Where Newton's method found no solution: there may be none, above all for non-negative x.
 
         The saddle path ends at the nearest point within reach. There the columns that point away from the residual are
@@ -143,7 +145,7 @@ class _Solver:
         unit = self.unit
         walk = Walk(unit, positive=not self.branches.signed, verify_all=False)
         end = follow(walk)
-        if self.branches.signed or end.status is not Status.LEAST_SQUARES:
+        if self.branches.signed or end.status is not Status.LEAST_SQUARES or not columns_at_hand:
             if not np.isfinite(failed.x).all():
                 failed = replace(failed, x=end.x, nu=end.nu / self.branches.dual_scale)
             return failed.x, failed, Status.NOT_CONVERGED
