@@ -29,6 +29,7 @@ Vector = NDArray[np.float64]
 _APPROACH_DEPTH, _APPROACH_SCALE = 4.0, 1e-7
 #: Operations of a saddle walk (vector work) that cost as much time as one of a Newton step (matrix work).
 _VECTOR_WORK = 8.0
+_MOST_RESTARTS = 8  # of a walk whose end is not proved minimal, from its own dual state
 
 
 def recover(
@@ -194,11 +195,36 @@ def _vanishing_start(problem: Problem, options: _Options) -> Recovery:
         name = "limit + saddles" if newton_steps else "saddles"
         stats = Stats(time.perf_counter() - began, 0.0, newton_steps, walk.events, name)
         found.append(_certified(problem, unit, options, end, stats))
+        if found[-1].status is Status.INEXACT:
+            found.append(_refined(problem, unit, options, end, found[-1]))
         if found[-1].status.ok:
             break
-    best = min(found, key=lambda r: (not r.status.ok, r.certificate.residual > 1e-9, r.certificate.gap))
+    best = min(found, key=_rank)
     seconds = time.perf_counter() - began
     return replace(best, stats=replace(best.stats, seconds=seconds, passes=unit.meter.passes + 2 * len(found)))
+
+
+def _refined(problem: Problem, unit: UnitProblem, options: _Options, end: End, recovery: Recovery) -> Recovery:
+    """Walk again from the dual state of the end while that helps.
+
+    The path that is left is short, and so is what the rounding of ill-conditioned data adds to the dual state on it.
+    """
+    events = recovery.stats.events
+    for _ in range(_MOST_RESTARTS):
+        walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
+        walk.start_from(end.nu)
+        end = follow(walk)
+        events += walk.events
+        trial = _certified(problem, unit, options, end, replace(recovery.stats, events=events))
+        if trial.status.ok or trial.certificate.gap > 0.5 * recovery.certificate.gap:
+            return min(recovery, trial, key=_rank)
+        recovery = trial
+    return recovery
+
+
+def _rank(recovery: Recovery) -> tuple[bool, bool, float]:
+    """The smaller the better."""
+    return not recovery.status.ok, recovery.certificate.residual > 1e-9, recovery.certificate.gap
 
 
 _Way = Callable[[UnitProblem, _Options], tuple[Walk, End, int]]

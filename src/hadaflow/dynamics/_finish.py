@@ -45,7 +45,7 @@ def finish(walk: Walk, status: Status) -> End:
         return End(x, nu, status)
     positions = walk.state.positions
     support = Support(walk.working.columns[:, positions], walk.working.gram[np.ix_(positions, positions)])
-    values = support.least_squares(y)
+    values = support.least_squares(y, values)
     # A coordinate that entered just before the residual vanished carries nothing but rounding.
     rounding = 10 * walk.rounding()
     tiny = support.lengths * np.abs(values) <= rounding
@@ -53,7 +53,7 @@ def finish(walk: Walk, status: Status) -> End:
     if status is Status.EXACT and (tiny | wrong).any() and not (tiny | wrong).all():
         kept = ~(tiny | wrong)
         smaller = support.part(kept)
-        fewer = smaller.least_squares(y)
+        fewer = smaller.least_squares(y, values[kept])
         if norm(y - smaller.columns @ fewer) <= rounding:
             index, signs, values, support = index[kept], signs[kept], fewer, smaller
     x[index] = values
@@ -105,17 +105,17 @@ class Support:
     """Least squares with the columns of a support and their transposes.
 
     The triangular factor comes from the Gram matrix where that is well conditioned, else from an orthogonal
-    factorisation; either way the semi-normal equations with refinement in the data give full accuracy.
+    factorisation. Refinement in the data gives full accuracy; it stops where it no longer helps.
     """
 
     def __init__(self, columns: Any, gram: Vector) -> None:
         self.columns, self.gram = columns, gram
         self.lengths = np.sqrt(gram.diagonal())
-        factor, failed = la.lapack.dpotrf(gram, lower=0)
-        self.r = factor
+        self.q: Vector | None = None
+        self.r, failed = la.lapack.dpotrf(gram, lower=0)
         if failed or not self.well_conditioned():
             dense = columns.toarray() if sp.issparse(columns) else columns
-            self.r = la.qr(dense, mode="economic", check_finite=False)[1]
+            self.q, self.r = la.qr(dense, mode="economic", check_finite=False)
 
     def well_conditioned(self) -> bool:
         return bool(np.abs(self.r.diagonal() / self.lengths).min() > 1e-4)
@@ -123,20 +123,34 @@ class Support:
     def part(self, kept: NDArray[np.bool_]) -> Support:
         return Support(self.columns[:, kept], self.gram[np.ix_(kept, kept)])
 
-    def least_squares(self, y: Vector) -> Vector:
-        """argmin ||columns b - y||."""
-        b = np.zeros(len(self.lengths))
+    def least_squares(self, y: Vector, b: Vector) -> Vector:
+        """argmin ||columns b - y||, from a guess."""
+        left = y - self.columns @ b
         for _ in range(_REFINEMENTS):
-            b = b + self._normal(np.asarray(self.columns.T @ (y - self.columns @ b)))
+            trial = b + self._solve(left)
+            rest = y - self.columns @ trial
+            if not norm(rest) < norm(left):
+                break
+            b, left = trial, rest
         return b
 
     def dual_with(self, target: Vector) -> Vector:
         """The shortest nu with columns.T @ nu = target."""
-        nu = np.zeros(self.columns.shape[0])
+        nu, left = np.zeros(self.columns.shape[0]), target
         for _ in range(_REFINEMENTS):
-            nu = nu + self.columns @ self._normal(target - np.asarray(self.columns.T @ nu))
+            trial = nu + self._solve_transposed(left)
+            rest = target - np.asarray(self.columns.T @ trial)
+            if not norm(rest) < norm(left):
+                break
+            nu, left = trial, rest
         return nu
 
-    def _normal(self, rhs: Vector) -> Vector:
-        """(R^T R)^-1 rhs."""
-        return np.asarray(la.lapack.dpotrs(self.r, rhs, lower=0)[0])
+    def _solve(self, r: Vector) -> Vector:
+        if self.q is None:
+            return np.asarray(la.lapack.dpotrs(self.r, np.asarray(self.columns.T @ r), lower=0)[0])
+        return np.asarray(la.lapack.dtrtrs(self.r, self.q.T @ r)[0])
+
+    def _solve_transposed(self, target: Vector) -> Vector:
+        if self.q is None:
+            return np.asarray(self.columns @ la.lapack.dpotrs(self.r, target, lower=0)[0])
+        return np.asarray(self.q @ la.lapack.dtrtrs(self.r, target, trans=1)[0])

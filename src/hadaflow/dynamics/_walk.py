@@ -20,6 +20,7 @@ Vector = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 _OVERSHOOT = 1e-9  # how far beyond its bound a dual coordinate may be found before the path is taken back
 _FEASIBLE = 1e-10  # residual at which data that leave the path nowhere to go count as consistent
+_LOST = 1e-2  # how far beyond its bound one may be found before the path counts as lost
 _BLOCK = 256  # jumps between two looks at the whole of A
 
 
@@ -68,6 +69,7 @@ class Walk:
         self.max_events = self.max_events or 1000 + 50 * min(m, n)
         self.dual, self.speed, self.residual = np.zeros(n), self.unit.speed.copy(), self.unit.y
         self.best_nu, self.best_bound = self.state.nu, 0.0
+        self.lost = False  # rounding of ill-conditioned data led the path astray; the state is the last good one
 
     @property
     def operator(self) -> Operator:
@@ -80,26 +82,29 @@ class Walk:
     def start_from(self, nu: Vector) -> None:
         """Begin at a dual state, pulled into the box."""
         dual = self.operator.rmatvec(nu)
-        shrink = 1 / max(1.0, float((dual if self.positive else np.abs(dual)).max()))
+        shrink = 1 / (1 + max(0.0, self._overshoot(dual)))
         self.state = replace(self.state, nu=nu * shrink)
         self.dual = dual * shrink
 
     def run(self) -> Status:
         """Walk, block by block, until the residual vanishes, meets the noise level or can fall no further."""
         stuck = moved = False
-        while not (self._arrived() or stuck or self.exhausted):
+        while not (self._arrived() or stuck or self.exhausted or self.lost):
             grown, horizon = self._widen(narrow=moved)
-            before = self.events
+            before, good = self.events, (self.state, self.residual)
             segment = self._advance(horizon)
             moved = self.events > before
             stuck = segment.reason == "still" and not moved and grown == 0
+            if moved and self._overshoot(self.dual) > _LOST:
+                self.lost = True
+                self.state, self.residual = good
             if self.progress is not None:
                 self.progress(Progress("saddles", None, f"{self.events} jumps, residual {norm(self.residual):.1e}"))
         return self._status(stuck)
 
     def _status(self, stuck: bool) -> Status:
         left = norm(self.residual)
-        if left <= self.rounding() or (stuck and left <= _FEASIBLE):
+        if left <= self.rounding() or ((stuck or self.lost) and left <= _FEASIBLE):
             return Status.EXACT
         if left <= self.noise_level:
             return Status.NOISE_LEVEL
@@ -266,7 +271,7 @@ class Walk:
 
     def bound(self, nu: Vector, dual: Vector) -> float:
         """What nu, with ``dual = A^T nu``, proves of the minimal norm."""
-        return float(self.unit.y @ nu) / max(1.0, float((dual if self.positive else np.abs(dual)).max()))
+        return float(self.unit.y @ nu) / (1 + max(0.0, self._overshoot(dual)))
 
     def _straighten(self, face: Face) -> None:
         """Put nu back on the bounds of the active coordinates, from which rounding makes it drift."""
@@ -284,6 +289,10 @@ class Walk:
         self.dual[index[self.state.positions]] = self.state.signs
 
     # ---- measures ------------------------------------------------------------------------------------------
+
+    def _overshoot(self, dual: Vector) -> float:
+        """How far the farthest dual coordinate is beyond its bound."""
+        return float((dual if self.positive else np.abs(dual)).max()) - 1
 
     def _over(self, dual: Vector) -> NDArray[np.bool_]:
         return np.asarray((dual if self.positive else np.abs(dual)) > 1 + _OVERSHOOT)
