@@ -151,6 +151,18 @@ def test_depth_one_is_the_nearest_solution(sign):
     np.testing.assert_allclose(end(case.A, case.y, 1, 0.3, sign=sign).x, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("sign", ["both", "positive"])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("size", [1.0, 3e6])
+def test_dual_is_the_state_of_the_mirror_map_whatever_the_units(depth, sign, size):
+    case = planted(5, 9, 2, positive=sign == "positive")
+    A, y = size * case.A, case.y / 7
+    a = (0.1 / size) ** (1 / depth)
+    found = end(A, y, depth, a, sign=sign)
+    expected = hf.HadamardPower(depth, sign).mirror_map(A.T @ found.dual, a)
+    np.testing.assert_allclose(expected, found.x, rtol=1e-8, atol=1e-10 / size)
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_measurements_out_of_range_end_in_least_squares(depth):
     rng = np.random.default_rng(0)

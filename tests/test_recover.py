@@ -115,6 +115,14 @@ def test_every_kind_of_operator_gives_the_same(easy, depth):
         np.testing.assert_allclose(hf.recover(kind, easy.y, **options).x, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("depth", [None, 1, 3])
+def test_operator_with_a_wrong_adjoint_is_refused(easy, depth):
+    wrong = LinearOperator(easy.A.shape, matvec=lambda v: easy.A @ v, rmatvec=lambda r: 2 * easy.A.T @ r, dtype=float)
+    options = {} if depth is None else {"depth": depth, "init_scale": 0.1}
+    with pytest.raises(ValueError, match=r"not adjoint to each other: see hadaflow\.dot_test"):
+        hf.recover(wrong, easy.y, **options)
+
+
 def test_pylops_operator(easy):
     pylops = pytest.importorskip("pylops")
     found = hf.recover(pylops.MatrixMult(easy.A), easy.y)
@@ -191,6 +199,19 @@ def test_from_a_start(easy):
         assert found.certificate.lower_bound <= optimum * (1 + 1e-12)
     assert near.certificate.gap < 1e-5
     assert far.certificate.gap > 1e-2
+
+
+def test_the_answer_remembers_what_was_asked(easy):
+    w = np.linspace(1, 2, 120)
+    weighted = hf.recover(easy.A, easy.y, weights=w)
+    np.testing.assert_array_equal(weighted.weights, w)
+    assert not weighted.positive
+    assert hf.recover(easy.A, easy.A @ np.abs(easy.x), positive=True).positive
+    assert len(repr(weighted)) < 120
+
+
+def test_depth_one_has_no_support_to_speak_of(easy):
+    assert len(hf.recover(easy.A, easy.y, depth=1, init_scale=10.0).support()) == 120
 
 
 def test_support_threshold_and_refit(easy):

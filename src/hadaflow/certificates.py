@@ -58,7 +58,10 @@ class Certificate:
     unique: bool
 
     def proves(self, *, gap: float = 1e-8, residual: float = 1e-10) -> bool:
-        """Whether x is feasible to ``residual`` and within ``gap`` of the minimal l1 norm, both relative."""
+        """Whether x is feasible to ``residual`` and within ``gap`` of the minimal l1 norm, both relative.
+
+        The defaults suit float64; an x stored in float32 has a residual of some 1e-7 from that alone.
+        """
         return self.gap <= gap and self.residual <= residual
 
 
@@ -242,7 +245,8 @@ def certify_lasso(
     objective = 0.5 * float(residual @ residual) + penalty * float((w * np.abs(x)).sum())
     if positive and x.min(initial=0.0) < 0:
         objective = float("inf")
-    lower = half - 0.5 * float((y - point) @ (y - point))
+    rounding = 4 * _EPS * float(np.sqrt(len(y))) * half
+    lower = half - 0.5 * float((y - point) @ (y - point)) - rounding
     return LassoCertificate(penalty, objective, lower, (objective - lower) / half if half > 0 else 0.0)
 
 

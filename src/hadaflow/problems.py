@@ -13,14 +13,15 @@ from hadaflow.operators import Operator, as_operator
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Measurements ``y = A x``, checked once and immutable.
+    """Measurements ``y = A x``, checked once.
 
     The objective that every dynamics of the library follows downhill is ``F(x) = 1/2 ||A x - y||_2^2``.
 
     Parameters
     ----------
     A : array_like of shape (m, n), scipy.sparse array or matrix, or scipy LinearOperator
-        Measurement matrix or operator, real. Never copied when contiguous, never written to.
+        Measurement matrix or operator, real. Never copied when contiguous, never written to; so do not change it while
+        the problem is in use.
     y : array_like of shape (m,)
         Measurements, real.
 
@@ -59,6 +60,9 @@ class Problem:
         check_finite(y, "y")
         object.__setattr__(self, "operator", operator)
         object.__setattr__(self, "y", y)
+
+    def __repr__(self) -> str:
+        return f"Problem({self.shape[0]} x {self.shape[1]}, {self.dtype}, {type(self.A).__name__})"
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -139,7 +139,7 @@ def _from_start(
     began = time.perf_counter()
     end: Limit = limit(problem, model, init_scale=init_scale, progress=progress)
     logs = np.log(np.atleast_1d(np.asarray(init_scale, dtype=np.float64)))
-    product_scale = math.exp(min(700.0, model.depth * float(logs.mean())))
+    product_scale = math.exp(min(700.0, model.depth * float(logs.mean()))) if model.depth > 1 else 0.0
     threshold = default_threshold(end.x, product_scale)
     least_squares = end.status is Status.LEAST_SQUARES
     support = np.flatnonzero(np.abs(end.x) > threshold)
@@ -151,7 +151,7 @@ def _from_start(
     best = int(np.argmax([certificate.lower_bound for certificate in certificates]))
     passes = end.stats.passes + 2 * len(duals) + len(duals) - 1
     stats = Stats(time.perf_counter() - began, passes, end.stats.newton_steps, 0, "limit")
-    return Recovery(end.x, duals[best], certificates[best], end.status, stats, problem, model, product_scale)
+    return Recovery(end.x, duals[best], certificates[best], end.status, stats, problem, model, product_scale, positive)
 
 
 def _sharpened(problem: Problem, end: Limit, support: Index, positive: bool) -> list[Vector]:
@@ -270,7 +270,7 @@ def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End,
     status = end.status
     if status is Status.EXACT and not certificate.proves(gap=max(1e-8, rounding), residual=max(1e-9, rounding)):
         status = Status.INEXACT
-    return Recovery(x, dual, certificate, status, stats, problem)
+    return Recovery(x, dual, certificate, status, stats, problem, positive=options.positive, weights=options.weights)
 
 
 def _approach(unit: UnitProblem, options: _Options) -> tuple[Walk, End, int]:

@@ -118,6 +118,12 @@ class Limit:
     residual: float
     mismatch: float
 
+    def __repr__(self) -> str:
+        steps = self.stats.newton_steps
+        return (
+            f"Limit({len(self.x)} coordinates, {self.status.name}, residual {self.residual:.0e}, {steps} Newton steps)"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class SaddlePath:
@@ -141,6 +147,13 @@ class SaddlePath:
         ``EXACT``, ``LEAST_SQUARES``, ``NOISE_LEVEL`` or ``NOT_CONVERGED``.
     stats : Stats
         Cost; ``stats.events`` counts the jumps.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> path = hf.saddles(hf.Problem(np.array([[1.0, 0.5]]), np.array([2.0])))
+    >>> path(0.4), path(0.6), path.average(1.0)
+    (array([0., 0.]), array([2., 0.]), array([1., 0.]))
     """
 
     times: NDArray[np.float64]
@@ -150,6 +163,10 @@ class SaddlePath:
     status: Status
     stats: Stats
     problem: Problem = field(repr=False)
+
+    def __repr__(self) -> str:
+        plateaus, n = self.x.shape
+        return f"SaddlePath({plateaus} plateaus of {n} coordinates, {self.status.name})"
 
     def __call__(self, tau: float) -> Float:
         """The iterate at rescaled time ``tau >= 0``, shape (n,)."""
@@ -200,6 +217,19 @@ class Recovery:
         The model of a limit; None for the scale -> 0 solution.
     product_scale : float
         ``a^D`` of a limit (geometric mean over coordinates), 0 for the scale -> 0 solution.
+    positive : bool
+        Whether only non-negative x was looked for.
+    weights : ndarray of shape (n,) or None
+        Weights of the l1 norm; None if all are 1.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> r = hf.recover(np.array([[1.0, 0.5]]), np.array([2.0]))
+    >>> r
+    Recovery(1 x 2, EXACT, 1 non-zeros, gap 9e-16, residual 0e+00, unique)
+    >>> r.support(), r.refit()
+    (array([0]), array([2., 0.]))
     """
 
     x: Float
@@ -210,6 +240,17 @@ class Recovery:
     problem: Problem = field(repr=False)
     model: Model | None = None
     product_scale: float = 0.0
+    positive: bool = False
+    weights: NDArray[np.float64] | None = None
+
+    def __repr__(self) -> str:
+        m, n = self.problem.shape
+        c = self.certificate
+        unique = ", unique" if c.unique else ""
+        return (
+            f"Recovery({m} x {n}, {self.status.name}, {len(self.support())} non-zeros, "
+            f"gap {c.gap:.0e}, residual {c.residual:.0e}{unique})"
+        )
 
     def support(self, threshold: float | None = None) -> Index:
         """Indices of the entries that count as non-zero, ascending.

@@ -64,6 +64,8 @@ def to_unit(problem: Problem, weights: Vector | None = None) -> UnitProblem:
     y = y / size_y
     meter = Metered(problem.operator)
     speed = meter.rmatvec(y)
+    if meter.column_cost(1) >= 1:
+        _check_adjoint(meter, y, speed)
     if weights is not None:
         speed = speed / weights
     size_a = _power_of_two(float(np.abs(speed).max()))
@@ -73,6 +75,19 @@ def to_unit(problem: Problem, weights: Vector | None = None) -> UnitProblem:
         operator = Scaled(meter, 1 / size_a, inverse)
     data_rounding = float(np.finfo(np.float32).eps) if problem.dtype == np.float32 else 0.0
     return UnitProblem(operator, meter, y, speed / size_a, size_a, size_y, weights, data_rounding)
+
+
+def _check_adjoint(operator: Operator, y: Vector, speed: Vector) -> None:
+    """Raise ValueError if the products of a LinearOperator do not belong together; one more product."""
+    probe = np.random.default_rng(0).choice([-1.0, 1.0], size=operator.shape[1])
+    image = operator.matvec(probe)
+    if image.shape != y.shape or speed.shape != probe.shape:
+        raise ValueError(f"the linear operator A of shape {operator.shape} returns products of other lengths")
+    size = norm(image) * norm(y) + norm(probe) * norm(speed)
+    if abs(float(image @ y) - float(probe @ speed)) > (1e-3 if operator.dtype == np.float32 else 1e-7) * size:
+        raise ValueError(
+            "the linear operator A and its rmatvec are not adjoint to each other: see hadaflow.dot_test(A)"
+        )
 
 
 def _power_of_two(size: float) -> float:

@@ -194,4 +194,5 @@ def _affine_limit(unit: UnitProblem, model: Model, init_scale: Scale) -> tuple[V
     status = Status.LEAST_SQUARES if inconsistent else Status.LIMIT
     if residual > 1e-9:
         status = Status.NOT_CONVERGED
-    return x, equations.lift(nu) / slope, residual, status, 1
+    dual = equations.lift(nu) * (unit.size_y / unit.size_a / slope)
+    return x, dual, residual, status, 1
