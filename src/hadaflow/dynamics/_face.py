@@ -75,7 +75,8 @@ class Face:
         self.gram, self.c, self.q = gram, speed.copy(), dual.copy()
         self.diagonal = gram.diagonal().copy()
         self.free = np.ones(len(speed), dtype=bool)
-        k = self.top = len(active)  # no slot at or above top was ever used
+        k = self.top = self.count = len(active)  # no slot at or above top was ever used
+        self.holes: list[int] = []  # slots below top that are free
         self.slot, self.b, self.sign = active, plateau, signs
         self.used = np.ones(k, dtype=bool)
         self.shift = np.zeros(k)  # of b since the start, whose digits b itself would round away
@@ -126,25 +127,24 @@ class Face:
         Returns the step, by slot, to least squares on the active coordinates: as ``c`` vanished on them so far, it is a
         multiple of the border of the inverse.
         """
-        if np.count_nonzero(self.used) == self.most_active:
+        if self.count == self.most_active:
             return None
-        holes = np.flatnonzero(~self.used[: self.top])
-        k = int(holes[0]) if len(holes) else self.top
-        if k == len(self.slot):
-            self._allocate(k + max(32, k // 4))
+        if not self.holes and self.top == len(self.slot):
+            self._allocate(self.top + max(32, self.top // 4))
         column = self.gram[:, j]
         cross = np.where(self.used, column[self.slot], 0.0)
         border, pivot = self._border(cross, self.diagonal[j])
         if pivot <= _DEPENDENT * self.diagonal[j]:
             return None
         self.delicate |= bool(pivot <= _DELICATE * self.diagonal[j])
+        k = self.holes.pop() if self.holes else self.top
+        self.top, self.count = max(self.top, k + 1), self.count + 1
         border[k] = -1.0
         self.inverse = dsyr(1.0 / pivot, border, lower=1, a=self.inverse, overwrite_a=1)
         self.slot[k], self.b[k], self.sign[k], self.used[k] = j, 0.0, sign, True
         self.shift[k] = -self.start[j]
         self.reach[:, k] = column
         self.free[j] = False
-        self.top = max(self.top, k + 1)
         border *= -self.c[j] / pivot
         return border
 
@@ -166,7 +166,10 @@ class Face:
         self.inverse = dsyr(-1.0 / column[k], column, lower=1, a=self.inverse, overwrite_a=1)
         self.inverse[k, :] = 0.0
         self.inverse[:, k] = 0.0
-        self.free[self.slot[k]] = True
+        j = self.slot[k]
+        self.free[j], self.q[j] = True, self.sign[k]  # it leaves its bound from there
+        self.holes.append(k)
+        self.count -= 1
         self.used[k], self.b[k], self.sign[k], self.shift[k] = False, 0.0, 0.0, 0.0
         return step
 
@@ -176,34 +179,39 @@ class Face:
         The inner loop of Lawson and Hanson: go towards least squares, stop where a coordinate reaches zero, drop it,
         go on. What rounding leaves of ``c`` on the active coordinates is worked off by a step of refinement.
         """
-        entered = float(np.abs(self.active_speed()).max())
-        fall = self._descend(step)
-        if float(np.abs(self.active_speed()).max(initial=0.0)) > 1e-11 * entered:
-            fall += self._descend(dsymv(1.0, self.inverse, self.active_speed(), lower=1))
+        speed = self.active_speed()
+        entered = float(np.abs(speed).max())
+        fall = self._descend(step, speed)
+        left = self.active_speed()
+        if float(np.abs(left).max()) > 1e-11 * entered:
+            fall += self._descend(dsymv(1.0, self.inverse, left, lower=1), left)
         return fall
 
     def active_speed(self) -> Vector:
         """c on the active coordinates, by slot."""
         return np.where(self.used, self.c[self.slot], 0.0)
 
-    def _descend(self, step: Vector) -> float:
+    def _descend(self, step: Vector, speed: Vector) -> float:
         fall = 0.0
         while True:
             target = self.b + step
-            wrong = np.flatnonzero((target * self.sign <= 0) & self.used)
+            wrong = np.flatnonzero(target * self.sign <= 0)  # all free slots are among them, their sign being 0
+            wrong = wrong[self.used[wrong]] if len(wrong) + self.count > len(self.slot) else wrong[:0]
             part, leaving = 1.0, -1
             if len(wrong):
                 span = self.b[wrong] - target[wrong]
                 ratio = np.divide(self.b[wrong], span, out=np.zeros_like(span), where=span != 0)
                 part = min(1.0, max(0.0, float(ratio.min())))
                 leaving = int(wrong[ratio.argmin()])
-            fall += (2 * part - part * part) * float(step @ self.active_speed())
-            self.b += part * step
-            self.shift += part * step
-            self.c -= self.reach[:, : self.top] @ (part * step[: self.top])
+            fall += (2 * part - part * part) * float(step @ speed)
+            move = step if part == 1.0 else part * step
+            self.b += move
+            self.shift += move
+            self.c -= self.reach[:, : self.top] @ move[: self.top]
             if leaving < 0:
                 return fall
             step = self.drop(leaving, (1 - part) * step)
+            speed = self.active_speed()
 
     def run(
         self, *, bounded_below: bool, floor: Vector, residual: float, horizon: float, target: float, most: int
@@ -230,14 +238,14 @@ class Face:
         # The running value of the squared residual loses its digits near the first bound.
         goal = max(target * target, 1e-10 * squared)
         barred: list[int] = []
+        wait = np.empty(len(self.c))
         while len(segment.times) < most:
-            size = np.abs(self.c)
+            size = np.abs(self.c) if bounded_below else np.maximum(self.c, 0.0)
             moving = self.free & (size > floor)
-            if not bounded_below:
-                moving &= self.c > 0
-            moving[barred] = False
-            wait = np.full(len(size), np.inf)
-            np.divide(1 - self.q * np.sign(self.c), size, out=wait, where=moving)
+            if barred:
+                moving[barred] = False
+            wait.fill(np.inf)
+            np.divide(1 - np.copysign(self.q, self.q * self.c), size, out=wait, where=moving)
             j = int(wait.argmin())
             delay = max(float(wait[j]), 0.0)
             if not delay < np.inf or now + delay > horizon:
@@ -247,8 +255,6 @@ class Face:
             self.q += delay * self.c
             sign = 1.0 if self.c[j] > 0 else -1.0
             self.q[j] = sign
-            active = self.slot[self.used]
-            self.q[active] = self.sign[self.used]
             step = self.activate(j, sign)
             if step is None:
                 barred.append(j)
