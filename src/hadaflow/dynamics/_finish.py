@@ -78,7 +78,8 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
     dual[index] = 0.0
     reach = dual if walk.positive else np.abs(dual)
     near = np.flatnonzero(reach > 0.9)
-    near = near[np.argsort(-reach[near], kind="stable")][: room // 2]
+    touching = int(np.count_nonzero(reach[near] > 1 - 1e-6))
+    near = near[np.argsort(-reach[near], kind="stable")][: max(room // 2, min(touching, room))]
     if len(near) == 0:
         return nu
     working.extend(near[~working.inside[near]])
@@ -97,7 +98,7 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
         moved = dual + length * change
         return float((moved if walk.positive else np.abs(moved)).max())
 
-    best = min((0.0, 0.0625, 0.125, 0.25, 0.5, 1.0), key=farthest)
+    best = min((0.0, 1 / 512, 1 / 128, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), key=farthest)
     return nu + best * step
 
 
