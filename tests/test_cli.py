@@ -115,13 +115,30 @@ def test_json_on_standard_output_is_nothing_but_json(run, data):
     expected = hf.recover(A, y)
     assert (code, err) == (0, "")
     assert summary["certificate"] == pytest.approx(dataclasses.asdict(expected.certificate))
-    assert summary["status"] == {"name": "EXACT", "ok": True, "message": str(hf.Status.EXACT)}
+    assert summary["status"] == {"name": "EXACT", "ok": True, "message": str(hf.Status.EXACT), "hint": None}
     assert summary["versions"]["hadaflow"] == hf.__version__
     assert summary["inputs"] == {"A": "A.npy", "y": "y.npy", "weights": None}
     assert summary["outputs"] == {"output": None, "json": "-", "plot": None}
     assert summary["problem"] == {"rows": M, "columns": N, "dtype": "float64"}
     assert summary["solution"] == {"nonzeros": SPARSITY, "support_size": SPARSITY}
     assert summary["stats"].keys() == {"seconds", "passes", "newton_steps", "events", "method"}
+
+
+def test_as_many_non_zeros_as_measurements_give_a_hint(run, data):
+    _, _, y = data
+    np.save("y.npy", y + np.random.default_rng(0).standard_normal(M))
+    hint = "as many non-zeros as measurements: y may be noisy (see --noise-level) or the measurements too few"
+    assert f"hint          {hint}" in run()[1]
+    assert json.loads(run("--json", "-")[1])["status"]["hint"].startswith(hint)
+    assert "hint" not in run("--noise-level", "1e-9")[1]
+
+
+@pytest.mark.parametrize("case", ["sparse", "square"])
+def test_no_hint_without_reason(run, data, case):
+    if case == "square":
+        A, _, _ = data
+        np.save("A.npy", A[:, :M])
+    assert "hint" not in run()[1]
 
 
 def test_json_has_no_infinities(run, monkeypatch):
@@ -269,6 +286,12 @@ def test_a_picture_is_saved(run, folder, name, magic):
     assert (folder / name).read_bytes().startswith(magic)
 
 
+def test_of_an_option_given_twice_the_last_one_counts(run, folder):
+    assert run("--output", "a.npy", "--output", "b.npy")[0] == 0
+    assert (folder / "b.npy").exists()
+    assert not (folder / "a.npy").exists()
+
+
 def test_force_replaces_files(run, folder):
     (folder / "x.csv").write_text("old")
     assert run("--output", "x.csv", "--force")[0] == 0
@@ -291,6 +314,11 @@ def test_force_replaces_files(run, folder):
         (["recover", "nowhere.npy", "y.npy"], "there is no file 'nowhere.npy'"),
         (["recover", "A.npy", "A.npy"], "A.npy holds an array of shape (30, 80), but y must be a vector"),
         (["recover", "y.npy", "y.npy"], "y.npy holds an array of shape (30,), but A needs two dimensions"),
+        (
+            ["recover", "y.npy", "A.npy"],
+            "y.npy holds a vector and A.npy a matrix; the order is A then y: hadaflow recover A.npy y.npy",
+        ),
+        (["recover", "nowhere.npy", "A.npy"], "A.npy holds an array of shape (30, 80), but y must be a vector"),
         (["recover", "text.txt", "y.npy"], "text.txt has the suffix '.txt', which is not known"),
         (["recover", "transposed.npy", "y.npy"], "80 rows and 30 columns, y.npy has 30 numbers: A may be transposed"),
         (["recover", "other.npy", "y.npy"], "2 rows and 3 columns, y.npy has 30 numbers: the two do not belong"),

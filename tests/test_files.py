@@ -41,6 +41,9 @@ SAVERS = {
     "mat version 4": (".mat", lambda path, array: scipy.io.savemat(path, {"A": array}, format="4")),
     "csv": (".csv", save_text(",")),
     "csv semicolon": (".csv", save_text(";")),
+    "csv blanks": (".csv", save_text(" ")),
+    "csv tabs": (".csv", save_text("\t")),
+    "tsv blanks": (".tsv", save_text(" ")),
     "tsv": (".tsv", save_text("\t")),
     "parquet": (".parquet", save_parquet),
     "upper case": (".NPY", save_shouting),
@@ -147,6 +150,9 @@ GOOD_TABLES = {
     "windows line ends": "a,b\r\n1,2\r\n3,4\r\n",
     "no last line end": "1,2\n3,4",
     "semicolons": "a;b\n1;2\n3;4\n",
+    "blanks": "  1.0   2.0\n  3.0   4.0\n",
+    "blanks and header": "a b\n1 2\n3 4\n",
+    "blanks and header of np.savetxt": "# a b\n1 2\n3 4\n",
 }
 
 
@@ -156,7 +162,25 @@ def test_tables_as_people_write_them(tmp_path, text):
     np.testing.assert_array_equal(read_matrix(tmp_path / "A.csv"), [[1, 2], [3, 4]])
 
 
+@pytest.mark.parametrize("text", ["1,2,3", "1;2;3\n", "1 2 3\n", "1\t2\t3", "# made by hand\n1, 2, 3\n"])
+def test_a_single_row_of_numbers_is_data(tmp_path, text):
+    (tmp_path / "y.csv").write_text(text)
+    np.testing.assert_array_equal(read_vector(tmp_path / "y.csv"), [1, 2, 3])
+    assert read_matrix(tmp_path / "y.csv").shape == (1, 3)
+
+
+@pytest.mark.parametrize("header", ["sensor 1", '"sensor 1"', "flow rate", "y"])
+def test_the_name_of_a_single_column_may_have_blanks(tmp_path, header):
+    (tmp_path / "y.csv").write_text(f"{header}\n1\n2\n")
+    np.testing.assert_array_equal(read_vector(tmp_path / "y.csv"), [1, 2])
+
+
 BAD_TABLES = {
+    "blanks and text": ("1 2\n3 x\n", r"line 2: column 2: 'x' is not a number"),
+    "blanks and text first": ("1 x\n3 4\n", r"line 1: names and numbers mixed \(such as 'x'\)"),
+    "blanks and ragged": ("1 2\n3\n", r"line 2: 1 numbers where the lines above have 2"),
+    "long field": ("1,2\n3," + "x" * 99, rf"column 2: '{'x' * 27}\.\.\.' is not a number"),
+    "long field first": ("1," + "x" * 99 + "\n3,4", rf"such as '{'x' * 27}\.\.\.'\);"),
     "ragged": ("a,b\n1,2\n\n3,4,5\n", r"A\.csv, line 4: 3 numbers where the lines above have 2; make all"),
     "text": ("1,2\n3,x\n", r"A\.csv, line 2: column 2: 'x' is not a number; mend it"),
     "not available": ("a,b\n1,NA\n", r"line 2: column 2: 'NA' is not a number"),
@@ -469,3 +493,18 @@ def test_only_vectors_are_written(tmp_path):
 def test_arrays_go_into_npz_only(tmp_path):
     with pytest.raises(FileFormatError, match=r"use \.npz"):
         write_arrays(tmp_path / "x.npy", {"x": VECTOR})
+
+
+def test_blanks_separate_what_savetxt_writes(tmp_path):
+    A = np.random.default_rng(0).standard_normal((4, 3))
+    np.savetxt(tmp_path / "A.csv", A)
+    np.savetxt(tmp_path / "row.csv", A[:1])
+    np.testing.assert_array_equal(read_matrix(tmp_path / "A.csv"), A)
+    np.testing.assert_array_equal(read_vector(tmp_path / "row.csv"), A[0])
+
+
+def test_long_fields_are_quoted_in_part(tmp_path):
+    (tmp_path / "A.csv").write_text(f"1,2\n3,{'x' * 10_000}\n")
+    with pytest.raises(FileFormatError, match="line 2") as caught:
+        read_matrix(tmp_path / "A.csv")
+    assert len(str(caught.value)) < 300

@@ -124,7 +124,7 @@ A and y come from .npy, .npz, .mtx, .mat, .csv, .tsv or .parquet files; from tho
 called A and y are taken.
 
 By default: the x of smallest l1 norm, with exact zeros. With --depth and --init-scale: the x at which gradient flow \
-from that start ends.
+from that start ends. Of an option given twice, the last one counts.
 
 Exit code: 0 recovered, 1 not converged, 2 bad input, 130 interrupted.
 """
@@ -184,15 +184,16 @@ def recover(
     with _progress(wanted=not quiet) as progress:
         A, y, w = _read(a_file, y_file, weights)
         result = hf.recover(A, y, weights=w, progress=progress, **options)
-    summary = json.dumps(_summary(result, inputs, options, outputs), indent=2, allow_nan=False)
+    hint = _hint(result, noise_level)
+    summary = json.dumps(_summary(result, hint, inputs, options, outputs), indent=2, allow_nan=False)
     if output is not None:
         _save(output, result, summary)
     if plot is not None:
-        _save_plot(plot, result, w, positive=positive)
+        _save_plot(plot, result)
     if json_file is not None:
         _tell(json_file, summary)
     if not quiet and json_file != _STDOUT:
-        Console().print(_table(result, inputs, outputs))
+        Console().print(_table(result, hint, inputs, outputs))
     elif not result.status.ok:
         typer.echo(f"hadaflow: warning: {result.status}", err=True)
     return 0 if result.status.ok else 1
@@ -218,7 +219,13 @@ def _check_outputs(inputs: _Files, outputs: _Files, *, force: bool) -> None:
 
 def _read(a_file: Path, y_file: Path, weights: Path | None) -> tuple[Any, Any, Any]:
     """A, y and the weights; the small files first, for their mistakes to be told soon."""
-    y = files.read_vector(y_file, name="y")
+    try:
+        y = files.read_vector(y_file, name="y")
+    except files.FileFormatError as error:
+        if _swapped(a_file, y_file):
+            order = f"the order is A then y: hadaflow recover {y_file} {a_file}"
+            raise ValueError(f"{a_file} holds a vector and {y_file} a matrix; {order}") from error
+        raise
     w = None if weights is None else files.read_vector(weights, name="weights")
     A = files.read_matrix(a_file, name="A")
     rows, columns = A.shape
@@ -226,6 +233,15 @@ def _read(a_file: Path, y_file: Path, weights: Path | None) -> tuple[Any, Any, A
         remedy = "A may be transposed" if columns == len(y) else "the two do not belong together"
         raise ValueError(f"{a_file} has {rows} rows and {columns} columns, {y_file} has {len(y)} numbers: {remedy}")
     return A, y, w
+
+
+def _swapped(a_file: Path, y_file: Path) -> bool:
+    try:
+        files.read_vector(a_file, name="y")
+        files.read_matrix(y_file, name="A")
+    except (files.FileFormatError, FileNotFoundError):
+        return False
+    return True
 
 
 @contextmanager
@@ -260,7 +276,20 @@ def _progress(*, wanted: bool) -> Iterator[ProgressCallback | None]:
             bar.stop()
 
 
-def _summary(result: hf.Recovery, inputs: _Files, options: dict[str, Any], outputs: _Files) -> dict[str, Any]:
+def _hint(result: hf.Recovery, noise_level: float) -> str | None:
+    """What to think of an x that is no sparser than any vertex of the l1 problem; None where nothing is odd."""
+    m, n = result.problem.shape
+    if noise_level == 0 and result.status is hf.Status.EXACT and np.count_nonzero(result.x) == m < n:
+        return (
+            "as many non-zeros as measurements: y may be noisy (see --noise-level) or the measurements too few "
+            "to recover x"
+        )
+    return None
+
+
+def _summary(
+    result: hf.Recovery, hint: str | None, inputs: _Files, options: dict[str, Any], outputs: _Files
+) -> dict[str, Any]:
     """All that a script may want to know, in types that JSON has."""
     m, n = result.problem.shape
     record = {
@@ -274,7 +303,7 @@ def _summary(result: hf.Recovery, inputs: _Files, options: dict[str, Any], outpu
         "outputs": _names(outputs),
         "options": options,
         "problem": {"rows": m, "columns": n, "dtype": str(result.problem.dtype)},
-        "status": {"name": result.status.name, "ok": result.status.ok, "message": str(result.status)},
+        "status": {"name": result.status.name, "ok": result.status.ok, "message": str(result.status), "hint": hint},
         "certificate": asdict(result.certificate),
         "solution": {"nonzeros": int(np.count_nonzero(result.x)), "support_size": len(result.support())},
         "stats": asdict(result.stats),
@@ -300,9 +329,9 @@ def _save(path: Path, result: hf.Recovery, summary: str) -> None:
         files.write_vector(path, result.x)
 
 
-def _save_plot(path: Path, result: hf.Recovery, weights: Any, *, positive: bool) -> None:
+def _save_plot(path: Path, result: hf.Recovery) -> None:
     figure = plotting.blank_figure()
-    plotting.plot_recovery(result, weights=weights, positive=positive, axes=figure.axes)
+    plotting.plot_recovery(result, axes=figure.axes)
     with files.atomic_writer(path) as handle:
         figure.savefig(handle, format=path.suffix[1:].lower(), dpi=150)
 
@@ -314,7 +343,7 @@ def _tell(path: Path, summary: str) -> None:
         files.write_text(path, f"{summary}\n")
 
 
-def _table(result: hf.Recovery, inputs: _Files, outputs: _Files) -> Table:
+def _table(result: hf.Recovery, hint: str | None, inputs: _Files, outputs: _Files) -> Table:
     """The answer at a glance; in ASCII, which every terminal and every pipe can show."""
     certificate, stats = result.certificate, result.stats
     m, n = result.problem.shape
@@ -324,6 +353,7 @@ def _table(result: hf.Recovery, inputs: _Files, outputs: _Files) -> Table:
     rows = {
         "size": f"{m} x {n}, {inputs['A']} and {inputs['y']}",
         "status": str(result.status),
+        **({} if hint is None else {"hint": hint}),
         "l1 norm" if inputs["weights"] is None else "weighted l1 norm": f"{certificate.l1_norm:.10g}",
         "lower bound": f"{certificate.lower_bound:.10g}  (proved: no admissible x has less)",
         "gap": f"{certificate.gap:.2g}  (relative)",

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,8 +41,7 @@ def read_matrix(path: str | os.PathLike[str], *, name: str = "A") -> Any:
         - ``.npz``: one array, or one called ``name``, or what ``scipy.sparse.save_npz`` wrote;
         - ``.mtx``: Matrix Market; sparse stays sparse;
         - ``.mat``: MATLAB up to version 7; one variable, or one called ``name``;
-        - ``.csv``, ``.tsv``: one row a line, after a header line of names or none; a header of numbers alone
-          reads as data;
+        - ``.csv``, ``.tsv``: a row a line, also with blanks between; the first line may be names, not numbers;
         - ``.parquet``: one column a column; needs the extra ``hadaflow[cli]``.
     name : str, default "A"
         Which array to take where a file holds several.
@@ -60,10 +60,8 @@ def read_matrix(path: str | os.PathLike[str], *, name: str = "A") -> Any:
     """
     value = _load(path, name)
     if value.ndim != 2:
-        raise FileFormatError(
-            f"{path} holds an array of shape {value.shape}, but {name} needs two dimensions "
-            f"(rows, columns); reshape it and save it again"
-        )
+        needs = f"{name} needs two dimensions (rows, columns); reshape it and save it again"
+        raise FileFormatError(f"{path} holds an array of shape {value.shape}, but {needs}")
     return sp.csc_array(value) if sp.issparse(value) else value
 
 
@@ -90,9 +88,8 @@ def read_vector(path: str | os.PathLike[str], *, name: str = "y") -> NDArray[Any
     """
     value = _load(path, name)
     if value.ndim not in (1, 2) or (value.ndim == 2 and 1 not in value.shape):
-        raise FileFormatError(
-            f"{path} holds an array of shape {value.shape}, but {name} must be a vector: save one column of it"
-        )
+        needs = f"{name} must be a vector: save one column of it"
+        raise FileFormatError(f"{path} holds an array of shape {value.shape}, but {needs}")
     dense = value.toarray() if sp.issparse(value) else value
     return np.asarray(dense.ravel())
 
@@ -182,8 +179,7 @@ def _scratch_file(file: Path) -> Iterator[Path]:
         scratch.touch(exist_ok=False)
     except OSError as error:
         raise PermissionError(
-            f"cannot write {file}: the folder {str(file.parent)!r} does not allow it ({error.strerror}); "
-            f"choose another folder"
+            f"cannot write {file}: its folder does not allow it ({error.strerror}); choose another folder"
         ) from error
     try:
         yield scratch
@@ -203,10 +199,8 @@ def _load(path: str | os.PathLike[str], name: str) -> Any:
     except PermissionError as error:
         raise FileFormatError(f"{file} may not be read; give yourself the permission to read it") from error
     except Exception as error:  # a damaged file can raise anything inside NumPy, SciPy, zlib or Arrow
-        raise FileFormatError(
-            f"{file} cannot be read as {file.suffix.lower()} ({_one_line(error)}); it may be damaged or "
-            f"have the wrong suffix: write it again"
-        ) from error
+        kind, why = file.suffix.lower(), f"{_one_line(error)}); it may be damaged or have the wrong suffix"
+        raise FileFormatError(f"{file} cannot be read as {kind} ({why}: write it again") from error
 
 
 def _reader(file: Path) -> Callable[[Path, str], Any]:
@@ -265,9 +259,8 @@ def _read_matlab(file: Path, name: str) -> Any:
     try:
         variables = [variable for variable, _, _ in scipy.io.whosmat(file)]
     except NotImplementedError as error:
-        raise FileFormatError(
-            f"{file} is a MATLAB v7.3 (HDF5) file; save it in MATLAB with save('{file.name}', '{name}', '-v7')"
-        ) from error
+        remedy = f"save it in MATLAB with save('{file.name}', '{name}', '-v7')"
+        raise FileFormatError(f"{file} is a MATLAB v7.3 (HDF5) file; {remedy}") from error
     wanted = _pick(file, variables, name)
     return scipy.io.loadmat(file, variable_names=[wanted])[wanted]
 
@@ -295,28 +288,33 @@ def _read_table(file: Path) -> NDArray[np.float64]:
         raise
 
 
-def _sniff(file: Path) -> tuple[int, str]:
-    """How many lines to skip, and what stands between the numbers, judged by the first line that is not a comment."""
-    separator = "\t"
-    for number, line in _lines(file):
-        if file.suffix.lower() == ".csv":
-            separator = ";" if ";" in line else ","
-        fields = _fields(line, separator)
-        names = [field for field in fields if field and not _is_number(field)]
-        if not names:
-            return number - 1, separator
-        if any(_is_number(field.replace(",", ".")) for field in fields):
-            remedy = "keep only numbers, with decimal points, below at most one header line"
-            raise _at(file, number, f"names and numbers mixed (such as {names[0]!r}); {remedy}")
-        if not fields[0]:
-            remedy = "save the table without them (pandas: index=False)"
-            raise _at(file, number, f"the first column has no name, so it looks like row numbers; {remedy}")
-        if any(below > number for below, _ in _lines(file)):
-            return number, separator
-    raise FileFormatError(f"{file} holds no numbers; it needs at least one line of them")
+def _sniff(file: Path) -> tuple[int, str | None]:
+    """How many lines to skip, and what stands between the numbers, judged by the first lines that are not comments."""
+    (number, line), *below = [*islice(_lines(file), 2)] or [(0, "")]
+    separator = _separator(file, line)
+    fields = _fields(line, separator)
+    names = [field for field in fields if field and not _is_number(field)]
+    if fields and not names:
+        return number - 1, separator
+    if not below:
+        raise FileFormatError(f"{file} holds no numbers; it needs at least one line of them")
+    if separator is None:  # names with blanks between them, or in them where a single number is below
+        separator = _separator(file, below[0][1])
+        fields = [line] if _is_number(below[0][1]) and fields[0] == names[0] else fields
+    if any(_is_number(field.replace(",", ".")) for field in fields):
+        remedy = "keep only numbers, with decimal points, below at most one header line"
+        raise _at(file, number, f"names and numbers mixed (such as {_short(names[0])}); {remedy}")
+    if not fields[0]:
+        raise _at(file, number, "the first column has no name: row numbers? save without them (pandas: index=False)")
+    return number, separator
 
 
-def _explain(file: Path, skip: int, separator: str) -> None:
+def _separator(file: Path, line: str) -> str | None:
+    """What stands between the fields; None for white space, which is what :func:`numpy.savetxt` writes."""
+    return next((mark for mark in (";,\t" if file.suffix.lower() == ".csv" else "\t") if mark in line), None)
+
+
+def _explain(file: Path, skip: int, separator: str | None) -> None:
     """Raise the error that names the first bad line; return if every line looks well."""
     rows = ((number, _fields(line, separator)) for number, line in _lines(file) if number > skip)
     width = 0
@@ -324,7 +322,7 @@ def _explain(file: Path, skip: int, separator: str) -> None:
         width = width or len(fields)
         for column, field in enumerate(fields, start=1):
             if not _is_number(field):
-                what = f"{field!r} is not a number" if field else "nothing there"
+                what = f"{_short(field)} is not a number" if field else "nothing there"
                 raise _at(file, number, f"column {column}: {what}; mend it, or leave that line or column out")
         if len(fields) != width:
             what = f"{len(fields)} numbers where the lines above have {width}"
@@ -344,8 +342,12 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
                 yield number, content
 
 
-def _fields(line: str, separator: str) -> list[str]:
+def _fields(line: str, separator: str | None) -> list[str]:
     return [field.strip().strip('"') for field in line.split(separator)]
+
+
+def _short(field: str) -> str:
+    return repr(field if len(field) <= 30 else f"{field[:27]}...")
 
 
 def _is_number(field: str) -> bool:
@@ -367,9 +369,7 @@ def _read_parquet(file: Path) -> NDArray[Any]:
     for label in (label for label in table.column_names if label not in index):
         column = table[label]
         if column.null_count:
-            raise FileFormatError(
-                f"{file}, column {label!r}: {column.null_count} values missing; fill or drop them first"
-            )
+            raise FileFormatError(f"{file}, column {label!r}: {column.null_count} values missing; fill or drop them")
         values = column.to_numpy()
         if values.dtype.kind not in "fiub":
             raise FileFormatError(f"{file}, column {label!r}: {column.type}, not numbers; leave that column out")

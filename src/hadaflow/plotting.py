@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hadaflow._validation import check_finite, norm, positive_vector, real_array
+from hadaflow._validation import check_finite, norm, real_array
 from hadaflow.results import Recovery
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Two colours that stay apart in grey print and for colour-blind eyes; shapes tell them apart as well.
 _BLUE, _ORANGE, _GREY = "#0b5394", "#e08214", "#8c8c8c"
 _FIGURE: dict[str, Any] = {"figsize": (7.5, 7.5), "layout": "constrained"}
+_ROUNDING = 1e-12  # a relative residual below this shows nothing but rounding
 _MOST_MARKERS = 300  # beyond this, stems lose their heads
 _MOST_STEMS = 4000  # beyond this, only the extremes of each neighbourhood are drawn: no pixel changes
 
@@ -27,8 +28,6 @@ def plot_recovery(
     recovery: Recovery,
     *,
     truth: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
-    positive: bool = False,
     axes: Sequence[Axes] | None = None,
 ) -> Figure | SubFigure:
     """Draw an answer with its proof: x, the residual and the dual certificate, one above the other.
@@ -39,10 +38,6 @@ def plot_recovery(
         What :func:`hadaflow.recover` returned.
     truth : array_like of shape (n,), optional
         The vector that was to be recovered, if known; drawn as open squares.
-    weights : array_like of shape (n,), optional
-        The weights given to ``recover``, if any: the third panel divides by them.
-    positive : bool, default False
-        Whether ``recover`` was told that x is non-negative: then +1 is the only bound in the third panel.
     axes : sequence of three matplotlib Axes, optional
         Where to draw; default a new figure.
 
@@ -56,14 +51,14 @@ def plot_recovery(
     ImportError
         If matplotlib is missing; the message names the extra that brings it.
     TypeError, ValueError
-        If ``recovery`` is something else, ``truth`` is not a real vector as long as x, or ``weights`` not a positive
-        one, or there are not three axes.
+        If ``recovery`` is something else, ``truth`` is not a real vector as long as x, or there are not three axes.
 
     Notes
     -----
-    The third panel shows ``A^T dual`` (over the weights) divided by its largest size. Where x is a minimiser of the l1
-    norm, it touches the lines at +1 and -1 on the support, with the sign of x, and stays between them elsewhere. One
-    pass over A each way; at most a few thousand line segments whatever the size, rasterised in vector formats.
+    A residual of rounding alone is drawn on the scale of y. The third panel shows ``A^T dual`` (over the weights)
+    divided by its largest size. Where x is a minimiser of the l1 norm, it touches the lines at +1 and -1 on the
+    support, with the sign of x, and stays between them elsewhere; for non-negative x, +1 is the only bound. One pass
+    over A each way; at most a few thousand line segments whatever the size, rasterised in vector formats.
 
     Examples
     --------
@@ -77,7 +72,6 @@ def plot_recovery(
     if not isinstance(recovery, Recovery):
         raise TypeError(f"recovery must be what hadaflow.recover() returned, got {type(recovery).__name__}")
     known = None if truth is None else _checked_truth(truth, len(recovery.x))
-    bounds = None if weights is None else positive_vector(weights, "weights", len(recovery.x))
     if axes is None:
         axes = _new_axes()
     elif len(axes) != 3:
@@ -85,7 +79,7 @@ def plot_recovery(
     top, middle, bottom = axes
     _draw_x(top, recovery, known)
     _draw_residual(middle, recovery)
-    _draw_certificate(bottom, recovery, bounds, positive=positive)
+    _draw_certificate(bottom, recovery)
     return top.figure
 
 
@@ -131,10 +125,11 @@ def _draw_x(ax: Axes, recovery: Recovery, truth: NDArray[Any] | None) -> None:
     _stems(ax, x - on, _BLUE, "", size=0)  # what a limit leaves everywhere gets no heads
     _stems(ax, on, _BLUE, "o", size=3.5, label="recovered")
     _frame(ax, len(x), "coordinate (n = {})", "x")
-    line = rf"$\ell_1$ norm {certificate.l1_norm:.6g}, relative gap {certificate.gap:.2g}"
+    line = "l1 norm" if recovery.weights is None else "weighted l1 norm"
+    line += f" {certificate.l1_norm:.6g}, relative gap {certificate.gap:.2g}"
     if truth is not None:
         error = norm(x - truth) / (norm(truth) or 1.0)
-        line += f", relative error {error:.2g}"
+        line += f"\nrelative error {error:.2g}"  # beside the legend, which needs the room
         _legend(ax)
     _title(ax, f"{recovery.status}\n{line}")
 
@@ -144,12 +139,18 @@ def _draw_residual(ax: Axes, recovery: Recovery) -> None:
     residual = problem.operator.matvec(recovery.x.astype(np.float64)) - problem.y
     _stems(ax, residual, "black", "o", size=2.5)
     _frame(ax, len(residual), "measurement (m = {})", "$Ax - y$")
+    title = rf"residual, $\|Ax - y\|\,/\,\|y\|$ = {recovery.certificate.residual:.2g}"
     if not residual.any():
         ax.set_yticks([0.0])
-    _title(ax, rf"residual, $\|Ax - y\|\,/\,\|y\|$ = {recovery.certificate.residual:.2g}")
+    elif recovery.certificate.residual < _ROUNDING:
+        largest = float(np.abs(problem.y).max())
+        ax.set_ylim(-largest, largest)
+        title += ": rounding, on the scale of y"
+    _title(ax, title)
 
 
-def _draw_certificate(ax: Axes, recovery: Recovery, weights: NDArray[np.float64] | None, *, positive: bool) -> None:
+def _draw_certificate(ax: Axes, recovery: Recovery) -> None:
+    positive, weights = recovery.positive, recovery.weights
     slopes = recovery.problem.operator.rmatvec(recovery.dual) / (1.0 if weights is None else weights)
     top = float((slopes if positive else np.abs(slopes)).max())
     slopes = slopes / (top if top > 0 else 1.0)
@@ -215,7 +216,14 @@ def _frame(ax: Axes, length: int, xlabel: str, ylabel: str) -> None:
         ax.set_xticks(range(length))
     ax.set_xlabel(xlabel.format(length))
     ax.set_ylabel(ylabel)
+    ax.yaxis.set_major_formatter(lambda value, _: _tick(value, *ax.get_ylim()))
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _tick(value: float, low: float, high: float) -> str:
+    """A number with its own power of ten: one for the whole axis would stand where the title is."""
+    exact = value if abs(value) > 1e-6 * max(abs(low), abs(high)) else 0.0
+    return f"{exact:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _title(ax: Axes, text: str) -> None:
