@@ -24,7 +24,7 @@ from hadaflow.operators import Operator
 from hadaflow.problems import Problem
 
 _EPS = float(np.finfo(np.float64).eps)
-_MOST_COLUMNS = 2048  # asked of a LinearOperator, one product each, to prove uniqueness
+MOST_COLUMNS = 2048  # asked of a LinearOperator, one product each, to prove uniqueness
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,10 @@ def certify(
 
     Notes
     -----
-    Computed in float64 from the arguments alone, in two passes over A and one Cholesky factorisation of the size of the
-    support (for a LinearOperator with more than 2048 coordinates on the support the latter is left out, and
-    ``unique`` is False). From ``lower_bound`` a rounding allowance of ``2 eps sqrt(m)`` times the norms involved is
-    subtracted. Source: linear programming duality; docs/mathematics.md, "Certificates".
+    Computed in float64 from the arguments alone, in two passes over A; to prove uniqueness one more, the columns of the
+    support and a Cholesky factorisation of its size (for a LinearOperator with more than 2048 coordinates on the
+    support that is left out, and ``unique`` is False). From ``lower_bound`` a rounding allowance of ``2 eps sqrt(m)``
+    times the norms involved is subtracted. Source: linear programming duality; docs/mathematics.md, "Certificates".
 
     Examples
     --------
@@ -293,7 +293,7 @@ def _separates(
     """
     operator = problem.operator
     k = len(on)
-    if k > operator.shape[0] or (operator.column_cost(1) >= 1 and k > _MOST_COLUMNS):
+    if k > operator.shape[0] or (operator.column_cost(1) >= 1 and k > MOST_COLUMNS):
         return False
     columns = operator.columns(on)
     unit = _unit_gram(columns)

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index, callback, flag, one_of, positive_number, positive_vector
-from hadaflow.certificates import certify
+from hadaflow.certificates import MOST_COLUMNS, certify
 from hadaflow.dynamics._finish import End, Support, follow
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
 from hadaflow.dynamics._walk import Walk
@@ -161,7 +161,7 @@ def _sharpened(problem: Problem, end: Limit, support: Index, positive: bool) -> 
     top = float((reach if positive else np.abs(reach)).max())
     if not 0 < len(support) <= m or not 0 < top < math.inf:
         return []
-    if problem.operator.column_cost(len(support)) > 2048:
+    if problem.operator.column_cost(len(support)) > MOST_COLUMNS:
         return []
     columns = problem.operator.columns(support)
     size = float(np.abs(columns).max())
@@ -201,7 +201,7 @@ def _vanishing_start(problem: Problem, options: _Options) -> Recovery:
             break
     best = min(found, key=_rank)
     seconds = time.perf_counter() - began
-    return replace(best, stats=replace(best.stats, seconds=seconds, passes=unit.meter.passes + 2 * len(found)))
+    return replace(best, stats=replace(best.stats, seconds=seconds, passes=unit.meter.passes))
 
 
 def _refined(problem: Problem, unit: UnitProblem, options: _Options, end: End, recovery: Recovery) -> Recovery:
@@ -258,7 +258,7 @@ def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End,
     x = unit.original_x(end.x).astype(problem.dtype)
     dual = unit.original_dual(end.nu)
     certificate = certify(
-        problem,
+        Problem(unit.meter, problem.y),  # so that its passes are counted too
         x,
         dual,
         weights=options.weights,

@@ -83,9 +83,7 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
     if len(near) == 0:
         return nu
     working.extend(near[~working.inside[near]])
-    place = np.empty(operator.shape[1], dtype=np.intp)
-    place[working.index] = np.arange(len(working))
-    joined = place[np.concatenate([index, near])]
+    joined = working.positions_of(np.concatenate([index, near]))
     both = Support(working.columns[:, joined], working.gram[np.ix_(joined, joined)])
     if not both.well_conditioned():
         return nu

@@ -104,9 +104,7 @@ class KrylovEquations:
         if len(chosen) == 0:
             return lambda r: r / beta
         self.known.extend(chosen[~self.known.inside[chosen]])
-        place = np.empty(n, dtype=np.intp)
-        place[self.known.index] = np.arange(len(self.known))
-        positions = place[chosen]
+        positions = self.known.positions_of(chosen)
         core = self.known.gram[np.ix_(positions, positions)] + np.diag(beta / d[chosen])
         factor = la.cho_factor(core, lower=True, check_finite=False)
         columns = self.known.columns[:, positions]

@@ -252,8 +252,7 @@ def _follow(state: Continuation, effort: Effort) -> Outcome:
         # Below 1e-9 a state that no longer improves has met the rounding of A x.
         converged = state.last and (worst <= effort.tolerance or (stalled >= 3 and worst <= 1e-9))
         if converged or steps >= effort.max_steps or not math.isfinite(state.residual + state.mismatch):
-            x = state.x
-            return Outcome(x, state.equations.lift(state.nu), state.residual, state.mismatch, steps, converged)
+            return Outcome(state.x, state.equations.lift(state.nu), state.residual, state.mismatch, steps, converged)
         if not state.last and worst < _LOOSE and state.length > 0.5 and not state.jump():
             shrink = _next_shrink(shrink, in_stage)
             state.lower(shrink)

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._validation import norm
+from hadaflow.dynamics._krylov import KrylovEquations
 from hadaflow.operators import Operator
 
 Vector = NDArray[np.float64]
@@ -48,8 +49,6 @@ def normal_equations(operator: Operator, data_rounding: float) -> NormalEquation
     small = m <= _LARGEST_FACTOR and (operator.column_cost(1) < 1 or m * n <= _LARGEST_COPY)
     if small:
         return FactoredEquations(operator.columns(np.arange(n)), data_rounding)
-    from hadaflow.dynamics._krylov import KrylovEquations
-
     return KrylovEquations(operator)
 
 

@@ -90,6 +90,12 @@ class WorkingSet:
         full[positions] = values
         return np.asarray(self.columns @ full)  # no copy of the chosen columns
 
+    def positions_of(self, coordinates: Index) -> Index:
+        """Where the given columns, all inside, stand in the working set."""
+        place = np.empty(len(self.inside), dtype=np.intp)
+        place[self.index] = np.arange(len(self))
+        return place[coordinates]
+
     def longest(self) -> float:
         """Length of the longest column; 0 while there is none."""
         return float(np.sqrt(self.gram.diagonal().max(initial=0.0)))
