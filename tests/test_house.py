@@ -8,8 +8,10 @@ import pytest
 import hadaflow as hf
 
 PUBLIC = [
-    "Certificate", "DotTest", "HadamardPower", "LassoCertificate", "Limit", "Model", "Problem", "Progress", "Recovery",
-    "SaddlePath", "Stats", "Status", "certify", "certify_lasso", "dot_test", "limit", "recover", "saddles",
+    "Certificate", "DotTest", "FlowPath", "HadamardPower", "History", "LassoCertificate", "Limit", "Model", "Moment",
+    "Problem", "Progress", "Recorder", "Recovery", "SaddlePath", "Stats", "Status", "Trajectory", "certify",
+    "certify_lasso", "descend", "descend_batch", "dot_test", "flow", "limit", "recover", "recording", "saddles",
+    "steps", "stopping",
 ]  # fmt: skip
 
 

@@ -1,12 +1,15 @@
 """Sparse recovery by gradient flow on overparameterised models."""
 
+from hadaflow import recording, steps, stopping
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
-from hadaflow.dynamics import limit, saddles
+from hadaflow.dynamics import descend, descend_batch, limit, saddles
 from hadaflow.models import HadamardPower, Model
+from hadaflow.moments import Moment
 from hadaflow.operators import DotTest, dot_test
 from hadaflow.problems import Problem
+from hadaflow.recording import History, Recorder
 from hadaflow.recovery import recover
-from hadaflow.results import Limit, Progress, Recovery, SaddlePath, Stats, Status
+from hadaflow.results import Limit, Progress, Recovery, SaddlePath, Stats, Status, Trajectory
 
 __version__ = "0.1.0"
 
@@ -14,19 +17,28 @@ __all__ = [
     "Certificate",
     "DotTest",
     "HadamardPower",
+    "History",
     "LassoCertificate",
     "Limit",
     "Model",
+    "Moment",
     "Problem",
     "Progress",
+    "Recorder",
     "Recovery",
     "SaddlePath",
     "Stats",
     "Status",
+    "Trajectory",
     "certify",
     "certify_lasso",
+    "descend",
+    "descend_batch",
     "dot_test",
     "limit",
+    "recording",
     "recover",
     "saddles",
+    "steps",
+    "stopping",
 ]

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
+from hadaflow._sweep import Sweep, sweep_of
 from hadaflow._validation import (
     Index,
     check_finite,
@@ -68,6 +69,21 @@ class Operator(ABC):
         """Cost of :meth:`columns` for ``count`` columns, in passes over ``A``."""
         return count / max(1, self.shape[1])
 
+    def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
+        """A function ``x, y -> (A x - y, A.T (A x - y))`` for loops that ask for both, again and again.
+
+        x has shape (n,) or (n, k) and the given ``dtype``, in which a matrix of that dtype is multiplied too.
+        """
+
+        def products(x: Any, y: Any) -> tuple[Any, Any]:
+            if x.ndim == 1:
+                residual = self.matvec(x) - y
+                return residual.astype(dtype, copy=False), self.rmatvec(residual).astype(dtype, copy=False)
+            pairs = [products(np.ascontiguousarray(x[:, k]), y[:, k]) for k in range(x.shape[1])]
+            return np.column_stack([pair[0] for pair in pairs]), np.column_stack([pair[1] for pair in pairs])
+
+        return Sweep(products, 2.0)
+
 
 class DenseOperator(Operator):
     """A NumPy array, C or Fortran ordered, float32 or float64; never copied when contiguous."""
@@ -90,6 +106,11 @@ class DenseOperator(Operator):
     def columns(self, index: Index) -> Columns:
         return np.asfortranarray(self._array[:, index], dtype=np.float64)
 
+    def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
+        if self.dtype != dtype:
+            return super().sweep(dtype, threads)
+        return sweep_of(self._array, threads)
+
 
 class SparseOperator(Operator):
     """A SciPy sparse array or matrix; kept in compressed columns, its own format otherwise untouched."""
@@ -111,6 +132,16 @@ class SparseOperator(Operator):
 
     def columns(self, index: Index) -> Columns:
         return self._wide[:, index]
+
+    def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
+        matrix = self._csc.tocsr().astype(dtype, copy=False)  # rows: the faster order for A @ x
+        transposed = matrix.T
+
+        def products(x: Any, y: Any) -> tuple[Any, Any]:
+            residual = matrix @ x - y
+            return residual, transposed @ residual
+
+        return Sweep(products, 2.0)
 
 
 class MatrixFreeOperator(Operator):

@@ -20,8 +20,9 @@ from hadaflow.dynamics._walk import Walk
 from hadaflow.dynamics.limit import limit
 from hadaflow.models import HadamardPower
 from hadaflow.models.base import Scale
+from hadaflow.moments import default_threshold
 from hadaflow.problems import Problem
-from hadaflow.results import Limit, ProgressCallback, Recovery, Stats, Status, default_threshold
+from hadaflow.results import Limit, ProgressCallback, Recovery, Stats, Status
 
 Vector = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg as la
@@ -13,9 +13,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._validation import Float, Index, positive_number
-from hadaflow.certificates import Certificate
+from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
 from hadaflow.models import Model
+from hadaflow.moments import default_threshold
 from hadaflow.problems import Problem
+from hadaflow.recording import History
 
 
 class Status(Enum):
@@ -26,6 +28,9 @@ class Status(Enum):
     NOISE_LEVEL = "stopped on the first plateau whose residual is within the noise level"
     LEAST_SQUARES = "y is outside the range of the model: the answer is a least-squares point"
     INEXACT = "a solution of A x = y that is not proved minimal: rounding of ill-conditioned data; see certificate.gap"
+    STOPPED = "a stopping rule was met; see reason"
+    INTERRUPTED = "interrupted by the user; this is what was done until then"
+    DIVERGED = "the steps were too long: the residual grew without bound; this is the last point before; see reason"
     NOT_CONVERGED = "stopped before the answer was reached; see stats and certificate for how far it got"
 
     @property
@@ -35,7 +40,7 @@ class Status(Enum):
     @property
     def ok(self) -> bool:
         """Whether the run reached what it was asked for."""
-        return self not in (Status.INEXACT, Status.NOT_CONVERGED)
+        return self not in (Status.INEXACT, Status.INTERRUPTED, Status.DIVERGED, Status.NOT_CONVERGED)
 
     def __str__(self) -> str:
         return self.value
@@ -265,11 +270,7 @@ class Recovery:
         -------
         ndarray of int, shape (k,)
         """
-        if threshold is None:
-            threshold = default_threshold(self.x, self.product_scale)
-        else:
-            threshold = positive_number(threshold, "threshold", strict=False)
-        return np.flatnonzero(np.abs(self.x) > threshold)
+        return support_of(self.x, self.product_scale, threshold)
 
     def refit(self, threshold: float | None = None) -> Float:
         """Least squares on the support: ``argmin ||A z - y||_2`` over z supported there, shape (n,).
@@ -283,16 +284,120 @@ class Recovery:
         -----
         ``2 m k^2`` operations for k coordinates on the support (minimum-norm solution if its columns are dependent).
         """
-        index = self.support(threshold)
-        x = np.zeros_like(self.x)
-        if len(index):
-            columns = self.problem.operator.columns(index)
-            dense = columns.toarray() if sp.issparse(columns) else columns
-            x[index] = la.lstsq(dense, self.problem.y.astype(np.float64), check_finite=False)[0]
-        return x
+        return refit_on(self.problem, self.support(threshold), self.x)
 
 
-def default_threshold(x: Float, product_scale: float) -> float:
-    """The support rule: exact zeros if the start has vanished, else sqrt(a^D max |x|)."""
-    top: Any = np.abs(x).max(initial=0.0)
-    return float(np.sqrt(product_scale) * np.sqrt(float(top)))
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """One run of :func:`hadaflow.descend`, with two read-outs: the iterate and the running average.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n,)
+        The iterate where the run stopped: nearly unbiased on its support.
+    average : ndarray of shape (n,)
+        The running average, weighted with the step sizes: close to a lasso solution at ``penalty``.
+    dual : ndarray of shape (m,)
+        Integral of ``y - A x`` over flow time (sum over the steps).
+    status : Status
+        ``STOPPED``, ``LEAST_SQUARES`` (nothing moves any more, though A x = y does not hold), ``NOT_CONVERGED``
+        (steps or seconds ran out before a goal was reached), ``DIVERGED`` or ``INTERRUPTED``.
+    reason : str
+        Why it stopped, with the numbers that decided.
+    steps : int
+        Steps taken to reach x.
+    time : float
+        Flow time of x: the sum of the step sizes, in the clock of ``1/2 ||A x - y||^2``.
+    penalty : float
+        ``||A^T dual||_inf / time``: lambda of the lasso ``1/2 ||A x - y||^2 + lambda ||x||_1`` that the average
+        approximates; infinite at the start.
+    history : History
+        The moments that were recorded.
+    stats : Stats
+        Cost.
+    problem : Problem
+        The data.
+    model : Model
+        The model.
+    product_scale : float
+        ``a^D`` (geometric mean over coordinates).
+    """
+
+    x: Float
+    average: Float
+    dual: NDArray[np.float64]
+    status: Status
+    reason: str
+    steps: int
+    time: float
+    penalty: float
+    history: History = field(repr=False)
+    stats: Stats = field(repr=False)
+    problem: Problem = field(repr=False)
+    model: Model
+    product_scale: float = field(repr=False)
+
+    def __repr__(self) -> str:
+        m, n = self.problem.shape
+        return f"Trajectory({m} x {n}, {self.status.name} after {self.steps} steps: {self.reason})"
+
+    @property
+    def positive(self) -> bool:
+        """Whether the model reaches non-negative x only."""
+        return getattr(self.model, "sign", "both") == "positive"
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """How far the iterate is from the smallest l1 norm, proved by ``dual``; two passes over A, once."""
+        return certify(self.problem, self.x, self.dual, positive=self.positive, support=self.support())
+
+    @cached_property
+    def lasso_certificate(self) -> LassoCertificate:
+        """How far the average is from the lasso at ``penalty``, proved; two passes over A, once.
+
+        Raises
+        ------
+        ValueError
+            At the start, where there is no average yet.
+        """
+        if not np.isfinite(self.penalty):
+            raise ValueError("the average has no penalty at the start of the run: take at least one step")
+        return certify_lasso(self.problem, self.average, self.penalty or 1e-300, positive=self.positive)
+
+    def support(self, threshold: float | None = None) -> Index:
+        """Coordinates that count as non-zero.
+
+        Parameters
+        ----------
+        threshold : float, optional
+            Keep ``|x_i| > threshold``, in units of x. Default: the geometric mean of product scale and largest entry,
+            ``sqrt(a^D max |x|)``.
+
+        Returns
+        -------
+        ndarray of int, shape (k,)
+        """
+        return support_of(self.x, self.product_scale, threshold)
+
+    def refit(self, threshold: float | None = None) -> Float:
+        """Least squares on the support, shape (n,); ``threshold`` as in :meth:`support`."""
+        return refit_on(self.problem, self.support(threshold), self.x)
+
+
+def support_of(x: Float, product_scale: float, threshold: float | None) -> Index:
+    """Coordinates above the threshold, by default that of :func:`hadaflow.moments.default_threshold`."""
+    if threshold is None:
+        threshold = default_threshold(x, product_scale)
+    else:
+        threshold = positive_number(threshold, "threshold", strict=False)
+    return np.flatnonzero(np.abs(x) > threshold)
+
+
+def refit_on(problem: Problem, index: Index, like: Float) -> Float:
+    """Least squares on the coordinates ``index``, zero elsewhere; shape and dtype of ``like``."""
+    x = np.zeros_like(like)
+    if len(index):
+        columns = problem.operator.columns(index)
+        dense = columns.toarray() if sp.issparse(columns) else columns
+        x[index] = la.lstsq(dense, problem.y.astype(np.float64), check_finite=False)[0]
+    return x

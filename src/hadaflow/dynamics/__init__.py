@@ -1,6 +1,7 @@
-"""The four questions, one a file: where training is step by step, at time t, in the end, and as the start vanishes."""
+"""Four questions about training, one file each."""
 
+from hadaflow.dynamics.descent import descend, descend_batch
 from hadaflow.dynamics.limit import limit
 from hadaflow.dynamics.saddles import saddles
 
-__all__ = ["limit", "saddles"]
+__all__ = ["descend", "descend_batch", "limit", "saddles"]

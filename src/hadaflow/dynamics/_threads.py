@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -19,3 +20,9 @@ def _controller() -> Any:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
+
+
+def blas_threads() -> int:
+    """How many threads BLAS would use now, so that whatever limits it limits the library too."""
+    counts = [library["num_threads"] for library in _controller().info() if library["user_api"] == "blas"]
+    return int(min([*counts, os.cpu_count() or 1]))

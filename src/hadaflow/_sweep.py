@@ -1,0 +1,141 @@
+"""Residual and gradient of a dense matrix in one pass over it: compiled where a compiler was at hand, else NumPy."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """``x, y -> (A x - y, A^T (A x - y))``, and how often one call reads A."""
+
+    products: Callable[[Array, Array], tuple[Array, Array]]
+    passes: float
+
+    def __call__(self, x: Array, y: Array) -> tuple[Array, Array]:
+        return self.products(x, y)
+
+
+_CACHED = 1 << 20  # bytes of a matrix that stays in cache from one product to the next: nothing to gain
+_BLOCK = 1 << 18  # bytes of rows that NumPy reads twice while they are still in cache
+_WORTH_A_THREAD = 1 << 19  # entries of A that take longer to read than a second thread takes to wake
+_MOST_COPIED = 1 << 30  # bytes: a column-ordered matrix up to this size is copied into row order
+
+
+def sweep_of(matrix: Array, threads: int = 1) -> Sweep:
+    """What reads ``matrix`` once for residual and gradient, in the precision of ``matrix``.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (m, n), float32 or float64
+        Contiguous. In column order it is copied into row order up to 1 GiB, and read twice above.
+    threads : int, default 1
+        How many threads may share a large matrix.
+
+    Returns
+    -------
+    Sweep
+        For x of shape (n,) or (n, k), y of shape (m,) or (m, k), of the dtype of ``matrix``. Vectors take the fused
+        pass, blocks two matrix products.
+    """
+    if matrix.nbytes <= _CACHED:
+        return _two_products(matrix)
+    if not matrix.flags.c_contiguous and matrix.nbytes <= _MOST_COPIED:
+        matrix = np.ascontiguousarray(matrix)
+    if not matrix.flags.c_contiguous:
+        return _two_products(matrix)
+    library = _library()
+    rows = _numpy_rows if library is None else _compiled_rows(library, matrix.dtype.itemsize)
+    return _fused(matrix, rows, max(1, min(threads, matrix.size // _WORTH_A_THREAD)))
+
+
+def compiled() -> bool:
+    """Whether the compiled kernel is in use."""
+    return _library() is not None
+
+
+def _two_products(matrix: Array) -> Sweep:
+    def products(x: Array, y: Array) -> tuple[Array, Array]:
+        residual = matrix @ x - y
+        return residual, matrix.T @ residual
+
+    return Sweep(products, 2.0)
+
+
+def _fused(matrix: Array, rows: Callable[..., None], parts: int) -> Sweep:
+    m, n = matrix.shape
+    edges = [m * k // parts for k in range(parts + 1)]
+    both = _two_products(matrix)
+
+    def products(x: Array, y: Array) -> tuple[Array, Array]:
+        if x.ndim == 2:
+            return both(x, y)
+        x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        residual, gradient = np.empty_like(y), np.zeros((parts, n), dtype=matrix.dtype)
+
+        def part(k: int) -> None:
+            i, j = edges[k], edges[k + 1]
+            rows(matrix[i:j], x, y[i:j], residual[i:j], gradient[k])
+
+        others = [_pool(parts).submit(part, k) for k in range(1, parts)]
+        part(0)
+        for other in others:
+            other.result()
+        return residual, gradient[0] if parts == 1 else gradient.sum(axis=0)
+
+    return Sweep(products, 1.0)
+
+
+def _compiled_rows(library: Any, itemsize: int) -> Callable[..., None]:
+    function = library.hadaflow_sweep_f64 if itemsize == 8 else library.hadaflow_sweep_f32
+
+    def rows(*arrays: Array) -> None:
+        function(*arrays[0].shape, *(array.ctypes.data for array in arrays))
+
+    return rows
+
+
+def _numpy_rows(matrix: Array, x: Array, y: Array, residual: Array, gradient: Array) -> None:
+    step = max(8, _BLOCK // matrix.strides[0])
+    for i in range(0, len(matrix), step):
+        rows, rest = matrix[i : i + step], residual[i : i + step]
+        np.subtract(rows @ x, y[i : i + step], out=rest)
+        gradient += rest @ rows
+
+
+@cache
+def _library() -> Any:
+    """The compiled kernel; None where there is none, or where the environment asks to go without it."""
+    path = Path(__file__).with_name("_sweep_kernel.so")
+    if os.environ.get("HADAFLOW_COMPILED", "1") == "0" or not path.exists():
+        return None
+    try:
+        library = ctypes.CDLL(str(path))
+        functions = library.hadaflow_sweep_f64, library.hadaflow_sweep_f32
+    except (OSError, AttributeError):  # built for another machine, or from another version
+        return None
+    for function in functions:
+        function.argtypes = [ctypes.c_size_t] * 2 + [ctypes.c_void_p] * 5
+        function.restype = None
+    return library
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="hadaflow")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork

@@ -1,0 +1,317 @@
+"""The loop behind gradient descent: one set of arrays for all runs, one book of accounts for each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._sweep import Sweep
+from hadaflow.models import Factors, Model
+from hadaflow.moments import Moment, Setting
+from hadaflow.recording import Tape
+from hadaflow.results import Progress, ProgressCallback, Stats, Status, Trajectory
+from hadaflow.steps import Stepper, StepRule
+from hadaflow.stopping import Rule, Verdict, Watch
+
+Array = NDArray[np.floating[Any]]
+
+_DIVERGED = 1e6  # times the residual of the start
+_REST_EVERY = 64  # steps between two looks whether anything still moves
+_REPORT_EVERY = 0.1  # seconds
+
+
+@dataclass
+class Sweeps:
+    """Residual and gradient for factors: one pass over A."""
+
+    sweep: Sweep
+    y: Array
+    scaling: float
+
+    def at(self, model: Model, factors: Factors) -> State:
+        """The state of these factors."""
+        x = model.forward(factors)
+        residual, gradient = self.sweep.products(x, self.y)
+        square = np.einsum("i...,i...->...", residual, residual, dtype=np.float64)
+        return State(factors, x, residual, gradient, 0.5 * self.scaling * square)
+
+    def only(self, kept: list[int]) -> Sweeps:
+        """Those of some of the runs."""
+        return replace(self, y=self.y[:, kept])
+
+
+@dataclass
+class State:
+    """All runs at one step: arrays of shape (n,) or (n, k), the loss of each run."""
+
+    factors: Factors
+    x: Array
+    residual: Array
+    gradient: Array
+    loss: Any
+
+    def only(self, kept: Any) -> State:
+        """The state of some of the runs."""
+        v = self.factors.v
+        factors = Factors(self.factors.u[:, kept], None if v is None else v[:, kept])
+        return State(factors, self.x[:, kept], self.residual[:, kept], self.gradient[:, kept], self.loss[kept])
+
+    def put_back(self, old: State, j: int) -> None:
+        """Undo the step of run j."""
+        for new, before in zip(self.arrays(), old.arrays(), strict=True):
+            new[..., j] = before[..., j]
+
+    def arrays(self) -> list[Array]:
+        """Everything, in a fixed order."""
+        factors = [self.factors.u] if self.factors.v is None else [self.factors.u, self.factors.v]
+        return [*factors, self.x, self.residual, self.gradient, self.loss]
+
+
+@dataclass
+class Sums:
+    """Integrals over flow time: of y - A x, of A^T (y - A x) and of x."""
+
+    dual: Array
+    theta: Array
+    x: Array
+
+    @classmethod
+    def zero(cls, state: State) -> Sums:
+        return cls(np.zeros_like(state.residual, dtype=np.float64), *(np.zeros_like(state.x) for _ in range(2)))
+
+    def plus(self, state: State, span: Any) -> Sums:
+        """After ``span`` of flow time (one per run) at ``state``. New arrays: moments may hold on to the old ones."""
+        return Sums(
+            self.dual - span * state.residual,
+            self.theta - np.asarray(span, dtype=state.x.dtype) * state.gradient,
+            self.x + np.asarray(span, dtype=state.x.dtype) * state.x,
+        )
+
+    def only(self, kept: list[int]) -> Sums:
+        return Sums(self.dual[:, kept], self.theta[:, kept], self.x[:, kept])
+
+
+@dataclass
+class Run:
+    """The accounts of one run."""
+
+    setting: Setting
+    stepper: Stepper
+    stop: Rule
+    watch: Watch
+    tape: Tape
+    began: float
+    rule: StepRule
+    step: int = 0
+    time: float = 0.0
+    passes: float = 0.0
+    start_loss: float = field(default=0.0)
+
+    def judge(self, moment: Point) -> Verdict | None:
+        """Record the moment, and say whether the run is over."""
+        if self.tape.wants(self.step, self.time):
+            self.tape.keep(moment)
+        return self.watch(moment)
+
+    def finish(self, moment: Moment, status: Status, reason: str) -> Trajectory:
+        """The result, at ``moment``."""
+        setting = self.setting
+        problem = setting.problem
+        self.tape.keep(moment)
+        stats = Stats(time.perf_counter() - self.began, self.passes + 1, 0, 0, "descend")
+        return Trajectory(
+            np.array(moment.x),
+            np.array(moment.average),
+            np.array(moment.dual, dtype=np.float64),
+            status,
+            reason,
+            moment.step,
+            moment.time,
+            moment.penalty,
+            self.tape.history(),
+            stats,
+            problem,
+            setting.model,
+            setting.product_scale,
+        )
+
+
+class Point(Moment):
+    """A step of a run as a moment; what is not asked for is not computed."""
+
+    def __init__(self, run: Run, state: State, sums: Sums, j: int | None) -> None:
+        self.setting, self.step, self.time, self._began = run.setting, run.step, run.time, run.began
+
+        def pick(array: Array) -> Array:
+            return array if j is None else array[:, j]
+
+        self.x, self.residual, self.gradient = pick(state.x), pick(state.residual), pick(state.gradient)
+        self.dual, self.theta, self._sum = pick(sums.dual), pick(sums.theta), pick(sums.x)
+
+    @property
+    def seconds(self) -> float:  # type: ignore[override]
+        return time.perf_counter() - self._began
+
+    @property
+    def average(self) -> Array:  # type: ignore[override]
+        return self._sum / self._sum.dtype.type(self.time) if self.time > 0 else self.x
+
+
+def follow(
+    runs: list[Run], factors: Factors, sweeps: Sweeps, *, single: bool, progress: ProgressCallback | None
+) -> list[Trajectory]:
+    """Step until every run has stopped.
+
+    A rejected step leaves its run where it was; the next try is shorter. Ctrl-C ends all runs at their last step.
+    """
+    loop = _Loop(runs, sweeps, single, progress)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore", divide="ignore"):
+        return loop.go(factors)
+
+
+class _Loop:
+    def __init__(self, runs: list[Run], sweeps: Sweeps, single: bool, progress: ProgressCallback | None) -> None:
+        self.runs, self.sweeps, self.single, self.progress = runs, sweeps, single, progress
+        self.model = runs[0].setting.model
+        self.places = list(range(len(runs)))  # of the runs still going, in the order of the results
+        self.results: list[Trajectory | None] = [None] * len(runs)
+        self.reported = time.perf_counter()
+
+    def go(self, factors: Factors) -> list[Trajectory]:
+        state = self.sweeps.at(self.model, factors)
+        sums = Sums.zero(state)
+        for j, run in enumerate(self.runs):
+            run.start_loss = max(float(self._of(state.loss, j)), 0.5 * self.sweeps.scaling * run.setting.size_y**2)
+        fresh = [True] * len(self.runs)
+        turn = 0
+        try:
+            while True:
+                state, sums = self._judged(state, sums, fresh)
+                if not self.places:
+                    break
+                turn += 1
+                state, sums, fresh = self._stepped(state, sums, look_for_rest=turn % _REST_EVERY == 0)
+        except KeyboardInterrupt:
+            for j, place in enumerate(self.places):
+                point = Point(self.runs[place], state, sums, self._column(j))
+                self.results[place] = self.runs[place].finish(point, Status.INTERRUPTED, "interrupted by the user")
+        return [result for result in self.results if result is not None]
+
+    def _judged(self, state: State, sums: Sums, fresh: list[bool]) -> tuple[State, Sums]:
+        """Let every run look at its new moment; those that are over leave."""
+        over = []
+        for j, place in enumerate(self.places):
+            if not fresh[j]:
+                continue
+            run = self.runs[place]
+            point = Point(run, state, sums, self._column(j))
+            verdict = run.judge(point)
+            if verdict is not None:
+                failed = verdict.budget and not run.stop.budget
+                status = Status.NOT_CONVERGED if failed else Status.STOPPED
+                self._end(j, run.finish(verdict.choice or point, status, verdict.reason))
+                over.append(j)
+        self._report(state)
+        return self._without(over, state, sums)
+
+    def _stepped(self, state: State, sums: Sums, look_for_rest: bool) -> tuple[State, Sums, list[bool]]:
+        """One step of every run that goes on."""
+        pull = self.model.pull_back(state.factors, self.sweeps.scaling * state.gradient)
+        lengths = [run_length(self.runs[place], state, pull, self._column(j)) for j, place in enumerate(self.places)]
+        length = lengths[0] if self.single else np.stack(np.broadcast_arrays(*lengths), axis=-1)
+        length = np.asarray(length, dtype=state.x.dtype)
+        u = state.factors.u - length * pull.u
+        v = None if state.factors.v is None else state.factors.v - length * pull.v
+        new = self.sweeps.at(self.model, Factors(u, v))
+        spans = np.array([np.min(each) * self.sweeps.scaling for each in lengths])
+        fresh, over = [], []
+        slopes = self._slopes(pull, length)
+        for j, place in enumerate(self.places):
+            run = self.runs[place]
+            run.passes += self.sweeps.sweep.passes
+            before, after = float(self._of(state.loss, j)), float(self._of(new.loss, j))
+            accepted = run.stepper.accept(before, after, float(self._of(slopes, j)))
+            if not accepted:
+                spans[j] = 0.0
+                if self.single:
+                    new = state
+                else:
+                    new.put_back(state, j)
+            elif not after <= _DIVERGED**2 * run.start_loss:  # or NaN
+                self._end(j, run.finish(Point(run, state, sums, self._column(j)), Status.DIVERGED, _hint(run)))
+                over.append(j)
+            elif look_for_rest and self._rests(state.factors, new.factors, j):
+                point = Point(run, state, sums, self._column(j))
+                left = point.relative_residual > 1e-6
+                status = Status.LEAST_SQUARES if left else Status.STOPPED
+                self._end(j, run.finish(point, status, "nothing moves any more: the gradient vanishes to rounding"))
+                over.append(j)
+            else:
+                run.step += 1
+                run.time += float(spans[j])
+            fresh.append(accepted)
+        sums = sums.plus(state, spans[0] if self.single else spans)
+        state, sums = self._without(over, new, sums)
+        return state, sums, [value for j, value in enumerate(fresh) if j not in over]
+
+    def _slopes(self, pull: Factors, length: Array) -> Any:
+        slope = np.einsum("i...,i...->...", pull.u, length * pull.u, dtype=np.float64)
+        if pull.v is not None:
+            slope = slope + np.einsum("i...,i...->...", pull.v, length * pull.v, dtype=np.float64)
+        return slope
+
+    def _rests(self, old: Factors, new: Factors, j: int) -> bool:
+        def pick(array: Any) -> Any:
+            return array if self.single else array[:, j]
+
+        same = np.array_equal(pick(old.u), pick(new.u))
+        return same and (old.v is None or np.array_equal(pick(old.v), pick(new.v)))
+
+    def _without(self, over: list[int], state: State, sums: Sums) -> tuple[State, Sums]:
+        if not over:
+            return state, sums
+        kept = [j for j in range(len(self.places)) if j not in over]
+        self.places = [self.places[j] for j in kept]
+        if self.single or not kept:
+            return state, sums
+        self.sweeps = self.sweeps.only(kept)
+        return state.only(kept), sums.only(kept)
+
+    def _end(self, j: int, result: Trajectory) -> None:
+        self.results[self.places[j]] = result
+
+    def _column(self, j: int) -> int | None:
+        return None if self.single else j
+
+    def _of(self, values: Any, j: int) -> Any:
+        return values if self.single else values[j]
+
+    def _report(self, state: State) -> None:
+        if self.progress is None or not self.places:
+            return
+        now = time.perf_counter()
+        if now - self.reported < _REPORT_EVERY:
+            return
+        self.reported = now
+        run = self.runs[self.places[0]]
+        loss = float(np.max(state.loss)) / (0.5 * self.sweeps.scaling * run.setting.size_y**2 or 1.0)
+        others = f", {len(self.places)} runs" if len(self.places) > 1 else ""
+        self.progress(
+            Progress("descend", None, f"step {run.step}, time {run.time:.3g}, residual {loss**0.5:.2e}{others}")
+        )
+
+
+def run_length(run: Run, state: State, pull: Factors, j: int | None) -> Any:
+    """The next step of one run."""
+    if j is None:
+        return run.stepper.size(state.factors, pull)
+    own = Factors(state.factors.u[:, j], None if state.factors.v is None else state.factors.v[:, j])
+    return run.stepper.size(own, Factors(pull.u[:, j], None if pull.v is None else pull.v[:, j]))
+
+
+def _hint(run: Run) -> str:
+    return f'the residual grew without bound with {run.rule}: take step="auto", or a shorter step'

@@ -1,0 +1,251 @@
+"""What does training do, step by step? Gradient descent on the factors, one run or many at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import (
+    callback,
+    check_finite,
+    instance,
+    one_of,
+    positive_number,
+    positive_vector,
+    real_array,
+)
+from hadaflow.dynamics._descent_loop import Run, Sweeps, follow
+from hadaflow.dynamics._threads import blas_threads
+from hadaflow.models import Model
+from hadaflow.models.base import Scale
+from hadaflow.moments import Setting
+from hadaflow.problems import Problem
+from hadaflow.recording import Recorder, Tape
+from hadaflow.results import ProgressCallback, Trajectory
+from hadaflow.steps import StepRule, as_rule
+from hadaflow.stopping import MaxSteps, Residual, Rule
+
+Loss = Literal["half", "mean"]
+Step = float | Literal["auto"] | StepRule
+
+
+def descend(
+    problem: Problem,
+    model: Model,
+    *,
+    init_scale: Scale,
+    step: Step = "auto",
+    loss: Loss = "half",
+    stop: Rule | None = None,
+    record: Recorder | None = None,
+    progress: ProgressCallback | None = None,
+) -> Trajectory:
+    """Gradient descent on the factors of a model, as papers A and B run it.
+
+    From ``u = v = init_scale`` it takes steps ``u <- u - step * dL/du``, ``v <- v - step * dL/dv`` on
+    ``L = 1/2 ||A x - y||^2`` or ``L = (1/m) ||A x - y||^2`` with ``x = u^D - v^D`` (or whatever the model makes of its
+    factors).
+
+    Parameters
+    ----------
+    problem : Problem
+        Data, A of shape (m, n).
+    model : Model
+        Overparameterised model, for example ``HadamardPower(depth=3)``; ``HadamardPower(3, factors="separate")`` trains
+        D separate factors.
+    init_scale : float or array_like of shape (n,)
+        Starting value a > 0 of every factor entry, in units of ``x^(1/depth)``.
+    step : float, "auto" or a rule out of ``hadaflow.steps``, default "auto"
+        A number is a constant step, for the loss as scaled. "auto" takes steps as long as is safe
+        (:class:`hadaflow.steps.Auto`); :class:`hadaflow.steps.Increasing` lengthens those of small coordinates.
+    loss : {"half", "mean"}, default "half"
+        ``1/2 ||A x - y||^2``, or ``(1/m) ||A x - y||^2`` as in paper B (no factor 1/2).
+    stop : rule out of ``hadaflow.stopping``, optional
+        When to stop; rules combine with ``|`` and ``&``. Default ``Residual(1e-8) | MaxSteps(100_000)``.
+    record : Recorder, optional
+        What to keep on the way; by default residual, l1 norm and support size at 40 moments per decade of flow time.
+    progress : callable, optional
+        Called some times a second with a :class:`hadaflow.Progress`.
+
+    Returns
+    -------
+    Trajectory
+        ``x``, ``average``, ``status``, ``reason``, ``history``, ``certificate``. A run that diverges returns the last
+        point before with status ``DIVERGED``; Ctrl-C returns what was done with status ``INTERRUPTED``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind or range.
+
+    See Also
+    --------
+    descend_batch : many starts, steps or right-hand sides in one run.
+    flow : the same in continuous time.
+
+    Notes
+    -----
+    One pass over a dense A per step (two over sparse A and operators) and O(n). Arithmetic is that of
+    ``problem.dtype``, criteria are float64. Source: papers A and B; docs/mathematics.md, "Gradient descent".
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> problem = hf.Problem(np.array([[1.0, 0.5]]), np.array([1.0]))
+    >>> run = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, step=0.01, stop=hf.stopping.MaxSteps(1000))
+    >>> run.x.round(3), run.status.name
+    (array([0.951, 0.097]), 'STOPPED')
+    """
+    _check(problem, model, loss, progress)
+    n = problem.shape[1]
+    scale = positive_vector(init_scale, "init_scale", n) if np.ndim(init_scale) else init_scale
+    rule, stop, record = as_rule(step), _stop(stop), _record(record)
+    shared = _Shared(problem, model, stop, record, loss)
+    run = shared.run(scale, rule, shared.speed)
+    u_scale = scale if isinstance(scale, float) else np.asarray(scale, dtype=problem.dtype)
+    factors = model.start(u_scale, np.zeros(n, dtype=problem.dtype))
+    return follow([run], factors, shared.sweeps(problem.y), single=True, progress=progress)[0]
+
+
+def descend_batch(
+    problem: Problem,
+    model: Model,
+    *,
+    init_scale: Any,
+    step: Step | Sequence[Step] = "auto",
+    y: Any = None,
+    loss: Loss = "half",
+    stop: Rule | None = None,
+    record: Recorder | None = None,
+    progress: ProgressCallback | None = None,
+) -> tuple[Trajectory, ...]:
+    """Many runs of :func:`descend` on one A, side by side: each pass over A serves all of them.
+
+    Parameters
+    ----------
+    problem : Problem
+        Data, A of shape (m, n).
+    model : Model
+        The model of all runs.
+    init_scale : float or array_like of shape (k,) or (n, k)
+        Start of each run: one number for all, one per run, or a column per run.
+    step : float, "auto", rule, or sequence of k of these, default "auto"
+        Step rule, for all runs or one for each.
+    y : array_like of shape (m, k), optional
+        Right-hand sides, one column per run; default ``problem.y`` for all.
+    loss, stop, record, progress
+        As in :func:`descend`. Every run stops by itself; those that have stopped cost nothing more.
+
+    Returns
+    -------
+    tuple of k Trajectory
+        In the order of the runs; ``problem`` of each holds its own right-hand side.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind or range, or the numbers of runs disagree.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> problem = hf.Problem(np.array([[1.0, 0.5]]), np.array([1.0]))
+    >>> runs = hf.descend_batch(problem, hf.HadamardPower(2), init_scale=[0.1, 0.01], step=0.01)
+    >>> [run.x.round(3) for run in runs]
+    [array([0.951, 0.097]), array([0.995, 0.01 ])]
+    """
+    _check(problem, model, loss, progress)
+    m, n = problem.shape
+    scale = np.asarray(init_scale, dtype=np.float64)
+    steps = list(step) if isinstance(step, (list, tuple)) else None
+    sides = None if y is None else real_array(y, "y", 2)
+    k = _count(scale, steps, sides)
+    columns = np.broadcast_to(scale, (n, k))
+    for j in range(k):
+        positive_vector(columns[:, j], "init_scale", n)
+    if sides is not None and sides.shape != (m, k):
+        raise ValueError(f"y must have shape ({m}, {k}): a row per row of A, a column per run; got {sides.shape}")
+    targets = np.repeat(problem.y[:, None], k, axis=1) if sides is None else sides.astype(problem.dtype)
+    check_finite(targets, "y")
+    stop, record = _stop(stop), _record(record)
+    shared = _Shared(problem, model, stop, record, loss)
+    runs = []
+    for j in range(k):
+        own = shared if sides is None else _Shared(Problem(problem.operator, targets[:, j]), model, stop, record, loss)
+        rule = as_rule(step if steps is None else steps[j])
+        runs.append(own.run(float(scale[j]) if scale.ndim == 1 else columns[:, j], rule, own.speed))
+    factors = model.start(columns.astype(problem.dtype), np.zeros((n, k), dtype=problem.dtype))
+    return tuple(follow(runs, factors, shared.sweeps(targets), single=False, progress=progress))
+
+
+@dataclass
+class _Shared:
+    """What the runs on one right-hand side have in common."""
+
+    problem: Problem
+    model: Model
+    stop: Rule
+    record: Recorder
+    loss: Loss
+
+    def __post_init__(self) -> None:
+        self.began = time.perf_counter()
+        self.scaling = 1.0 if self.loss == "half" else 2.0 / self.problem.shape[0]
+        self.speed: NDArray[np.float64] = self.problem.operator.rmatvec(self.problem.y.astype(np.float64))
+
+    def run(self, init_scale: Scale, rule: StepRule, speed: NDArray[np.float64]) -> Run:
+        """A run from ``init_scale``."""
+        problem, model = self.problem, self.model
+        if np.ndim(init_scale) == 0:
+            init_scale = positive_number(init_scale, "init_scale")
+        setting = Setting.of(problem, model, init_scale)
+        stepper = rule.stepper(problem.operator, speed, model, init_scale, self.scaling)
+        tape = Tape(self.record, problem)
+        return Run(setting, stepper, self.stop, self.stop.watch(problem), tape, self.began, rule)
+
+    def sweeps(self, y: NDArray[np.floating[Any]]) -> Sweeps:
+        """The products that all steps take."""
+        dtype = self.problem.dtype
+        sweep = self.problem.operator.sweep(dtype, blas_threads())
+        return Sweeps(sweep, y.astype(dtype, copy=False), self.scaling)
+
+
+def _check(problem: Problem, model: Model, loss: str, progress: ProgressCallback | None) -> None:
+    instance(problem, Problem, "problem")
+    instance(model, Model, "model")
+    one_of(loss, "loss", ("half", "mean"))
+    callback(progress, "progress")
+
+
+def _stop(stop: Rule | None) -> Rule:
+    if stop is None:
+        return Residual(1e-8) | MaxSteps(100_000)
+    if not isinstance(stop, Rule):
+        raise TypeError(f"stop must be a rule out of hadaflow.stopping, got {stop!r}")
+    return stop
+
+
+def _record(record: Recorder | None) -> Recorder:
+    if record is not None and not isinstance(record, Recorder):
+        raise TypeError(f"record must be a hadaflow.Recorder, got {record!r}")
+    return record or Recorder()
+
+
+def _count(scale: NDArray[np.float64], steps: list[Any] | None, sides: NDArray[Any] | None) -> int:
+    """The number of runs that the arguments agree on."""
+    counts = {
+        "init_scale": scale.shape[-1] if scale.ndim else 1,
+        "step": 1 if steps is None else len(steps),
+        "y": 1 if sides is None else sides.shape[1],
+    }
+    k = max(counts.values())
+    if any(count not in (1, k) for count in counts.values()) or 0 in counts.values():
+        raise ValueError(f"the numbers of runs disagree: {', '.join(f'{name} has {c}' for name, c in counts.items())}")
+    if steps is not None and len(steps) != k:
+        raise ValueError(f"step has {len(steps)} entries for {k} runs: give one rule, or one per run")
+    return k

@@ -1,0 +1,153 @@
+"""A point of a trajectory, with everything that stopping rules, recorders and read-outs ask of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import Index, norm
+from hadaflow.models import Model
+from hadaflow.models.base import Scale
+from hadaflow.problems import Problem
+
+Vector = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What all moments of one run share.
+
+    Attributes
+    ----------
+    problem : Problem
+        The data.
+    model : Model
+        The overparameterised model.
+    init_scale : float or ndarray of shape (n,)
+        Start of every factor entry.
+    product_scale : float
+        Size of ``u^D`` at the start (geometric mean over coordinates).
+    size_y : float
+        ``||y||_2``.
+    """
+
+    problem: Problem
+    model: Model
+    init_scale: Scale
+    product_scale: float
+    size_y: float
+
+    @classmethod
+    def of(cls, problem: Problem, model: Model, init_scale: Scale) -> Setting:
+        """The setting of a run from ``init_scale``."""
+        scale = np.asarray(init_scale, dtype=np.float64)
+        logs = np.log(scale)
+        depth = float(getattr(model, "depth", 1.0))
+        product_scale = math.exp(min(700.0, depth * float(logs.mean())))
+        return cls(problem, model, init_scale, product_scale, norm(problem.y))
+
+
+class Moment:
+    """One point of a trajectory. Arrays are those of the run: read them, copy what you keep, never write to them.
+
+    Attributes
+    ----------
+    setting : Setting
+        Problem, model and start of the run.
+    step : int
+        Steps taken so far; 0 is the start.
+    time : float
+        Flow time: that of gradient flow on ``1/2 ||A x - y||^2`` in the shared factors.
+    seconds : float
+        Wall time since the run began.
+    x : ndarray of shape (n,)
+        The iterate.
+    residual : ndarray of shape (m,)
+        ``A x - y``.
+    gradient : ndarray of shape (n,)
+        ``A^T (A x - y)``, the gradient of ``F(x) = 1/2 ||A x - y||^2``.
+    dual : ndarray of shape (m,)
+        nu, the integral of ``y - A x`` over flow time.
+    theta : ndarray of shape (n,)
+        ``A^T nu``.
+    average : ndarray of shape (n,)
+        ``1/t`` times the integral of x; x itself at the start.
+    """
+
+    setting: Setting
+    step: int
+    time: float
+    seconds: float
+    x: Vector
+    residual: Vector
+    gradient: Vector
+    dual: Vector
+    theta: Vector
+    average: Vector
+
+    @cached_property
+    def residual_norm(self) -> float:
+        """``||A x - y||_2``, in units of y."""
+        return norm(self.residual)
+
+    @cached_property
+    def relative_residual(self) -> float:
+        """``||A x - y||_2 / ||y||_2`` (absolute where y = 0)."""
+        return self.residual_norm / (self.setting.size_y or 1.0)
+
+    @cached_property
+    def l1_norm(self) -> float:
+        """``||x||_1``."""
+        return float(np.abs(self.x).sum(dtype=np.float64))
+
+    @cached_property
+    def support(self) -> Index:
+        """Coordinates above the geometric mean of product scale and largest entry, ``sqrt(a^D max |x|)``."""
+        size = np.abs(self.x)
+        return np.flatnonzero(size > default_threshold(self.x, self.setting.product_scale))
+
+    @cached_property
+    def penalty(self) -> float:
+        """``||theta||_inf / t``: the average is an approximate lasso solution at this penalty; inf at the start.
+
+        The lasso is ``1/2 ||A x - y||^2 + penalty ||x||_1``, without a factor 1/m.
+        """
+        return float(self._reach.max(initial=0.0)) / self.time if self.time > 0 else math.inf
+
+    @cached_property
+    def lasso_gap(self) -> float:
+        """Proved bound on how far the average is from that lasso's minimum, relative to ``1/2 ||y||^2``.
+
+        ``penalty ||xbar||_1 - <xbar, theta> / t``, free since ``-grad F(xbar) = theta / t`` (docs/mathematics.md,
+        "The average and the lasso"); inf at the start.
+        """
+        if self.time <= 0:
+            return math.inf
+        average = self.average.astype(np.float64)
+        excess = self.penalty * float(np.abs(average).sum()) - float(average @ self.theta) / self.time
+        half = 0.5 * self.setting.size_y**2
+        return excess / half if half > 0 else 0.0
+
+    @cached_property
+    def l1_gap(self) -> float:
+        """Relative distance of ``||x||_1`` from ``<y, nu> / ||theta||_inf``, a lower bound on the minimal l1 norm."""
+        top = float(self._reach.max(initial=0.0))
+        bound = float(self.setting.problem.y.astype(np.float64) @ self.dual) / top if top > 0 else 0.0
+        size = max(self.l1_norm, bound)
+        return abs(self.l1_norm - bound) / size if size > 0 else 0.0
+
+    @cached_property
+    def _reach(self) -> Vector:
+        positive = getattr(self.setting.model, "sign", "both") == "positive"
+        return np.asarray(self.theta if positive else np.abs(self.theta))
+
+
+def default_threshold(x: Vector, product_scale: float) -> float:
+    """The support rule: exact zeros if the start has vanished, else sqrt(a^D max |x|)."""
+    top: Any = np.abs(x).max(initial=0.0)
+    return float(np.sqrt(product_scale) * np.sqrt(float(top)))

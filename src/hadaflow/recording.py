@@ -1,0 +1,236 @@
+"""What to keep of a run, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import (
+    callback,
+    check_finite,
+    flag,
+    norm,
+    real_array,
+    whole_number,
+)
+from hadaflow.moments import Moment
+from hadaflow.problems import Problem
+
+#: A number, or an array of fixed shape, of a moment.
+Metric = Callable[[Moment], Any]
+
+#: Metrics known by name.
+METRICS: Mapping[str, Metric] = {
+    "residual": lambda moment: moment.relative_residual,
+    "l1_norm": lambda moment: moment.l1_norm,
+    "support_size": lambda moment: len(moment.support),
+    "l1_gap": lambda moment: moment.l1_gap,
+    "lasso_penalty": lambda moment: moment.penalty,
+    "lasso_gap": lambda moment: moment.lasso_gap,
+    "seconds": lambda moment: moment.seconds,
+}
+
+
+def error_to(truth: object) -> Metric:
+    """The metric ``||x - truth||_2``."""
+    target = real_array(truth, "truth", 1).astype(np.float64)
+    check_finite(target, "truth")
+    return lambda moment: norm(moment.x - target)
+
+
+def largest_outside(support: object) -> Metric:
+    """The metric ``max |x_i|`` over the coordinates outside ``support``."""
+    index = np.unique(np.asarray(support, dtype=np.intp))
+    return lambda moment: float(np.abs(np.delete(moment.x, index)).max(initial=0.0))
+
+
+def entries(index: object) -> Metric:
+    """The metric ``x[index]``."""
+    chosen = np.asarray(index)
+    return lambda moment: moment.x[chosen]
+
+
+@dataclass(frozen=True, eq=False)
+class Recorder:
+    """Which moments of a run to keep, and what of them. The first and the last one are always kept.
+
+    Give at most one of ``every``, ``times`` and ``per_decade``; the default is 40 moments per decade of flow time.
+
+    Parameters
+    ----------
+    every : int, optional
+        Every so many steps.
+    times : array_like, optional
+        Flow times, increasing: exactly these in continuous time, the first step at or after each in discrete time.
+    per_decade : int, optional
+        So many moments, evenly spread in log-time, while flow time grows tenfold.
+    x, average : bool, default False
+        Whether to keep the iterate and the running average.
+    metrics : iterable of str, or mapping of str to callable, default ("residual", "l1_norm", "support_size")
+        Numbers to keep: names out of ``residual`` (relative), ``l1_norm``, ``support_size``, ``l1_gap``,
+        ``lasso_penalty``, ``lasso_gap``, ``seconds``, or functions of a :class:`hadaflow.Moment` under names of your
+        own.
+    max_bytes : int, default 2**28
+        Bound on the memory of the kept arrays. Where the number of moments is not known beforehand and would exceed
+        the bound, every second one is dropped and the spacing doubled, as often as needed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind or range.
+    """
+
+    every: int | None = None
+    times: Any = None
+    per_decade: int | None = None
+    x: bool = False
+    average: bool = False
+    metrics: Iterable[str] | Mapping[str, Metric] = ("residual", "l1_norm", "support_size")
+    max_bytes: int = 2**28
+    _metrics: dict[str, Metric] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("every", "times", "per_decade") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give only one of {' and '.join(given)}")
+        for name in ("every", "per_decade"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, whole_number(getattr(self, name), name))
+        if self.times is not None:
+            times = real_array(self.times, "times", 1).astype(np.float64)
+            check_finite(times, "times")
+            if len(times) == 0 or times[0] < 0 or (np.diff(times) <= 0).any():
+                raise ValueError("times must be non-negative and increasing, with at least one entry")
+            object.__setattr__(self, "times", times)
+        flag(self.x, "x"), flag(self.average, "average")
+        object.__setattr__(self, "max_bytes", whole_number(self.max_bytes, "max_bytes"))
+        object.__setattr__(self, "_metrics", _named(self.metrics))
+
+    def bytes_per_moment(self, problem: Problem) -> int:
+        """Memory of one kept moment, in bytes; a metric counts as one number."""
+        vectors = int(self.x) + int(self.average)
+        return 16 + 8 * len(self._metrics) + vectors * problem.shape[1] * problem.dtype.itemsize
+
+    def most_moments(self, problem: Problem) -> int:
+        """How many moments ``max_bytes`` allows, at least 16."""
+        return max(16, self.max_bytes // self.bytes_per_moment(problem))
+
+
+def _named(metrics: Any) -> dict[str, Metric]:
+    if isinstance(metrics, Mapping):
+        for name, metric in metrics.items():
+            if metric is None:
+                raise TypeError(f"metrics[{name!r}] must be callable, got None")
+            callback(metric, f"metrics[{name!r}]")
+        return dict(metrics)
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    for name in names:
+        if name not in METRICS:
+            raise ValueError(f"metrics must be among {', '.join(METRICS)}, or a mapping to functions; got {name!r}")
+    return {name: METRICS[name] for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The moments that a run kept.
+
+    Attributes
+    ----------
+    steps : ndarray of int, shape (k,)
+        Their steps.
+    times : ndarray of shape (k,)
+        Their flow times.
+    x, average : ndarray of shape (k, n) or None
+        Iterates and running averages, where asked for.
+    metrics : dict of str to ndarray
+        One array of length k per metric.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> problem = hf.Problem(np.eye(2), np.array([1.0, 0.5]))
+    >>> model, stop = hf.HadamardPower(2), hf.stopping.MaxSteps(100)
+    >>> run = hf.descend(problem, model, init_scale=0.1, step=0.05, stop=stop, record=hf.Recorder(every=50))
+    >>> run.history.steps, run.history["l1_norm"].round(2)
+    (array([  0,  50, 100]), array([0. , 1.36, 1.5 ]))
+    """
+
+    steps: NDArray[np.int64]
+    times: NDArray[np.float64]
+    x: NDArray[np.floating[Any]] | None = field(repr=False)
+    average: NDArray[np.floating[Any]] | None = field(repr=False)
+    metrics: dict[str, NDArray[Any]] = field(repr=False)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.metrics[name]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __repr__(self) -> str:
+        kept = ", ".join([*(name for name in ("x", "average") if getattr(self, name) is not None), *self.metrics])
+        return f"History({len(self)} moments: {kept})"
+
+
+class Tape:
+    """A recorder at work on one run."""
+
+    def __init__(self, recorder: Recorder, problem: Problem) -> None:
+        self.recorder = recorder
+        self._most = recorder.most_moments(problem)
+        if recorder.times is not None and len(recorder.times) > self._most:
+            raise ValueError(
+                f"{len(recorder.times)} times of {recorder.bytes_per_moment(problem)} bytes each exceed "
+                f"max_bytes={recorder.max_bytes}: take fewer, or raise the bound"
+            )
+        self._stride = recorder.every or 1
+        self._ratio = 10.0 ** (1.0 / (recorder.per_decade or 40))
+        self._next = 0
+        self._due = 0.0
+        self._rows: list[tuple[int, float, Any, Any, list[Any]]] = []
+
+    def wants(self, step: int, time: float) -> bool:
+        """Whether this moment is to be kept."""
+        if self.recorder.every is not None:
+            return step % self._stride == 0
+        if self.recorder.times is not None:
+            return self._next < len(self.recorder.times) and time >= self.recorder.times[self._next]
+        return time >= self._due
+
+    def keep(self, moment: Moment) -> None:
+        """Keep it."""
+        recorder = self.recorder
+        if self._rows and self._rows[-1][0] == moment.step and self._rows[-1][1] == moment.time:
+            return
+        values = [np.array(metric(moment)) for metric in recorder._metrics.values()]
+        self._rows.append(
+            (
+                moment.step,
+                moment.time,
+                np.array(moment.x) if recorder.x else None,
+                np.array(moment.average) if recorder.average else None,
+                values,
+            )
+        )
+        if recorder.times is not None:
+            self._next = int(np.searchsorted(recorder.times, moment.time, side="right"))
+        self._due = moment.time * self._ratio
+        if recorder.times is None and len(self._rows) > self._most:
+            self._rows = self._rows[::2]
+            self._stride, self._ratio = 2 * self._stride, self._ratio**2
+
+    def history(self) -> History:
+        """What was kept, as arrays."""
+        rows = self._rows
+        names = list(self.recorder._metrics)
+        return History(
+            np.array([row[0] for row in rows], dtype=np.int64),
+            np.array([row[1] for row in rows]),
+            np.array([row[2] for row in rows]) if self.recorder.x else None,
+            np.array([row[3] for row in rows]) if self.recorder.average else None,
+            {name: np.array([row[4][k] for row in rows]) for k, name in enumerate(names)},
+        )

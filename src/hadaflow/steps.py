@@ -1,0 +1,241 @@
+"""How long the steps of gradient descent are: small rule objects.
+
+A rule is configuration only. A run asks it for a :class:`Stepper`, which sees each state before the step.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import positive_number
+from hadaflow.models import Factors, Model
+from hadaflow.operators import Operator
+
+Vector = NDArray[np.floating[Any]]
+
+
+class Stepper(Protocol):
+    """A step rule at work on one run."""
+
+    def size(self, factors: Factors, pull: Factors) -> float | Vector:
+        """Length of the next step (one per coordinate allowed), from the factors and the gradient in them."""
+        ...
+
+    def accept(self, before: float, after: float, slope: float) -> bool:
+        """Whether the step just taken may stand.
+
+        Parameters
+        ----------
+        before, after : float
+            The loss before and after it.
+        slope : float
+            ``<gradient, step>``: how much the loss would have fallen had it been linear.
+        """
+        ...
+
+
+class StepRule(ABC):
+    """How long the steps are. Subclass it to add a rule."""
+
+    @abstractmethod
+    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Stepper:
+        """A fresh stepper.
+
+        Parameters
+        ----------
+        operator : Operator
+            A.
+        speed : ndarray of shape (n,)
+            ``A^T y``.
+        model : Model
+            The model.
+        init_scale : float or ndarray
+            Start of the factors.
+        scaling : float
+            The loss is ``scaling * 1/2 ||A x - y||^2``.
+        """
+
+
+@dataclass(frozen=True)
+class Constant(StepRule):
+    """The same step throughout, as papers A and B run it. Nothing keeps it from diverging when it is too long.
+
+    Parameters
+    ----------
+    size : float
+        Step on the factors, for the loss as scaled.
+    """
+
+    size: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", positive_number(self.size, "step"))
+
+    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Stepper:
+        return _Constant(self.size)
+
+
+@dataclass
+class _Constant:
+    length: float
+
+    def size(self, factors: Factors, pull: Factors) -> float:
+        return self.length
+
+    def accept(self, before: float, after: float, slope: float) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Auto(StepRule):
+    """Steps as long as is safe: the loss never rises, no factor changes its sign, and the flow is followed closely.
+
+    A step changes no factor by more than the share ``max_change``, and is taken back and halved unless the loss falls
+    by at least a tenth of ``step * ||gradient||^2``. After a step that stood the next one may be a quarter longer.
+
+    Parameters
+    ----------
+    max_change : float, default 0.1
+        Largest relative change of a factor in one step. Smaller steps follow the flow more closely.
+
+    Notes
+    -----
+    Why it cannot fail (proved): where no factor changes by more than the share c, the Hessian of the loss in the
+    factors is at most ``L = (1 + c)^(2D - 2) ||A||^2 max_i (dx_i/du_i)^2 + (D - 1) G`` with G the largest relative rate
+    ``|du_i/dt| / u_i`` on the way, and a step ``s <= 1 / L`` lowers the loss by at least ``s ||gradient||^2 / 2``. So
+    the halving ends, at a step no shorter than half the smaller of ``1 / L`` and ``c / G``: the spectral norm of A and
+    the size of x bound it from below, though neither needs to be known. See docs/mathematics.md, "Gradient descent".
+    """
+
+    max_change: float = 0.1
+
+    def __post_init__(self) -> None:
+        change = positive_number(self.max_change, "max_change")
+        if change >= 1:
+            raise ValueError(f"max_change must lie between 0 and 1, got {self.max_change!r}")
+
+    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Stepper:
+        return _Auto(self.max_change, float(np.finfo(operator.dtype).eps))
+
+
+@dataclass
+class _Auto:
+    change: float
+    rounding: float
+    longest: float = math.inf
+
+    def size(self, factors: Factors, pull: Factors) -> float:
+        rate = _largest_rate(factors.u, pull.u)
+        if factors.v is not None:
+            rate = max(rate, _largest_rate(factors.v, pull.v))
+        length = min(self.longest, self.change / rate if rate > 0 else math.inf)
+        if not math.isfinite(length):
+            length = 1.0  # no gradient, nothing moves
+        self.longest = length
+        return length
+
+    def accept(self, before: float, after: float, slope: float) -> bool:
+        if after <= before - 0.1 * slope + 8 * self.rounding * before:
+            self.longest *= 1.25
+            return True
+        self.longest *= 0.5
+        return False
+
+
+@dataclass(frozen=True)
+class Increasing(StepRule):
+    """Steps that double, coordinate by coordinate, for coordinates that stay small.
+
+    The rule of Vaskevicius, Kanade and Rebeschini (2019): large coordinates are learned first; after each phase those
+    below a threshold, which halves from phase to phase, take steps twice as long. A coordinate is small when *both* its
+    factors are, so that negative coordinates count like positive ones.
+
+    Parameters
+    ----------
+    phase : float, default 10
+        Length of a phase in units of ``log(1 / init_scale)``, rounded up. The theory asks for 640; in practice 10 do.
+
+    Notes
+    -----
+    With h the mean squared column norm of A times the loss scaling (found with one product) and
+    ``X = 2 scaling max |A^T y| / (3 h)``, an estimate of max |x| from one probe step: the first step is
+    ``2 / (20 h X)`` at depth 2; phase c >= 2 ends with doubled steps where ``max(u^2, v^2) <= 2^(-1-c) X``. At depth D,
+    ``X`` enters as ``X^(2 - 2/D)``, the step is ``4/D^2`` of that and grows by ``2^(2 - 2/D)``. Source: the paper above
+    and its published code, corrected for signs.
+    """
+
+    phase: float = 10.0
+
+    def __post_init__(self) -> None:
+        positive_number(self.phase, "phase")
+
+    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Stepper:
+        depth = float(getattr(model, "depth", 1.0))
+        if depth < 2:
+            raise ValueError("the increasing step rule needs a model of depth at least 2")
+        return _increasing(operator, speed, depth, init_scale, scaling, self.phase)
+
+
+def _increasing(
+    operator: Operator, speed: Vector, depth: float, init_scale: Any, scaling: float, phase: float
+) -> Stepper:
+    n = operator.shape[1]
+    probe = np.random.default_rng(0).choice([-1.0, 1.0], size=n)
+    image = operator.matvec(probe)
+    curvature = scaling * float(image @ image) / n  # E ||A z||^2 = ||A||_F^2
+    top = float(np.abs(speed).max(initial=0.0))
+    if curvature <= 0 or top <= 0:
+        return _Constant(1.0)  # A or A^T y is zero: nothing moves
+    size = 2 * scaling * top / (3 * curvature)
+    power = 2 - 2 / depth
+    first = 4 / depth**2 * 2 / (20 * curvature * size**power)
+    smallest = float(np.min(init_scale))
+    length = math.ceil(phase * math.ceil(max(1.0, math.log(size ** (1 / depth) / smallest))))
+    return _Increasing(np.full(n, first), depth, size, length, 2**power)
+
+
+@dataclass
+class _Increasing:
+    lengths: Vector
+    depth: float
+    largest: float
+    phase: int
+    growth: float
+    taken: int = 0
+
+    def size(self, factors: Factors, pull: Factors) -> Vector:
+        number, at = divmod(self.taken, self.phase)
+        if at == 0 and number >= 2:
+            small = (2.0 ** (-1 - number) * self.largest) ** (1 / self.depth)
+            still = np.abs(factors.u) <= small
+            if factors.v is not None:
+                still &= np.abs(factors.v) <= small
+            self.lengths = np.where(still, self.growth * self.lengths, self.lengths)
+        self.taken += 1
+        return self.lengths
+
+    def accept(self, before: float, after: float, slope: float) -> bool:
+        return True
+
+
+def as_rule(step: object) -> StepRule:
+    """A step rule, from itself, a number or ``"auto"``."""
+    if isinstance(step, StepRule):
+        return step
+    if isinstance(step, str):
+        if step != "auto":
+            raise ValueError(f'step must be a number, "auto" or a rule out of hadaflow.steps, got {step!r}')
+        return Auto()
+    return Constant(positive_number(step, "step"))
+
+
+def _largest_rate(factor: Any, pull: Any) -> float:
+    """Largest relative rate of change; a factor that underflowed to zero stays there."""
+    size = np.abs(factor)
+    return float(np.divide(np.abs(pull), size, out=np.zeros_like(size), where=size > 0).max(initial=0.0))
