@@ -2,20 +2,22 @@
 
 from hadaflow import recording, steps, stopping
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
-from hadaflow.dynamics import descend, descend_batch, limit, saddles
+from hadaflow.dynamics import descend, descend_batch, flow, limit, saddles
 from hadaflow.models import HadamardPower, Model
 from hadaflow.moments import Moment
 from hadaflow.operators import DotTest, dot_test
+from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.problems import Problem
 from hadaflow.recording import History, Recorder
 from hadaflow.recovery import recover
-from hadaflow.results import Limit, Progress, Recovery, SaddlePath, Stats, Status, Trajectory
+from hadaflow.results import Limit, Progress, Recovery, Stats, Status
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
     "DotTest",
+    "FlowPath",
     "HadamardPower",
     "History",
     "LassoCertificate",
@@ -35,6 +37,7 @@ __all__ = [
     "descend",
     "descend_batch",
     "dot_test",
+    "flow",
     "limit",
     "recording",
     "recover",

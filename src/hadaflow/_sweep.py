@@ -82,7 +82,7 @@ def _fused(matrix: Array, rows: Callable[..., None], parts: int) -> Sweep:
     def products(x: Array, y: Array) -> tuple[Array, Array]:
         if x.ndim == 2:
             return both(x, y)
-        x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
+        x, y = (np.ascontiguousarray(vector, dtype=matrix.dtype) for vector in (x, y))
         residual, gradient = np.empty_like(y), np.zeros((parts, n), dtype=matrix.dtype)
 
         def part(k: int) -> None:
@@ -109,10 +109,11 @@ def _compiled_rows(library: Any, itemsize: int) -> Callable[..., None]:
 
 def _numpy_rows(matrix: Array, x: Array, y: Array, residual: Array, gradient: Array) -> None:
     step = max(8, _BLOCK // matrix.strides[0])
-    for i in range(0, len(matrix), step):
-        rows, rest = matrix[i : i + step], residual[i : i + step]
-        np.subtract(rows @ x, y[i : i + step], out=rest)
-        gradient += rest @ rows
+    with np.errstate(over="ignore", invalid="ignore"):  # other threads do not inherit the caller's
+        for i in range(0, len(matrix), step):
+            rows, rest = matrix[i : i + step], residual[i : i + step]
+            np.subtract(rows @ x, y[i : i + step], out=rest)
+            gradient += rest @ rows
 
 
 @cache

@@ -34,6 +34,8 @@ Columns = Any
 
 _SLAB = 1 << 21  # entries of a float32 matrix that are widened to float64 at a time
 
+_DIVERGED = 1e100  # entries of x that no run comes back from
+
 
 class Operator(ABC):
     """A real m x n matrix, known through its products.
@@ -77,6 +79,8 @@ class Operator(ABC):
 
         def products(x: Any, y: Any) -> tuple[Any, Any]:
             if x.ndim == 1:
+                if not np.abs(x).max(initial=0.0) < _DIVERGED:  # or NaN: operators may object to what comes out
+                    return np.full_like(y, np.inf), np.full_like(x, np.inf)
                 residual = self.matvec(x) - y
                 return residual.astype(dtype, copy=False), self.rmatvec(residual).astype(dtype, copy=False)
             pairs = [products(np.ascontiguousarray(x[:, k]), y[:, k]) for k in range(x.shape[1])]

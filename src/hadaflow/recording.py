@@ -74,9 +74,10 @@ class Recorder:
         Numbers to keep: names out of ``residual`` (relative), ``l1_norm``, ``support_size``, ``l1_gap``,
         ``lasso_penalty``, ``lasso_gap``, ``seconds``, or functions of a :class:`hadaflow.Moment` under names of your
         own.
-    max_bytes : int, default 2**28
-        Bound on the memory of the kept arrays. Where the number of moments is not known beforehand and would exceed
-        the bound, every second one is dropped and the spacing doubled, as often as needed.
+    max_bytes : int, default 2**30
+        Bound on the memory of the kept arrays, and of the path itself in continuous time. Where the number of moments
+        is not known beforehand and would exceed the bound, every second one is dropped and the spacing doubled, as
+        often as needed.
 
     Raises
     ------
@@ -90,7 +91,7 @@ class Recorder:
     x: bool = False
     average: bool = False
     metrics: Iterable[str] | Mapping[str, Metric] = ("residual", "l1_norm", "support_size")
-    max_bytes: int = 2**28
+    max_bytes: int = 2**30
     _metrics: dict[str, Metric] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -156,7 +157,7 @@ class History:
     >>> model, stop = hf.HadamardPower(2), hf.stopping.MaxSteps(100)
     >>> run = hf.descend(problem, model, init_scale=0.1, step=0.05, stop=stop, record=hf.Recorder(every=50))
     >>> run.history.steps, run.history["l1_norm"].round(2)
-    (array([  0,  50, 100]), array([0. , 1.36, 1.5 ]))
+    (array([  0,  50, 100]), array([0.  , 1.37, 1.5 ]))
     """
 
     steps: NDArray[np.int64]
@@ -191,7 +192,8 @@ class Tape:
         self._ratio = 10.0 ** (1.0 / (recorder.per_decade or 40))
         self._next = 0
         self._due = 0.0
-        self._rows: list[tuple[int, float, Any, Any, list[Any]]] = []
+        self._count = 0
+        self._columns: dict[str, NDArray[Any]] = {}
 
     def wants(self, step: int, time: float) -> bool:
         """Whether this moment is to be kept."""
@@ -202,35 +204,52 @@ class Tape:
         return time >= self._due
 
     def keep(self, moment: Moment) -> None:
-        """Keep it."""
-        recorder = self.recorder
-        if self._rows and self._rows[-1][0] == moment.step and self._rows[-1][1] == moment.time:
+        """Keep it, in order of time: a moment that is chosen in the end may lie before others."""
+        count = self._count
+        place = int(np.searchsorted(self._columns["time"][:count], moment.time, side="right")) if count else 0
+        if place and self._columns["step"][place - 1] == moment.step:
             return
-        values = [np.array(metric(moment)) for metric in recorder._metrics.values()]
-        self._rows.append(
-            (
-                moment.step,
-                moment.time,
-                np.array(moment.x) if recorder.x else None,
-                np.array(moment.average) if recorder.average else None,
-                values,
-            )
-        )
+        self._insert(place, self._row(moment))
+        if place < count:
+            return
+        recorder = self.recorder
         if recorder.times is not None:
             self._next = int(np.searchsorted(recorder.times, moment.time, side="right"))
         self._due = moment.time * self._ratio
-        if recorder.times is None and len(self._rows) > self._most:
-            self._rows = self._rows[::2]
+        if recorder.times is None and self._count > self._most:
+            kept = (self._count + 1) // 2
+            for column in self._columns.values():
+                column[:kept] = column[: self._count : 2].copy()
+            self._count = kept
             self._stride, self._ratio = 2 * self._stride, self._ratio**2
 
     def history(self) -> History:
         """What was kept, as arrays."""
-        rows = self._rows
-        names = list(self.recorder._metrics)
-        return History(
-            np.array([row[0] for row in rows], dtype=np.int64),
-            np.array([row[1] for row in rows]),
-            np.array([row[2] for row in rows]) if self.recorder.x else None,
-            np.array([row[3] for row in rows]) if self.recorder.average else None,
-            {name: np.array([row[4][k] for row in rows]) for k, name in enumerate(names)},
-        )
+        arrays = {name: column[: self._count].copy() for name, column in self._columns.items()}
+        metrics = {name: arrays["metrics." + name] for name in self.recorder._metrics}
+        return History(arrays["step"], arrays["time"], arrays.get("x"), arrays.get("average"), metrics)
+
+    def _row(self, moment: Moment) -> dict[str, NDArray[Any]]:
+        row = {"step": np.asarray(moment.step, dtype=np.int64), "time": np.asarray(moment.time, dtype=np.float64)}
+        if self.recorder.x:
+            row["x"] = moment.x
+        if self.recorder.average:
+            row["average"] = moment.average
+        return row | {"metrics." + name: np.asarray(metric(moment)) for name, metric in self.recorder._metrics.items()}
+
+    def _insert(self, place: int, row: dict[str, NDArray[Any]]) -> None:
+        if not self._columns:
+            size = sum(value.nbytes for value in row.values())
+            self._most = max(16, min(self._most, self.recorder.max_bytes // size))
+        for name, value in row.items():
+            column = self._columns.get(name, np.empty((0, *value.shape), dtype=value.dtype))
+            if value.shape != column.shape[1:]:
+                raise ValueError(f"{name} must keep its shape during a run: {column.shape[1:]} became {value.shape}")
+            dtype = np.promote_types(column.dtype, value.dtype)
+            if len(column) == self._count or dtype != column.dtype:
+                wider = np.empty((max(16, 2 * self._count), *value.shape), dtype=dtype)
+                wider[: self._count] = column[: self._count]
+                column = self._columns[name] = wider
+            column[place + 1 : self._count + 1] = column[place : self._count].copy()
+            column[place] = value
+        self._count += 1

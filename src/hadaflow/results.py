@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 
 import numpy as np
 import scipy.linalg as la
@@ -13,11 +12,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._validation import Float, Index, positive_number
-from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
+from hadaflow.certificates import Certificate
 from hadaflow.models import Model
 from hadaflow.moments import default_threshold
 from hadaflow.problems import Problem
-from hadaflow.recording import History
 
 
 class Status(Enum):
@@ -131,76 +129,6 @@ class Limit:
 
 
 @dataclass(frozen=True, eq=False)
-class SaddlePath:
-    """The flow as its start vanishes: piecewise constant in rescaled time.
-
-    On ``[times[k], times[k + 1])`` the iterate is ``x[k]``; after the last time it stays at ``final``. Rescaled time
-    tau relates to flow time t by ``tau = k t`` with the rate ``k`` of the model (``4 / log(1 / a^2)`` at depth 2,
-    ``D (D - 2) a^(D - 2)`` above).
-
-    Attributes
-    ----------
-    times : ndarray of shape (K,)
-        Start of each plateau; ``times[0] = 0``.
-    x : scipy.sparse.csr_array of shape (K, n)
-        The plateaus, one per row, with exact zeros. ``x[[0]]`` is the start, zero.
-    final : ndarray of shape (n,)
-        The end: a minimiser of the l1 norm among all solutions (least-squares points if y is outside the range).
-    dual : ndarray of shape (m,)
-        Dual state nu where the path ends, ``|A^T nu| <= 1`` with equality on the support.
-    status : Status
-        ``EXACT``, ``LEAST_SQUARES``, ``NOISE_LEVEL`` or ``NOT_CONVERGED``.
-    stats : Stats
-        Cost; ``stats.events`` counts the jumps.
-
-    Examples
-    --------
-    >>> import numpy as np, hadaflow as hf
-    >>> path = hf.saddles(hf.Problem(np.array([[1.0, 0.5]]), np.array([2.0])))
-    >>> path(0.4), path(0.6), path.average(1.0)
-    (array([0., 0.]), array([2., 0.]), array([1., 0.]))
-    """
-
-    times: NDArray[np.float64]
-    x: sp.csr_array
-    final: Float
-    dual: NDArray[np.float64]
-    status: Status
-    stats: Stats
-    problem: Problem = field(repr=False)
-
-    def __repr__(self) -> str:
-        plateaus, n = self.x.shape
-        return f"SaddlePath({plateaus} plateaus of {n} coordinates, {self.status.name})"
-
-    def __call__(self, tau: float) -> Float:
-        """The iterate at rescaled time ``tau >= 0``, shape (n,)."""
-        k = int(np.searchsorted(self.times, _time(tau), side="right")) - 1
-        return self._row(k)
-
-    def average(self, tau: float) -> NDArray[np.float64]:
-        """The running average ``1/tau int_0^tau x``, shape (n,): close to the lasso solution at penalty 1/tau."""
-        tau = positive_number(tau, "tau")
-        return self._integral(tau) / tau
-
-    def dual_at(self, tau: float) -> NDArray[np.float64]:
-        """nu(tau) = ``int_0^tau (y - A x)``, shape (m,); one pass over A."""
-        tau = _time(tau)
-        return tau * self.problem.y.astype(np.float64) - self.problem.operator.matvec(self._integral(tau))
-
-    def _row(self, k: int) -> Float:
-        return np.asarray(self.x[[k]].toarray().ravel())
-
-    def _integral(self, tau: float) -> NDArray[np.float64]:
-        ends = np.append(self.times[1:], np.inf)
-        return np.asarray(self.x.T @ (np.minimum(ends, tau) - np.minimum(self.times, tau)))
-
-
-def _time(tau: float) -> float:
-    return positive_number(tau, "tau", strict=False)
-
-
-@dataclass(frozen=True, eq=False)
 class Recovery:
     """The answer of :func:`hadaflow.recover`.
 
@@ -284,103 +212,6 @@ class Recovery:
         -----
         ``2 m k^2`` operations for k coordinates on the support (minimum-norm solution if its columns are dependent).
         """
-        return refit_on(self.problem, self.support(threshold), self.x)
-
-
-@dataclass(frozen=True, eq=False)
-class Trajectory:
-    """One run of :func:`hadaflow.descend`, with two read-outs: the iterate and the running average.
-
-    Attributes
-    ----------
-    x : ndarray of shape (n,)
-        The iterate where the run stopped: nearly unbiased on its support.
-    average : ndarray of shape (n,)
-        The running average, weighted with the step sizes: close to a lasso solution at ``penalty``.
-    dual : ndarray of shape (m,)
-        Integral of ``y - A x`` over flow time (sum over the steps).
-    status : Status
-        ``STOPPED``, ``LEAST_SQUARES`` (nothing moves any more, though A x = y does not hold), ``NOT_CONVERGED``
-        (steps or seconds ran out before a goal was reached), ``DIVERGED`` or ``INTERRUPTED``.
-    reason : str
-        Why it stopped, with the numbers that decided.
-    steps : int
-        Steps taken to reach x.
-    time : float
-        Flow time of x: the sum of the step sizes, in the clock of ``1/2 ||A x - y||^2``.
-    penalty : float
-        ``||A^T dual||_inf / time``: lambda of the lasso ``1/2 ||A x - y||^2 + lambda ||x||_1`` that the average
-        approximates; infinite at the start.
-    history : History
-        The moments that were recorded.
-    stats : Stats
-        Cost.
-    problem : Problem
-        The data.
-    model : Model
-        The model.
-    product_scale : float
-        ``a^D`` (geometric mean over coordinates).
-    """
-
-    x: Float
-    average: Float
-    dual: NDArray[np.float64]
-    status: Status
-    reason: str
-    steps: int
-    time: float
-    penalty: float
-    history: History = field(repr=False)
-    stats: Stats = field(repr=False)
-    problem: Problem = field(repr=False)
-    model: Model
-    product_scale: float = field(repr=False)
-
-    def __repr__(self) -> str:
-        m, n = self.problem.shape
-        return f"Trajectory({m} x {n}, {self.status.name} after {self.steps} steps: {self.reason})"
-
-    @property
-    def positive(self) -> bool:
-        """Whether the model reaches non-negative x only."""
-        return getattr(self.model, "sign", "both") == "positive"
-
-    @cached_property
-    def certificate(self) -> Certificate:
-        """How far the iterate is from the smallest l1 norm, proved by ``dual``; two passes over A, once."""
-        return certify(self.problem, self.x, self.dual, positive=self.positive, support=self.support())
-
-    @cached_property
-    def lasso_certificate(self) -> LassoCertificate:
-        """How far the average is from the lasso at ``penalty``, proved; two passes over A, once.
-
-        Raises
-        ------
-        ValueError
-            At the start, where there is no average yet.
-        """
-        if not np.isfinite(self.penalty):
-            raise ValueError("the average has no penalty at the start of the run: take at least one step")
-        return certify_lasso(self.problem, self.average, self.penalty or 1e-300, positive=self.positive)
-
-    def support(self, threshold: float | None = None) -> Index:
-        """Coordinates that count as non-zero.
-
-        Parameters
-        ----------
-        threshold : float, optional
-            Keep ``|x_i| > threshold``, in units of x. Default: the geometric mean of product scale and largest entry,
-            ``sqrt(a^D max |x|)``.
-
-        Returns
-        -------
-        ndarray of int, shape (k,)
-        """
-        return support_of(self.x, self.product_scale, threshold)
-
-    def refit(self, threshold: float | None = None) -> Float:
-        """Least squares on the support, shape (n,); ``threshold`` as in :meth:`support`."""
         return refit_on(self.problem, self.support(threshold), self.x)
 
 

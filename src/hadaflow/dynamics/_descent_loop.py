@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from hadaflow._sweep import Sweep
 from hadaflow.models import Factors, Model
 from hadaflow.moments import Moment, Setting
+from hadaflow.paths import Trajectory
 from hadaflow.recording import Tape
-from hadaflow.results import Progress, ProgressCallback, Stats, Status, Trajectory
+from hadaflow.results import Progress, ProgressCallback, Stats, Status
 from hadaflow.steps import Stepper, StepRule
 from hadaflow.stopping import Rule, Verdict, Watch
 
@@ -122,7 +123,7 @@ class Run:
         setting = self.setting
         problem = setting.problem
         self.tape.keep(moment)
-        stats = Stats(time.perf_counter() - self.began, self.passes + 1, 0, 0, "descend")
+        stats = Stats(time.perf_counter() - self.began, self.passes, 0, 0, "descend")
         return Trajectory(
             np.array(moment.x),
             np.array(moment.average),
@@ -180,12 +181,17 @@ class _Loop:
         self.places = list(range(len(runs)))  # of the runs still going, in the order of the results
         self.results: list[Trajectory | None] = [None] * len(runs)
         self.reported = time.perf_counter()
+        self._passes = sweeps.sweep.passes if single else 2.0  # blocks take two products
 
     def go(self, factors: Factors) -> list[Trajectory]:
         state = self.sweeps.at(self.model, factors)
         sums = Sums.zero(state)
         for j, run in enumerate(self.runs):
-            run.start_loss = max(float(self._of(state.loss, j)), 0.5 * self.sweeps.scaling * run.setting.size_y**2)
+            run.passes += 1 + self._passes  # A^T y, and the start
+            size = run.setting.size_y
+            run.start_loss = max(float(self._of(state.loss, j)), 0.5 * self.sweeps.scaling * size * size)
+            if not np.isfinite(run.start_loss):
+                raise ValueError("the loss at the start overflows: take a smaller init_scale, or smaller units for y")
         fresh = [True] * len(self.runs)
         turn = 0
         try:
@@ -197,6 +203,8 @@ class _Loop:
                 state, sums, fresh = self._stepped(state, sums, look_for_rest=turn % _REST_EVERY == 0)
         except KeyboardInterrupt:
             for j, place in enumerate(self.places):
+                if self.results[place] is not None:  # it was over in this very step
+                    continue
                 point = Point(self.runs[place], state, sums, self._column(j))
                 self.results[place] = self.runs[place].finish(point, Status.INTERRUPTED, "interrupted by the user")
         return [result for result in self.results if result is not None]
@@ -232,7 +240,7 @@ class _Loop:
         slopes = self._slopes(pull, length)
         for j, place in enumerate(self.places):
             run = self.runs[place]
-            run.passes += self.sweeps.sweep.passes
+            run.passes += self._passes
             before, after = float(self._of(state.loss, j)), float(self._of(new.loss, j))
             accepted = run.stepper.accept(before, after, float(self._of(slopes, j)))
             if not accepted:

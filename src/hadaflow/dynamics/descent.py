@@ -24,9 +24,10 @@ from hadaflow.dynamics._threads import blas_threads
 from hadaflow.models import Model
 from hadaflow.models.base import Scale
 from hadaflow.moments import Setting
+from hadaflow.paths import Trajectory
 from hadaflow.problems import Problem
 from hadaflow.recording import Recorder, Tape
-from hadaflow.results import ProgressCallback, Trajectory
+from hadaflow.results import ProgressCallback
 from hadaflow.steps import StepRule, as_rule
 from hadaflow.stopping import MaxSteps, Residual, Rule
 
@@ -107,8 +108,7 @@ def descend(
     rule, stop, record = as_rule(step), _stop(stop), _record(record)
     shared = _Shared(problem, model, stop, record, loss)
     run = shared.run(scale, rule, shared.speed)
-    u_scale = scale if isinstance(scale, float) else np.asarray(scale, dtype=problem.dtype)
-    factors = model.start(u_scale, np.zeros(n, dtype=problem.dtype))
+    factors = model.start(np.asarray(scale, dtype=problem.dtype), np.zeros(n, dtype=problem.dtype))
     return follow([run], factors, shared.sweeps(problem.y), single=True, progress=progress)[0]
 
 
@@ -178,7 +178,7 @@ def descend_batch(
     for j in range(k):
         own = shared if sides is None else _Shared(Problem(problem.operator, targets[:, j]), model, stop, record, loss)
         rule = as_rule(step if steps is None else steps[j])
-        runs.append(own.run(float(scale[j]) if scale.ndim == 1 else columns[:, j], rule, own.speed))
+        runs.append(own.run(float(columns[0, j]) if scale.ndim < 2 else columns[:, j], rule, own.speed))
     factors = model.start(columns.astype(problem.dtype), np.zeros((n, k), dtype=problem.dtype))
     return tuple(follow(runs, factors, shared.sweeps(targets), single=False, progress=progress))
 

@@ -19,8 +19,9 @@ from hadaflow._validation import (
 from hadaflow.dynamics._finish import follow
 from hadaflow.dynamics._scaling import to_unit
 from hadaflow.dynamics._walk import Walk
+from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem
-from hadaflow.results import ProgressCallback, SaddlePath, Stats
+from hadaflow.results import ProgressCallback, Stats
 
 
 def saddles(

@@ -1,0 +1,87 @@
+"""The two ways a flow is known: integrated, or, where its scale is too small to be told from zero, saddle by saddle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow.dynamics._stiff import Field
+from hadaflow.paths import SaddlePath
+
+Vector = NDArray[np.float64]
+
+# Gauss-Legendre on [0, 1]: exact for polynomials of degree 7 on each step.
+_NODES, _WEIGHTS = (0.5 * (np.polynomial.legendre.leggauss(4)[0] + 1), 0.5 * np.polynomial.legendre.leggauss(4)[1])
+_BLOCK = 256  # times per product with a block
+
+
+@dataclass
+class Integrated:
+    """Steps of the integrator, each with the polynomial that it found for nu."""
+
+    field: Field
+
+    def __post_init__(self) -> None:
+        self.pieces: list[Callable[[float], Vector]] = []
+        self.times = [0.0]
+        self.nbytes = 0
+        self._reached = (0.0, np.zeros(self.field.problem.shape[1]))
+
+    def add(self, time: float, piece: Any) -> None:
+        """The next step: its end, and its polynomial."""
+        self.times.append(time)
+        self.pieces.append(piece)
+        self.nbytes += piece.D.nbytes
+
+    @property
+    def knots(self) -> Vector:
+        """Where the steps end, 0 first."""
+        return np.array(self.times)
+
+    def duals(self, times: Vector) -> Vector:
+        """nu at these times, as columns."""
+        if not self.pieces:
+            return np.zeros((len(self.field.y), len(times)))
+        places = np.clip(np.searchsorted(self.times, times, side="left") - 1, 0, len(self.pieces) - 1)
+        return np.column_stack([self.pieces[k](float(t)) for k, t in zip(places, times, strict=True)])
+
+    def states(self, times: Vector) -> tuple[Vector, Vector]:
+        """nu and x at these times, as columns."""
+        duals = self.duals(times)
+        return duals, self.field.x_of(self.field.operator.rmatmat(duals))
+
+    def integral(self, end: float) -> Vector:
+        """Integral of x from 0, by quadrature on each step; goes on from the last one asked for if that is earlier."""
+        start, total = self._reached if self._reached[0] <= end else (0.0, np.zeros(self.field.problem.shape[1]))
+        knots = self.knots
+        edges = np.concatenate([[start], knots[(knots > start) & (knots < end)], [end]])
+        spans = np.diff(edges)
+        times = (edges[:-1, None] + spans[:, None] * _NODES).ravel()
+        weights = (spans[:, None] * _WEIGHTS).ravel()
+        for i in range(0, len(times), _BLOCK):
+            total = total + self.states(times[i : i + _BLOCK])[1] @ weights[i : i + _BLOCK]
+        self._reached = (end, total)
+        return total
+
+
+@dataclass
+class Plateaus:
+    """The saddle path on the clock of the flow: ``time = factor * tau``."""
+
+    path: SaddlePath
+    factor: float
+    knots: Vector
+
+    def states(self, times: Vector) -> tuple[Vector, Vector]:
+        """nu and x at these times, as columns."""
+        taus = times / self.factor
+        duals = np.column_stack([self.path.dual_at(tau) * self.factor for tau in taus])
+        return duals, np.column_stack([self.path(tau) for tau in taus]).astype(np.float64)
+
+    def integral(self, end: float) -> Vector:
+        """Integral of x from 0, exactly."""
+        return self.path.average(end / self.factor) * end

@@ -1,0 +1,301 @@
+"""Where is training at time t? Gradient flow as a stiff equation in the dual state."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import Float, callback, instance, positive_number, positive_vector, whole_number
+from hadaflow.dynamics._curves import Integrated, Plateaus
+from hadaflow.dynamics._stiff import Field, StiffFlow
+from hadaflow.dynamics._threads import one_blas_thread
+from hadaflow.dynamics.limit import limit
+from hadaflow.dynamics.saddles import saddles
+from hadaflow.models import Model
+from hadaflow.models.base import Scale
+from hadaflow.moments import Moment, Setting
+from hadaflow.paths import Curve, FlowPath, PathMoment, bisect
+from hadaflow.problems import Problem
+from hadaflow.recording import Recorder, Tape
+from hadaflow.results import Limit, Progress, ProgressCallback, Stats, Status
+from hadaflow.stopping import Rule, Watch
+
+Vector = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+_SHARPEST = _EPS**-0.5  # condition of the mirror map beyond which the flow is not told from the saddle path
+_SMALL = 600  # rows below which a second BLAS thread has too little to do
+_REPORT_EVERY = 0.1  # seconds
+
+
+def flow(
+    problem: Problem,
+    model: Model,
+    *,
+    init_scale: Scale,
+    t_end: float = math.inf,
+    tolerance: float = 1e-6,
+    stop: Rule | None = None,
+    record: Recorder | None = None,
+    max_steps: int = 100_000,
+    progress: ProgressCallback | None = None,
+) -> FlowPath:
+    """Gradient flow on ``1/2 ||A x - y||^2`` in the factors of a model, as a function of time.
+
+    All 2n factors follow from the dual state ``nu' = y - A B(A^T nu)`` in m unknowns: the whole trajectory takes a few
+    hundred steps of a stiff integrator where gradient descent takes millions.
+
+    Parameters
+    ----------
+    problem : Problem
+        Data, A of shape (m, n).
+    model : Model
+        Overparameterised model, for example ``HadamardPower(depth=3)``.
+    init_scale : float or array_like of shape (n,)
+        Starting value a > 0 of every factor entry, in units of ``x^(1/depth)``.
+    t_end : float, default inf
+        Flow time to stop at. With inf the flow is followed until it is within ``tolerance`` of its limit, which
+        :func:`hadaflow.limit` computes beforehand, and ends there.
+    tolerance : float, default 1e-6
+        Error allowed per step in any entry of x, relative to the largest one.
+    stop : rule out of ``hadaflow.stopping``, optional
+        Stop earlier: at the exact time for rules about the present moment, at the end of a step for the others.
+    record : Recorder, optional
+        What to keep at which times. The path itself can be evaluated at any time as well; ``record.max_bytes`` bounds
+        its memory too.
+    max_steps : int, default 100_000
+        Steps of the integrator allowed.
+    progress : callable, optional
+        Called some times a second with a :class:`hadaflow.Progress`.
+
+    Returns
+    -------
+    FlowPath
+        ``path(t)``, ``path.average(t)``, ``path.dual(t)``, ``path.x`` at the end, ``status``, ``reason``. Ctrl-C
+        returns what was done with status ``INTERRUPTED``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind or range.
+
+    See Also
+    --------
+    descend : the same in steps, as training runs it.
+    limit : only the end.
+    saddles : the path as the start vanishes.
+
+    Notes
+    -----
+    SciPy's BDF (orders 1 to 5) with the Jacobian ``-A diag(B') A^T`` restricted to its active columns: per step about
+    five passes over A and O(m k + k^3) for k active columns (conjugate gradients with products only where A is an
+    operator). Beyond the barrier of depth > 2, where trial steps may land, the mirror map goes on along its tangent;
+    accepted steps stay inside. Where the scale is so small that rounding of nu decides over x (relative condition of B
+    beyond 1e8: depth > 2 only), the flow cannot be told from the saddle path in double precision, and that is what is
+    followed, on the clock of the flow. Source: docs/mathematics.md, "One state, one map" and "The flow in time".
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> problem = hf.Problem(np.eye(2), np.array([1.0, 0.5]))
+    >>> path = hf.flow(problem, hf.HadamardPower(3), init_scale=0.1, t_end=50.0)
+    >>> path([0.5, 5.0, 50.0]).round(3)
+    array([[0.043, 0.004],
+           [1.   , 0.496],
+           [1.   , 0.5  ]])
+    """
+    instance(problem, Problem, "problem")
+    instance(model, Model, "model")
+    callback(progress, "progress")
+    if t_end != math.inf:
+        t_end = positive_number(t_end, "t_end")
+    tolerance = positive_number(tolerance, "tolerance")
+    max_steps = whole_number(max_steps, "max_steps")
+    if stop is not None and not isinstance(stop, Rule):
+        raise TypeError(f"stop must be a rule out of hadaflow.stopping, got {stop!r}")
+    if record is not None and not isinstance(record, Recorder):
+        raise TypeError(f"record must be a hadaflow.Recorder, got {record!r}")
+    n = problem.shape[1]
+    scale = positive_vector(init_scale, "init_scale", n) if np.ndim(init_scale) else init_scale
+    branches = model.branches(scale, n)  # checks the range of the scale
+    plan = _Plan(problem, model, scale, t_end, tolerance, max_steps, stop, record or Recorder(), progress)
+    with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext(), np.errstate(over="ignore", under="ignore"):
+        field = Field(problem, model, scale)
+        if branches is not None and math.isfinite(branches.exponent) and field.sharpness > _SHARPEST:
+            return plan.along_saddles(branches.rest, branches.dual_scale)
+        return plan.integrate(field)
+
+
+@dataclass
+class _Plan:
+    """One call of :func:`flow`: what was asked for, and what is seen on the way."""
+
+    problem: Problem
+    model: Model
+    init_scale: Scale
+    t_end: float
+    tolerance: float
+    max_steps: int
+    stop: Rule | None
+    record: Recorder
+    progress: ProgressCallback | None
+
+    def __post_init__(self) -> None:
+        self.began = time.perf_counter()
+        self.reported = self.began
+        self.setting = Setting.of(self.problem, self.model, self.init_scale)
+        self.tape = Tape(self.record, self.problem)
+        self.watch: Watch | None = None if self.stop is None else self.stop.watch(self.problem)
+
+    def integrate(self, field: Field) -> FlowPath:
+        """Step until a rule, the end time or the limit is met."""
+        target = None
+        if self.t_end == math.inf:
+            target = limit(self.problem, self.model, init_scale=self.init_scale)
+            field.grow(np.asarray(target.x, dtype=np.float64))
+        reached = max(self.tolerance, 10 * _EPS * field.sharpness)
+        curve = Integrated(field)
+        try:
+            end = self._steps(StiffFlow(field, reached, min(self.t_end, 1e300)), curve, target)
+        except KeyboardInterrupt:
+            end = _End(curve.times[-1], Status.INTERRUPTED, "interrupted by the user")
+        return self._path(curve, end, reached, field.operator.passes)
+
+    def along_saddles(self, rest: Vector, factor: float) -> FlowPath:
+        """The path of a scale that is zero for all that double precision can tell; ``factor`` is time per tau."""
+        positive = getattr(self.model, "sign", "both") == "positive"
+        uniform = bool(np.ptp(rest) == 0)
+        weights = None if uniform else rest
+        factor *= float(rest[0]) if uniform else 1.0
+        path = saddles(self.problem, positive=positive, weights=weights, progress=self.progress)
+        curve = Plateaus(path, factor, path.times * factor)
+        end = _End(self.t_end, Status.STOPPED, f"flow time {self.t_end:g} was reached")
+        if self.t_end == math.inf:
+            status = Status.LIMIT if path.status is Status.EXACT else path.status
+            end = _End(math.inf, status, "the end of the saddle path, which the flow follows at this scale", path.final)
+        jumps = curve.knots[(curve.knots > 0) & (curve.knots < self.t_end)]
+        seen, before = self._look(curve, 0.0, 0.0), 0.0
+        for jump in np.append(jumps, self.t_end if math.isfinite(self.t_end) else 2 * curve.knots[-1] + 1.0):
+            seen = seen or self._look(curve, before, float(jump))
+            before = float(jump)
+        return self._path(curve, seen or end, 1 / _SHARPEST, path.stats.passes)
+
+    # ---- on the way ----------------------------------------------------------------------------------------
+
+    def _steps(self, solver: StiffFlow, curve: Integrated, target: Limit | None) -> _End:
+        field = solver.field
+        end = self._look(curve, 0.0, 0.0)
+        while end is None:
+            before = float(solver.t)
+            message = solver.step()
+            if solver.status == "failed":
+                return _End(before, Status.NOT_CONVERGED, f"the integrator failed at time {before:.4g}: {message}")
+            now = float(solver.t)
+            curve.add(now, solver.dense_output())
+            x = field.x_of(field.operator.rmatvec(solver.y))
+            if field.grow(x):
+                solver.refresh()
+            end = self._look(curve, before, now) or self._arrived(solver, x, target) or self._spent(curve, now)
+            self._report(now, x, len(curve.times) - 1)
+        return end
+
+    def _look(self, curve: Curve, before: float, now: float) -> _End | None:
+        """Record what is due in (before, now], and ask the stopping rule."""
+        for moment in self._due(curve, before, now):
+            self.tape.keep(moment)
+        if self.watch is None or self.stop is None:
+            return None
+        moment = self._moment(curve, now)
+        verdict = self.watch(moment)
+        if verdict is None:
+            return None
+        if self.stop.instant and now > before:
+            watch = self.stop.watch(self.problem)
+            at = bisect(lambda t: watch(self._moment(curve, t)) is not None, before, now)
+            verdict = watch(self._moment(curve, at)) or verdict
+        else:
+            at = now if verdict.choice is None else verdict.choice.time
+        failed = verdict.budget and not self.stop.budget
+        return _End(at, Status.NOT_CONVERGED if failed else Status.STOPPED, verdict.reason)
+
+    def _due(self, curve: Curve, before: float, now: float) -> Iterator[Moment]:
+        grid = self.record.times
+        if grid is not None:
+            inside = (grid > before) & (grid <= now) if now > 0 else grid == 0
+            yield from (self._moment(curve, float(t)) for t in grid[inside])
+            if now > 0:
+                return
+        step = int(np.searchsorted(curve.knots, now))
+        if now == 0 or self.tape.wants(step, now):
+            yield self._moment(curve, now)
+
+    def _arrived(self, solver: StiffFlow, x: Vector, target: Limit | None) -> _End | None:
+        """Whether the end time or the limit is reached."""
+        now = float(solver.t)
+        if target is None:
+            reached = solver.status == "finished"
+            return _End(now, Status.STOPPED, f"flow time {self.t_end:g} was reached") if reached else None
+        if solver.status == "finished":
+            return _End(now, Status.NOT_CONVERGED, "the limit was not reached in any finite time")
+        size = float(np.abs(target.x).max(initial=0.0))
+        if float(np.abs(x - target.x).max(initial=0.0)) > self.tolerance * size:
+            return None
+        reason = f"within {self.tolerance:g} of the limit at time {now:.4g}"
+        return _End(math.inf, target.status, reason, target.x)
+
+    def _spent(self, curve: Integrated, now: float) -> _End | None:
+        """Whether steps or memory have run out."""
+        if len(curve.times) > self.max_steps:
+            return _End(now, Status.NOT_CONVERGED, f"{self.max_steps} steps of the integrator were taken")
+        if curve.nbytes > self.record.max_bytes:
+            reason = f"the path takes more than max_bytes={self.record.max_bytes}: raise it in hadaflow.Recorder"
+            return _End(now, Status.NOT_CONVERGED, reason)
+        return None
+
+    def _moment(self, curve: Curve, t: float) -> PathMoment:
+        return PathMoment(self.setting, curve, t, time.perf_counter() - self.began)
+
+    def _report(self, now: float, x: Vector, steps: int) -> None:
+        clock = time.perf_counter()
+        if self.progress is None or clock - self.reported < _REPORT_EVERY:
+            return
+        self.reported = clock
+        share = now / self.t_end if math.isfinite(self.t_end) else None
+        message = f"time {now:.3g}, {steps} steps, l1 norm {np.abs(x).sum():.4g}"
+        self.progress(Progress("flow", share, message))
+
+    # ---- the result ----------------------------------------------------------------------------------------
+
+    def _path(self, curve: Curve, end: _End, tolerance: float, passes: float) -> FlowPath:
+        finite = min(end.time, float(curve.knots[-1])) if math.isinf(end.time) else end.time
+        last = self._moment(curve, finite)
+        self.tape.keep(last)
+        x = last.x if end.x is None else end.x
+        stats = Stats(time.perf_counter() - self.began, passes, 0, len(curve.knots) - 1, "flow")
+        return FlowPath(
+            end.time,
+            np.asarray(x, dtype=self.problem.dtype),
+            end.status,
+            end.reason,
+            tolerance,
+            self.tape.history(),
+            stats,
+            self.setting,
+            curve,
+        )
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where and why a path ends; x there, if it is not on the curve."""
+
+    time: float
+    status: Status
+    reason: str
+    x: Float | None = None
