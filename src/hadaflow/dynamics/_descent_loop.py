@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -110,13 +110,25 @@ class Run:
     step: int = 0
     time: float = 0.0
     passes: float = 0.0
-    start_loss: float = field(default=0.0)
+    start_loss: float = 0.0
+    start_gradient: float = 0.0
 
     def judge(self, moment: Point) -> Verdict | None:
         """Record the moment, and say whether the run is over."""
         if self.tape.wants(self.step, self.time):
             self.tape.keep(moment)
         return self.watch(moment)
+
+    def at_rest(self, moment: Moment) -> tuple[Status, str]:
+        """What it means that no factor moves any more."""
+        told = f"no factor moves any more in {self.setting.problem.dtype}, at relative residual"
+        told = f"{told} {moment.relative_residual:.2g}"
+        if moment.relative_residual <= 1e-6:
+            return Status.STOPPED, told
+        left = float(np.abs(moment.gradient).max(initial=0.0))
+        if left <= 1e-6 * self.start_gradient:
+            return Status.LEAST_SQUARES, told
+        return Status.NOT_CONVERGED, f"{told}: steps are lost in rounding"
 
     def finish(self, moment: Moment, status: Status, reason: str) -> Trajectory:
         """The result, at ``moment``."""
@@ -189,6 +201,7 @@ class _Loop:
         for j, run in enumerate(self.runs):
             run.passes += 1 + self._passes  # A^T y, and the start
             size = run.setting.size_y
+            run.start_gradient = float(np.abs(self._of(state.gradient.T, j)).max(initial=0.0))
             run.start_loss = max(float(self._of(state.loss, j)), 0.5 * self.sweeps.scaling * size * size)
             if not np.isfinite(run.start_loss):
                 raise ValueError("the loss at the start overflows: take a smaller init_scale, or smaller units for y")
@@ -254,9 +267,7 @@ class _Loop:
                 over.append(j)
             elif look_for_rest and self._rests(state.factors, new.factors, j):
                 point = Point(run, state, sums, self._column(j))
-                left = point.relative_residual > 1e-6
-                status = Status.LEAST_SQUARES if left else Status.STOPPED
-                self._end(j, run.finish(point, status, "nothing moves any more: the gradient vanishes to rounding"))
+                self._end(j, run.finish(point, *run.at_rest(point)))
                 over.append(j)
             else:
                 run.step += 1

@@ -113,7 +113,9 @@ class Field:
         theta = np.asarray(self.model.inverse(self._top(), self.init_scale))
         with np.errstate(invalid="ignore", over="ignore"):
             sharp = float(np.max(self.model.slope(theta, self.init_scale) * np.abs(theta))) / self.size
-        return sharp if np.isfinite(sharp) else np.inf
+            # Where theta is rounded to its barrier, neither slope nor value tell anything.
+            lost = float(np.max(np.abs(self.model.mirror_map(theta, self.init_scale) / self.size - 1)))
+        return max(sharp, lost / _EPS) if np.isfinite(sharp) and np.isfinite(lost) else np.inf
 
     def absolute_tolerance(self, tolerance: float) -> float:
         """Error allowed in an entry of nu so that no entry of x is wrong by more than ``tolerance`` times its size.

@@ -190,7 +190,8 @@ class _Plan:
 
     def _steps(self, solver: StiffFlow, curve: Integrated, target: Limit | None) -> _End:
         field = solver.field
-        end = self._look(curve, 0.0, 0.0)
+        x = field.x_of(np.zeros(self.problem.shape[1]))
+        end = self._look(curve, 0.0, 0.0) or self._arrived(solver, x, target)
         while end is None:
             before = float(solver.t)
             message = solver.step()
@@ -243,11 +244,23 @@ class _Plan:
             return _End(now, Status.STOPPED, f"flow time {self.t_end:g} was reached") if reached else None
         if solver.status == "finished":
             return _End(now, Status.NOT_CONVERGED, "the limit was not reached in any finite time")
+        if not target.status.ok:
+            return self._resting(solver, x)
         size = float(np.abs(target.x).max(initial=0.0))
         if float(np.abs(x - target.x).max(initial=0.0)) > self.tolerance * size:
             return None
         reason = f"within {self.tolerance:g} of the limit at time {now:.4g}"
         return _End(math.inf, target.status, reason, target.x)
+
+    def _resting(self, solver: StiffFlow, x: Vector) -> _End | None:
+        """Whether the gradient has all but vanished: the end where no limit is known beforehand."""
+        operator = solver.field.operator
+        left = float(np.abs(operator.rmatvec(solver.field.y - operator.matvec(x))).max())
+        whole = float(np.abs(operator.rmatvec(solver.field.y)).max())
+        if left > 1e-2 * self.tolerance * whole:
+            return None
+        reason = f"the gradient has fallen to {left / (whole or 1.0):.1e} of A^T y, but hadaflow.limit did not converge"
+        return _End(float(solver.t), Status.NOT_CONVERGED, reason)
 
     def _spent(self, curve: Integrated, now: float) -> _End | None:
         """Whether steps or memory have run out."""

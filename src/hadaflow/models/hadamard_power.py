@@ -165,7 +165,7 @@ class HadamardPower(Model):
         xp = array_namespace(x)
         angle = self.angle(x, init_scale)
         t = self._fraction(xp, angle)
-        product = xp.where(x == 0, 0 * x, t * x)  # at x = 0 the positive model has t = -infinity
+        product = xp.where(x == 0, 0 * x, t) * x  # at x = 0 the positive model has t = -infinity
         return (product - init_scale**self.depth * self._lift(xp, angle)) / self._rate(init_scale)
 
     def conjugate(self, theta: Array, init_scale: Scale) -> Array:

@@ -1,0 +1,369 @@
+"""Gradient flow in continuous time, against independent integrations, invariants and its own end."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.integrate import solve_ivp
+from scipy.sparse.linalg import aslinearoperator
+from sklearn.linear_model import Lasso
+
+import hadaflow as hf
+
+DEPTHS = [1, 2, 2.5, 3, 4, 5, 6]
+SIGNS = ["both", "positive"]
+
+
+def small(sign="both", seed=3):
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((5, 12)) / np.sqrt(5)
+    x = np.zeros(12)
+    x[[2, 7]] = [1.0, 0.6 if sign == "positive" else -0.6]
+    return hf.Problem(A, A @ x), x
+
+
+def integrated_factors(problem, model, scale, times):
+    """u and v of the flow on the factors themselves, by an explicit method of order 8."""
+    n, D = problem.shape[1], model.depth
+    share = D if model.factors == "shared" else 1.0
+
+    def field(_, z):
+        u, v = z[:n], z[n:]
+        x = u**D - v**D if model.signed else u**D
+        g = problem.A.T @ (problem.y - problem.A @ x)
+        return share * np.concatenate([g * u ** (D - 1), -g * v ** (D - 1) if model.signed else 0 * v])
+
+    start = np.full(2 * n, scale)
+    solution = solve_ivp(field, (0, times[-1]), start, "DOP853", times, rtol=1e-12, atol=1e-14)
+    return solution.y[:n].T, solution.y[n:].T
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_it_is_the_flow_of_the_factors(depth, sign):
+    problem, _ = small(sign)
+    model, scale, times = hf.HadamardPower(depth, sign), 0.2, np.linspace(0, 8, 30)
+    path = hf.flow(problem, model, init_scale=scale, t_end=8.0, tolerance=1e-10)
+    u, v = integrated_factors(problem, model, scale, times)
+    x = u**depth - v**depth if sign == "both" else u**depth
+    np.testing.assert_allclose(path(times), x, atol=2e-9)
+    if sign == "both":  # what the factors conserve is what ties them to the dual state
+        conserved = (
+            u * v / scale**2 if depth == 2 else (u ** (2 - depth) + v ** (2 - depth)) / (2 * scale ** (2 - depth))
+        )
+        np.testing.assert_allclose(conserved, 1, atol=1e-8)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_separate_factors_are_slower_by_the_depth(depth):
+    problem, _ = small()
+    shared = hf.flow(problem, hf.HadamardPower(depth), init_scale=0.1, t_end=2.0, tolerance=1e-9)
+    separate = hf.flow(
+        problem, hf.HadamardPower(depth, factors="separate"), init_scale=0.1, t_end=2.0 * depth, tolerance=1e-9
+    )
+    np.testing.assert_allclose(separate(1.3 * depth), shared(1.3), atol=1e-8)
+    np.testing.assert_allclose(separate.dual(1.3 * depth), depth * shared.dual(1.3), atol=1e-7)
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 6])
+def test_the_bregman_divergence_falls_at_the_rate_of_the_squared_residual(depth, sign):
+    problem, z = small(sign)
+    model, scale = hf.HadamardPower(depth, sign), 0.3
+    path = hf.flow(problem, model, init_scale=scale, t_end=4.0, tolerance=1e-11)
+
+    def divergence(t):
+        x = path(t)
+        theta = problem.A.T @ path.dual(t)
+        return float(np.sum(model.potential(z, scale) - model.potential(x, scale) - theta * (z - x)))
+
+    nodes, weights = np.polynomial.legendre.leggauss(6)
+
+    def integral_of_square(start, end):
+        knots = path.times[(path.times > start) & (path.times < end)]
+        edges = np.array([start, *knots, end])
+        spans = np.diff(edges)
+        times = (edges[:-1, None] + spans[:, None] * (nodes + 1) / 2).ravel()
+        squares = np.sum((path(times) @ problem.A.T - problem.y) ** 2, axis=1)
+        return float(squares @ (spans[:, None] * weights / 2).ravel())
+
+    for start, end in [(0.0, 0.5), (0.5, 1.5), (1.5, 4.0)]:
+        knots = path.times[(path.times > start) & (path.times < end)]
+        fallen = sum(
+            quad(square, a, b, epsabs=1e-13, epsrel=1e-10)[0]
+            for a, b in zip([start, *knots], [*knots, end], strict=True)
+        )
+        assert divergence(start) - divergence(end) == pytest.approx(fallen, abs=1e-8)
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize(
+    ("depth", "product"), [(1, 0.1), (2, 1e-6), (2.5, 1e-3), (3, 1e-6), (4, 1e-4), (6, 1e-3), (10, 1e-2)]
+)
+def test_it_arrives_at_the_limit(depth, product, sign):
+    problem, _ = small(sign)
+    model, scale = hf.HadamardPower(depth, sign), product ** (1 / depth)
+    path = hf.flow(problem, model, init_scale=scale, tolerance=5e-9)
+    end = hf.limit(problem, model, init_scale=scale)
+    assert path.status is hf.Status.LIMIT
+    assert path.t_end == np.inf
+    np.testing.assert_array_equal(path(np.inf), end.x)
+    np.testing.assert_allclose(path(path.times[-1]), end.x, atol=1e-8)  # the state of the integrator itself
+
+
+@pytest.mark.parametrize("depth", [3, 4, 8])
+def test_the_barrier_is_never_overstepped(depth):
+    problem, _ = small()
+    model, scale = hf.HadamardPower(depth), 1e-6 ** (1 / depth)
+    path = hf.flow(problem, model, init_scale=scale, tolerance=1e-4)
+    rate = depth * (depth - 2) * scale ** (depth - 2)
+    theta = np.abs(path.dual(np.geomspace(1e-3, path.times[-1], 3000)) @ problem.A)
+    assert rate * theta.max() < 1
+    assert np.abs(path(path.times)).max() < 1.2
+
+
+def test_the_tolerance_is_that_of_x():
+    problem, _ = small()
+    model, times = hf.HadamardPower(4), np.geomspace(0.1, 1e4, 400)
+    exact = hf.flow(problem, model, init_scale=0.03, t_end=1e4, tolerance=1e-9)(times)
+    errors = []
+    for tolerance in (1e-4, 1e-5, 1e-7):
+        path = hf.flow(problem, model, init_scale=0.03, t_end=1e4, tolerance=tolerance)
+        errors.append(np.abs(path(times) - exact).max())
+        assert errors[-1] < 100 * tolerance  # some hundred steps, each with an error of its own
+    assert errors[0] > errors[1] > errors[2]
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_the_average_has_the_gradient_of_the_dual_state(depth):
+    problem, _ = small()
+    path = hf.flow(problem, hf.HadamardPower(depth), init_scale=1e-2, t_end=300.0, tolerance=1e-9)
+    times = np.array([1.0, 300.0, 20.0])
+    left = path.average(times) @ problem.A.T
+    right = problem.y - path.dual(times) / times[:, None]
+    np.testing.assert_allclose(left, right, atol=1e-8)
+    np.testing.assert_array_equal(path.average(0.0), path(0.0))
+    np.testing.assert_array_equal(path.average(np.inf) if path.t_end == np.inf else path.x, path.x)
+
+
+def test_the_average_is_a_lasso_solution_and_its_certificate_holds():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((30, 60)) / np.sqrt(30)
+    y = A[:, :3] @ [1.0, -2.0, 1.5] + 0.05 * rng.standard_normal(30)
+    path = hf.flow(hf.Problem(A, y), hf.HadamardPower(2), init_scale=1e-10, t_end=200.0)
+    for t in (5.0, 20.0, 80.0, 200.0):
+        moment, penalty = path.moment(t), path.penalty(t)
+        lasso = Lasso(penalty / 30, fit_intercept=False, tol=1e-12, max_iter=100_000).fit(A, y).coef_
+
+        def objective(x, penalty=penalty):
+            return 0.5 * np.sum((A @ x - y) ** 2) + penalty * np.abs(x).sum()
+
+        true_gap = (objective(moment.average) - objective(lasso)) / (0.5 * y @ y)
+        assert -1e-9 <= true_gap <= moment.lasso_gap + 1e-9
+        assert true_gap < 3e-3
+
+
+def test_the_stop_is_exact_in_time():
+    problem, _ = small()
+    stop = hf.stopping.Residual(0.1)
+    path = hf.flow(problem, hf.HadamardPower(3), init_scale=0.05, stop=stop)
+    assert path.status is hf.Status.STOPPED
+    assert "0.1" in path.reason
+    residual = np.linalg.norm(problem.A @ path.x - problem.y) / np.linalg.norm(problem.y)
+    assert residual == pytest.approx(0.1, rel=1e-9)
+    with pytest.raises(ValueError, match="between 0 and t_end"):
+        path(1.1 * path.t_end)
+
+
+def test_a_rule_with_memory_returns_the_moment_it_chose():
+    rng = np.random.default_rng(5)
+    A = rng.standard_normal((40, 60))
+    y = A[:, 0] + 0.5 * rng.standard_normal(40)
+    held_out = hf.stopping.Validation(A[30:], y[30:], patience=3.0)
+    path = hf.flow(hf.Problem(A[:30], y[:30]), hf.HadamardPower(2), init_scale=1e-3, stop=held_out)
+    whole = hf.flow(hf.Problem(A[:30], y[:30]), hf.HadamardPower(2), init_scale=1e-3, t_end=2 * path.times[-1])
+    errors = np.linalg.norm(whole(whole.times) @ A[30:].T - y[30:], axis=1)
+    assert np.linalg.norm(A[30:] @ path.x - y[30:]) < 1.05 * errors.min()
+    assert path.t_end < path.times[-1]
+
+
+def test_the_first_time_of_a_condition():
+    problem, _ = small()
+    path = hf.flow(problem, hf.HadamardPower(3), init_scale=0.05, t_end=1e3)
+    hit = path.first(lambda moment: moment.x[2] > 0.5)
+    assert path(hit)[2] == pytest.approx(0.5, abs=1e-9)
+    assert path.first(lambda moment: moment.x[2] > 5) == np.inf
+    assert path.first(lambda moment: moment.x[2] > 0.5, after=2 * hit) == 2 * hit
+
+
+def test_moments_are_recorded_at_the_times_asked_for():
+    problem, _ = small()
+    times = np.array([0.0, 0.3, 7.0, 40.0])
+    record = hf.Recorder(times=times, x=True, average=True, metrics={"first": lambda moment: moment.x[0]})
+    path = hf.flow(problem, hf.HadamardPower(2), init_scale=0.05, t_end=100.0, record=record)
+    np.testing.assert_array_equal(path.history.times, [*times, 100.0])
+    np.testing.assert_allclose(path.history.x, path(path.history.times), atol=1e-12)
+    np.testing.assert_array_equal(path.history["first"], path.history.x[:, 0])
+    np.testing.assert_allclose(path.history.average, path.average(path.history.times), atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", [sp.csr_array, aslinearoperator])
+def test_sparse_data_and_operators(kind):
+    problem, _ = small()
+    times = np.geomspace(0.1, 1e4, 50)
+    other = hf.Problem(kind(problem.A), problem.y)
+    for depth in (2, 4):
+        dense = hf.flow(problem, hf.HadamardPower(depth), init_scale=0.03, t_end=1e4, tolerance=1e-8)
+        path = hf.flow(other, hf.HadamardPower(depth), init_scale=0.03, t_end=1e4, tolerance=1e-8)
+        np.testing.assert_allclose(path(times), dense(times), atol=2e-6)
+
+
+@pytest.mark.parametrize(("depth", "product"), [(2, 1e-100), (3, 1e-100), (4, 1e-100), (10, 1e-100), (3, 1e-30)])
+def test_tiny_scales_end_where_the_saddle_path_ends(depth, product):
+    problem, _ = small()
+    path = hf.flow(problem, hf.HadamardPower(depth), init_scale=product ** (1 / depth))
+    saddles = hf.saddles(problem)
+    assert path.status is hf.Status.LIMIT
+    np.testing.assert_allclose(path.x, saddles.final, atol=1e-8)
+    middle = path(0.5 * path.times[-1])
+    assert np.isfinite(middle).all()
+    if depth > 2:  # half-way between two jumps the flow is where the saddle path is
+        rate = depth * (depth - 2) * product ** ((depth - 2) / depth)
+        for before, after in zip(saddles.times, saddles.times[1:], strict=False):
+            tau = 0.5 * (before + after)
+            np.testing.assert_allclose(path(tau / rate), saddles(tau), atol=1e-8)
+            np.testing.assert_allclose(path.dual(tau / rate) * rate, saddles.dual_at(tau), rtol=1e-6)
+
+
+def test_both_descriptions_agree_where_they_meet():
+    problem, _ = small()
+    sharp, sharper = (
+        hf.flow(problem, hf.HadamardPower(8), init_scale=w ** (1 / 8), tolerance=1e-6) for w in (1e-9, 1e-13)
+    )
+    assert len(sharp.times) > 100 > len(sharper.times)  # integrated, and saddle by saddle
+    rates = [48 * w ** (6 / 8) for w in (1e-9, 1e-13)]
+    taus = np.linspace(0.05, 5, 100)
+    apart = np.abs(sharp(taus / rates[0]) - sharper(taus / rates[1])).max(axis=1)
+    assert np.median(apart) < 1e-5
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_large_scales(depth):
+    problem, _ = small()
+    path = hf.flow(problem, hf.HadamardPower(depth), init_scale=1e3)
+    assert path.status is hf.Status.LIMIT
+    assert np.linalg.norm(problem.A @ path.x - problem.y) < 1e-6
+
+
+def hard_data():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((8, 20))
+    y = A[:, 3] - A[:, 5]
+    zero_column, twins, twin_rows = A.copy(), A.copy(), A.copy()
+    zero_column[:, 4] = 0
+    twins[:, 4] = twins[:, 3]
+    twin_rows[1] = twin_rows[0]
+    yield "zero column", zero_column, y, hf.Status.LIMIT
+    yield "twin columns", twins, y, hf.Status.LIMIT
+    yield "inconsistent", twin_rows, y, hf.Status.LEAST_SQUARES
+    yield "tall", rng.standard_normal((30, 6)), rng.standard_normal(30), hf.Status.LEAST_SQUARES
+    yield "y = 0", A, 0 * y, hf.Status.LIMIT
+    yield "one entry", np.array([[2.0]]), np.array([-1.0]), hf.Status.LIMIT
+    yield "A = 0", 0 * A, y, hf.Status.LEAST_SQUARES
+
+
+@pytest.mark.parametrize(("name", "A", "y", "status"), list(hard_data()), ids=[case[0] for case in hard_data()])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_data_with_a_catch(name, A, y, status, depth):
+    path = hf.flow(hf.Problem(A, y), hf.HadamardPower(depth), init_scale=0.05)
+    assert path.status is status
+    assert np.isfinite(path.x).all()
+    gradient = A.T @ (A @ path.x - y)
+    assert np.abs(gradient).max() <= 1e-5 * max(1e-300, np.abs(A.T @ y).max(), 1)
+    assert np.isfinite(path.average(min(path.times[-1], 1e6))).all()
+
+
+def test_units_do_not_matter():
+    problem, _ = small()
+    path = hf.flow(problem, hf.HadamardPower(2), init_scale=0.05, t_end=50.0, tolerance=1e-8)
+    for a, b in [(1e6, 1.0), (1.0, 1e-6), (1e-5, 1e4)]:  # x is b / a times as large, time a^-2 (b / a)^-1 as long
+        other = hf.flow(
+            hf.Problem(a * problem.A, b * problem.y),
+            hf.HadamardPower(2),
+            init_scale=0.05 * (b / a) ** 0.5,
+            t_end=50.0 / (a * b),
+            tolerance=1e-8,
+        )
+        np.testing.assert_allclose(other(other.t_end / 7) * a / b, path(50.0 / 7), atol=1e-6)
+
+
+def test_float32_data():
+    problem, _ = small()
+    single = hf.Problem(problem.A.astype(np.float32), problem.y.astype(np.float32))
+    path = hf.flow(single, hf.HadamardPower(3), init_scale=0.05)
+    assert path.x.dtype == path(1.0).dtype == np.float32
+    np.testing.assert_allclose(path(1.0), hf.flow(problem, hf.HadamardPower(3), init_scale=0.05)(1.0), atol=1e-5)
+
+
+def test_a_start_for_each_coordinate():
+    problem, _ = small()
+    scale = np.where(np.arange(12) == 4, 0.3, 0.05)
+    path = hf.flow(problem, hf.HadamardPower(3), init_scale=scale, tolerance=1e-8)
+    np.testing.assert_allclose(path(0.0), 0, atol=1e-15)
+    np.testing.assert_allclose(
+        path(path.times[-1]), hf.limit(problem, hf.HadamardPower(3), init_scale=scale).x, atol=1e-7
+    )
+
+
+def test_an_interrupted_run_returns_what_is_done():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((60, 200))
+    problem = hf.Problem(A, A[:, :10].sum(axis=1) + rng.standard_normal(60))
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    path = hf.flow(problem, hf.HadamardPower(4), init_scale=0.02, tolerance=1e-9, progress=interrupt)
+    assert path.status is hf.Status.INTERRUPTED
+    assert 0 < path.t_end == path.times[-1]
+    assert np.isfinite(path(path.t_end)).all()
+
+
+def test_budgets():
+    problem, _ = small()
+    few = hf.flow(problem, hf.HadamardPower(3), init_scale=0.05, max_steps=10)
+    assert few.status is hf.Status.NOT_CONVERGED
+    assert "10 steps" in few.reason
+    little = hf.flow(problem, hf.HadamardPower(3), init_scale=0.05, record=hf.Recorder(max_bytes=5000))
+    assert little.status is hf.Status.NOT_CONVERGED
+    assert "max_bytes" in little.reason
+    rule = hf.stopping.Residual(1e-6) | hf.stopping.MaxSteps(5)
+    assert hf.flow(problem, hf.HadamardPower(3), init_scale=0.05, stop=rule).status is hf.Status.NOT_CONVERGED
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"t_end": -1.0}, ValueError, "t_end"),
+        ({"t_end": "soon"}, TypeError, "t_end"),
+        ({"t_end": np.nan}, ValueError, "t_end"),
+        ({"tolerance": 0.0}, ValueError, "tolerance"),
+        ({"init_scale": 0.0}, ValueError, "init_scale"),
+        ({"init_scale": [0.1, 0.2]}, ValueError, "init_scale"),
+        ({"stop": 5}, TypeError, "stop"),
+        ({"record": "all"}, TypeError, "record"),
+        ({"max_steps": 0}, ValueError, "max_steps"),
+        ({"progress": 1}, TypeError, "progress"),
+    ],
+)
+def test_bad_arguments(change, error, message):
+    problem, _ = small()
+    with pytest.raises(error, match=message):
+        hf.flow(problem, hf.HadamardPower(2), **{"init_scale": 0.1, **change})
+
+
+@pytest.mark.parametrize("t", [-1.0, np.nan, [[1.0]], 1e9])
+def test_bad_times(t):
+    problem, _ = small()
+    path = hf.flow(problem, hf.HadamardPower(2), init_scale=0.1, t_end=10.0)
+    with pytest.raises(ValueError, match="t must"):
+        path(t)
