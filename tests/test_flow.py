@@ -87,11 +87,7 @@ def test_the_bregman_divergence_falls_at_the_rate_of_the_squared_residual(depth,
         return float(squares @ (spans[:, None] * weights / 2).ravel())
 
     for start, end in [(0.0, 0.5), (0.5, 1.5), (1.5, 4.0)]:
-        knots = path.times[(path.times > start) & (path.times < end)]
-        fallen = sum(
-            quad(square, a, b, epsabs=1e-13, epsrel=1e-10)[0]
-            for a, b in zip([start, *knots], [*knots, end], strict=True)
-        )
+        fallen = integral_of_square(start, end)
         assert divergence(start) - divergence(end) == pytest.approx(fallen, abs=1e-8)
 
 
