@@ -24,7 +24,7 @@ from hadaflow.operators import Operator
 from hadaflow.problems import Problem
 
 _EPS = float(np.finfo(np.float64).eps)
-MOST_COLUMNS = 2048  # asked of a LinearOperator, one product each, to prove uniqueness
+MOST_COLUMNS = 2048  # asked of a LinearOperator, one product each
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def certify(
     noise_level: float = 0.0,
     least_squares: bool = False,
     support: Index | None = None,
+    most_columns: int = MOST_COLUMNS,
 ) -> Certificate:
     """Certificate of ``x`` for ``min sum_i w_i |x_i|  subject to  A x = y``.
 
@@ -102,6 +103,8 @@ def certify(
         instead. When x is a least-squares point these are all of them.
     support : int array, optional
         Coordinates taken as the support of x; default its non-zeros.
+    most_columns : int, default 2048
+        How many columns may be asked of a LinearOperator, one product each, to prove uniqueness.
 
     Returns
     -------
@@ -115,9 +118,10 @@ def certify(
     Notes
     -----
     Computed in float64 from the arguments alone, in two passes over A; to prove uniqueness one more, the columns of the
-    support and a Cholesky factorisation of its size (for a LinearOperator with more than 2048 coordinates on the
-    support that is left out, and ``unique`` is False). From ``lower_bound`` a rounding allowance of ``2 eps sqrt(m)``
-    times the norms involved is subtracted. Source: linear programming duality; docs/mathematics.md, "Certificates".
+    support and a Cholesky factorisation of its size (for a LinearOperator with more than ``most_columns`` coordinates
+    on the support that is left out, and ``unique`` is False). From ``lower_bound`` a rounding allowance of
+    ``2 eps sqrt(m)`` times the norms involved is subtracted. Source: linear programming duality; docs/mathematics.md,
+    "Certificates".
 
     Examples
     --------
@@ -157,7 +161,10 @@ def certify(
     if not x.any():
         unique = optimal  # no other point has norm zero
     else:
-        unique = optimal and not x[off].any() and margin > 0 and _separates(problem, on, x[on], dual / top, w, positive)
+        possible = optimal and not x[off].any() and margin > 0
+        if problem.operator.column_cost(1) >= 1:
+            possible = possible and len(on) <= most_columns
+        unique = possible and _separates(problem, on, x[on], dual / top, w, positive)
     return Certificate(
         residual=residual / size_y if size_y > 0 else residual,
         l1_norm=l1_norm,
@@ -293,7 +300,7 @@ def _separates(
     """
     operator = problem.operator
     k = len(on)
-    if k > operator.shape[0] or (operator.column_cost(1) >= 1 and k > MOST_COLUMNS):
+    if k > operator.shape[0]:
         return False
     columns = operator.columns(on)
     unit = _unit_gram(columns)

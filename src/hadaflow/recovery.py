@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hadaflow._validation import Index, callback, flag, one_of, positive_number, positive_vector
 from hadaflow.certificates import MOST_COLUMNS, certify
 from hadaflow.dynamics._finish import End, Support, follow
+from hadaflow.dynamics._leaps import leap
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
 from hadaflow.dynamics._walk import Walk
 from hadaflow.dynamics.limit import limit
@@ -30,6 +31,9 @@ Vector = NDArray[np.float64]
 _APPROACH_DEPTH, _APPROACH_SCALE = 4.0, 1e-7
 #: Operations of a saddle walk (vector work) that cost as much time as one of a Newton step (matrix work).
 _VECTOR_WORK = 8.0
+_MOST_PRODUCTS = 4000  # of leaps with an A that is known by products alone; never more than it has columns
+_MOST_PROVED = 500  # columns asked of it to prove uniqueness; never more than the products that the answer took
+_MOST_ROWS = 5000  # of such an A up to which a walk can be hoped to prove what leaps did not
 _MOST_RESTARTS = 8  # of a walk whose end is not proved minimal, from its own dual state
 
 
@@ -72,7 +76,7 @@ def recover(
     method : {"auto", "saddles", "limit"}, default "auto"
         How the scale -> 0 solution is found: along the saddle path; or by a limit at small scale, whose dual state
         starts a short saddle path that ends exactly; "auto" begins with the first and changes over once the second is
-        estimated to be less work.
+        estimated to be less work. Where A is a LinearOperator "auto" leaps along the path first, with products only.
     progress : callable, optional
         Called now and then with a :class:`hadaflow.Progress`.
 
@@ -97,9 +101,12 @@ def recover(
     Notes
     -----
     A few to some dozen passes over A on easy instances, plus O(k) jumps of O(w k + k^2) for k non-zeros and a
-    working set of w columns; Newton steps of O(m^2 n + m^3) where the path is long. Scale-free: ``recover(c A, d
-    y)`` is ``d / c`` times ``recover(A, y)``, bit for bit if c and d are powers of two. The data are never written to.
-    Source: papers A and B (model and flow), docs/mathematics.md, "The saddle path" and "The limit".
+    working set of w columns; Newton steps of O(m^2 n + m^3) where the path is long. A LinearOperator is asked for some
+    100 to 300 products if well conditioned, whatever its size; uniqueness is proved if that takes no more, and at most
+    500 (else ask :func:`certify`), and beyond 5000 rows an end that 4000 products do not prove minimal is handed over
+    ``INEXACT``, with its gap. Scale-free: ``recover(c A, d y)`` is ``d / c`` times ``recover(A, y)``, bit for bit if c
+    and d are powers of two. The data are never written to.
+    Source: papers A and B (model and flow), docs/mathematics.md, "The saddle path", "The limit" and "Leaps".
 
     Examples
     --------
@@ -192,13 +199,12 @@ def _vanishing_start(problem: Problem, options: _Options) -> Recovery:
     for way in _ways(unit, options):
         if way is _walk and any(r.status is Status.INEXACT and r.stats.method == "saddles" for r in found):
             break  # it was walked to the end already
-        walk, end, newton_steps = way(unit, options)
-        name = "limit + saddles" if newton_steps else "saddles"
-        stats = Stats(time.perf_counter() - began, 0.0, newton_steps, walk.events, name)
+        end, newton_steps, events, name = way(unit, options)
+        stats = Stats(time.perf_counter() - began, 0.0, newton_steps, events, name)
         found.append(_certified(problem, unit, options, end, stats))
-        if found[-1].status is Status.INEXACT:
+        if found[-1].status is Status.INEXACT and way is not _leap:
             found.append(_refined(problem, unit, options, end, found[-1]))
-        if found[-1].status.ok:
+        if found[-1].status.ok or (found[-1].status is Status.INEXACT and problem.shape[0] > _MOST_ROWS):
             break
     best = min(found, key=_rank)
     seconds = time.perf_counter() - began
@@ -228,7 +234,16 @@ def _rank(recovery: Recovery) -> tuple[bool, bool, float]:
     return not recovery.status.ok, recovery.certificate.residual > 1e-9, recovery.certificate.gap
 
 
-_Way = Callable[[UnitProblem, _Options], tuple[Walk, End, int]]
+class _Trip(NamedTuple):
+    """Where a way ended and what it took."""
+
+    end: End
+    newton_steps: int
+    events: int
+    method: str
+
+
+_Way = Callable[[UnitProblem, _Options], _Trip]
 
 
 def _ways(unit: UnitProblem, options: _Options) -> tuple[_Way, ...]:
@@ -237,17 +252,26 @@ def _ways(unit: UnitProblem, options: _Options) -> tuple[_Way, ...]:
         return (_walk,)
     if options.method == "limit":
         return (_approach, _walk)
-    return (_walk_while_cheap, _approach, _walk)
+    leaps = (_leap,) if unit.operator.column_cost(1) >= 1 else ()
+    return (*leaps, _walk_while_cheap, _approach, _walk)
 
 
-def _walk(unit: UnitProblem, options: _Options, work_limit: float = math.inf) -> tuple[Walk, End, int]:
+def _leap(unit: UnitProblem, options: _Options) -> _Trip:
+    """Implicit steps: where A is known by products, its columns would cost more than the answer does without them."""
+    most = min(unit.operator.shape[1], _MOST_PRODUCTS)
+    end, leaps = leap(unit, positive=options.positive, most_products=most, progress=options.progress)
+    return _Trip(end, 0, leaps, "leaps")
+
+
+def _walk(unit: UnitProblem, options: _Options, work_limit: float = math.inf) -> _Trip:
     """The saddle path from the start."""
     walk = Walk(unit, options.positive, verify_all=False, progress=options.progress, work_limit=work_limit)
     walk.noise_level = options.noise_level / unit.size_y
-    return walk, follow(walk), 0
+    end = follow(walk)
+    return _Trip(end, 0, walk.events, "saddles")
 
 
-def _walk_while_cheap(unit: UnitProblem, options: _Options) -> tuple[Walk, End, int]:
+def _walk_while_cheap(unit: UnitProblem, options: _Options) -> _Trip:
     """The same, given up once it has taken as long as a limit would."""
     m, n = unit.operator.shape
     newton_work = 30.0 * (float(m) * m * n + float(m) ** 3 / 3)  # about 30 systems formed and factored
@@ -266,6 +290,7 @@ def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End,
         positive=options.positive,
         noise_level=options.noise_level if end.status is Status.NOISE_LEVEL else 0.0,
         least_squares=end.status is Status.LEAST_SQUARES,
+        most_columns=min(_MOST_PROVED, int(unit.meter.passes)) if stats.method == "leaps" else MOST_COLUMNS,
     )
     rounding = 1e3 * float(np.finfo(problem.dtype).eps)
     status = end.status
@@ -274,7 +299,7 @@ def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End,
     return Recovery(x, dual, certificate, status, stats, problem, positive=options.positive, weights=options.weights)
 
 
-def _approach(unit: UnitProblem, options: _Options) -> tuple[Walk, End, int]:
+def _approach(unit: UnitProblem, options: _Options) -> _Trip:
     """Follow the scale down to near zero, then walk from the dual state found there: a short way to the exact end."""
     scaled = Problem(unit.operator, unit.y)
     model = HadamardPower(_APPROACH_DEPTH, "positive" if options.positive else "both")
@@ -285,4 +310,5 @@ def _approach(unit: UnitProblem, options: _Options) -> tuple[Walk, End, int]:
     rate = _APPROACH_DEPTH * (_APPROACH_DEPTH - 2) * (_APPROACH_SCALE * size) ** (1 - 2 / _APPROACH_DEPTH)
     if np.isfinite(near.dual).all():
         walk.start_from(near.dual * rate)
-    return walk, follow(walk), near.stats.newton_steps
+    end = follow(walk)
+    return _Trip(end, near.stats.newton_steps, walk.events, "limit + saddles")

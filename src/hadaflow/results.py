@@ -25,7 +25,7 @@ class Status(Enum):
     LIMIT = "the end of gradient flow from the given start: A x = y holds"
     NOISE_LEVEL = "stopped on the first plateau whose residual is within the noise level"
     LEAST_SQUARES = "y is outside the range of the model: the answer is a least-squares point"
-    INEXACT = "a solution of A x = y that is not proved minimal: rounding of ill-conditioned data; see certificate.gap"
+    INEXACT = "a solution of A x = y that is not proved minimal (ill-conditioned or not sparse enough): see its gap"
     STOPPED = "a stopping rule was met; see reason"
     INTERRUPTED = "interrupted by the user; this is what was done until then"
     DIVERGED = "the steps were too long: the residual grew without bound; this is the last point before; see reason"
@@ -81,7 +81,7 @@ class Stats:
     newton_steps : int
         Linear systems of the limit solver.
     events : int
-        Jumps of the saddle path.
+        Jumps or leaps along the saddle path.
     method : str
         The dynamics that gave the answer.
     """

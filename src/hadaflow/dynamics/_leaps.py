@@ -1,0 +1,153 @@
+"""Leaps along the saddle path: implicit steps, for an A that is known by its products alone.
+
+The saddle path is ``nu' = y - A b`` with ``A^T nu`` in the box, on its bounds where b is not zero. Walked jump by jump
+it asks A for the columns of its support. An implicit step of length tau from the start leaps over all these jumps::
+
+    nu = tau (y - A b),   A^T nu in the box, at sign(b_i) where b_i != 0,
+
+and b minimises ``1/2 ||A b - y||^2 + ||b||_1 / tau``: the running average of the path, where that is monotone. Longer
+and longer leaps start from one another. Once the support of one carries y, the end of the path is two linear systems
+away: x by least squares, nu as the shortest dual state with the signs of x. docs/mathematics.md, "Leaps".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import norm
+from hadaflow.dynamics._faces import Descent, Point
+from hadaflow.dynamics._finish import End
+from hadaflow.dynamics._scaling import UnitProblem
+from hadaflow.results import Progress, ProgressCallback, Status
+
+Vector = NDArray[np.float64]
+
+_FIRST = 0.1  # penalty 1 / tau of the first leap, as a share of the smallest one at which it leads nowhere
+_NEXT = 0.2  # penalty of the next leap, as a share of this one's
+_BOLDEST = 1e-2  # the same at the least
+_LAST = 1e-9  # penalty, as a share of the first, at which to give up
+_OUTSIDE = 0.5  # penalty of the next leap, as a share of what the fit left of the gradient off the support
+_LOOSE, _CLOSER = 0.1, 1e-2  # accuracy on the way, and where that does not tell the support
+#: How far the dual state at the end may reach off the support, and its accuracy: strictly inside it proves uniqueness.
+_PROOFS = ((0.99, 5e-10), (1.0, 1e-10))
+_FITTED = 1e-13  # residual, relative, of x at the end
+_TINY = 1e-11  # entries of x, relative to the largest, that are rounding
+_PROVED = 8e-9  # gap at which the end counts as found
+_RESERVE = 0.25  # share of the products kept for an end without proof
+_PROOF = 2.0  # products that one try for the dual state at the end may take, relative to all before
+
+
+def leap(
+    unit: UnitProblem, *, positive: bool, most_products: int, progress: ProgressCallback | None = None
+) -> tuple[End, int]:
+    """Leap to the end of the saddle path; returns it and the number of leaps.
+
+    ``EXACT`` says that x carries y. Whether it is minimal is up to the certificate.
+    """
+    leaps = _Leaps(unit, Descent(unit.operator, positive), most_products, progress)
+    return leaps.run(), leaps.count
+
+
+@dataclass
+class _Leaps:
+    """Leaps done, the best solution and the best dual state seen on the way."""
+
+    unit: UnitProblem
+    descent: Descent
+    most_products: int
+    progress: ProgressCallback | None
+    count: int = 0
+    norm: float = math.inf
+    bound: float = 0.0
+    x: Vector = field(init=False)
+    nu: Vector = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.x, self.nu = np.zeros(self.unit.operator.shape[1]), self.unit.y
+        self.descent.allow((1 - _RESERVE) * self.most_products)
+
+    def run(self) -> End:
+        m, n = self.unit.operator.shape
+        point = Point(np.zeros(n), self.unit.y, self.unit.speed)
+        penalty = _FIRST * self.descent.reach(self.unit.speed)
+        if penalty <= 0:  # non-negative x, and no coordinate that would lessen the residual
+            return End(self.x, self.nu, Status.NOT_CONVERGED)
+        last = _LAST * penalty
+        while penalty > last and not (self.proved or self.descent.spent):
+            biased = self.descent.settle(point, penalty, _LOOSE)
+            if np.count_nonzero(biased.x) > m:  # any y can be fitted with so many: no x is to be read off
+                biased = self.descent.settle(biased, penalty, _CLOSER)
+            self._remember(biased)
+            point, on = biased, biased.x != 0
+            if np.count_nonzero(on) > m:
+                break
+            free, fitted = self.descent.fit(biased, on, self._rounding(_FITTED))
+            if fitted:
+                self._finish(biased, free, penalty)
+            outside = self.descent.reach(np.where(on, 0.0, free.g))
+            shorter = max(min(_NEXT * penalty, _OUTSIDE * outside), _BOLDEST * penalty)
+            # On a face the end of a leap is linear in the penalty, and `free` is where it goes as that vanishes.
+            point, penalty = free.towards(biased, shorter / penalty), shorter
+        if not self.proved:
+            self._give_up(point, penalty)
+        return End(self.x, self.nu, Status.EXACT if math.isfinite(self.norm) else Status.NOT_CONVERGED)
+
+    @property
+    def proved(self) -> bool:
+        return self.norm - self.bound <= _PROVED * self.norm < math.inf
+
+    def _finish(self, biased: Point, free: Point, penalty: float) -> None:
+        """The end of the path, given that its support is that of a leap.
+
+        With ``x + penalty v`` for the end of the leap, its dual state is ``-A v``. That of an endless leap has the v
+        that minimises ``1/2 ||A v||^2`` plus the slope of the l1 norm at x along v: a descent like any other, except
+        that coordinates of the support of x cannot change sign. Off the support the slope may be lessened a little.
+        """
+        x = self._solution(free)
+        if not self.descent.allows(x):
+            return
+        start = Point((biased.x - x) / penalty, biased.r / penalty, biased.g / penalty)
+        before = self.descent.most
+        for bound, accuracy in _PROOFS:
+            self.descent.allow(min(before, (1 + _PROOF) * self.descent.products))
+            self._remember(self.descent.settle(start, bound, accuracy, pinned=np.sign(x) / bound))
+            if self.proved:
+                break
+        self.descent.allow(before)
+
+    def _give_up(self, point: Point, penalty: float) -> None:
+        """A solution without proof, and a better bound for it: many non-zeros are too many to find one by one."""
+        self.descent.allow((1 - _RESERVE / 2) * self.most_products)
+        biased = self.descent.settle(point, penalty, _CLOSER)
+        self._remember(biased)
+        self.descent.allow(self.most_products)
+        for on in (biased.x != 0, np.ones(len(biased.x), dtype=bool)):
+            free, fitted = self.descent.fit(biased, on, self._rounding(_FITTED))
+            if fitted:
+                self._solution(free)
+                return
+
+    def _solution(self, free: Point) -> Vector:
+        """The x of a fit, its zeros made exact; kept if it is the smallest so far."""
+        size = np.abs(free.x)
+        x = np.where(size > max(_TINY, 10 * self.unit.data_rounding) * size.max(), free.x, 0.0)
+        total = float(size.sum()) if self.descent.allows(x) else math.inf
+        if total < self.norm:
+            self.norm, self.x = total, x
+        return x
+
+    def _remember(self, point: Point) -> None:
+        """Keep the dual state ``r`` if none bounds the norm of a solution better; tell how far the leaps got."""
+        top = self.descent.reach(point.g)
+        if top > 0 and float(self.unit.y @ point.r) / top > self.bound:
+            self.bound, self.nu = float(self.unit.y @ point.r) / top, point.r / top
+        self.count += 1
+        if self.progress is not None:
+            self.progress(Progress("leaps", None, f"{self.count} leaps, residual {norm(point.r):.1e}"))
+
+    def _rounding(self, share: float) -> float:
+        return max(share, 10 * self.unit.data_rounding) * norm(self.unit.y)
