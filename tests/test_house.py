@@ -10,8 +10,8 @@ import hadaflow as hf
 PUBLIC = [
     "Certificate", "DotTest", "FlowPath", "HadamardPower", "History", "LassoCertificate", "Limit", "Model", "Moment",
     "Problem", "Progress", "Recorder", "Recovery", "SaddlePath", "Stats", "Status", "Trajectory", "certify",
-    "certify_lasso", "descend", "descend_batch", "dot_test", "flow", "limit", "recover", "recording", "saddles",
-    "steps", "stopping",
+    "certify_lasso", "descend", "descend_batch", "dot_test", "flow", "limit", "recording", "recover", "saddles",
+    "start_from_data", "steps", "stopping",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from hadaflow.problems import Problem
 from hadaflow.recording import History, Recorder
 from hadaflow.recovery import recover
 from hadaflow.results import Limit, Progress, Recovery, Stats, Status
+from hadaflow.starts import start_from_data
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ __all__ = [
     "recording",
     "recover",
     "saddles",
+    "start_from_data",
     "steps",
     "stopping",
 ]

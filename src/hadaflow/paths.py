@@ -200,6 +200,10 @@ class Curve(Protocol):
         """Dual states (m, k) and iterates (n, k) at k times."""
         ...
 
+    def residual(self, time: float) -> NDArray[np.float64]:
+        """``A x - y`` at one time, shape (m,)."""
+        ...
+
     def integral(self, end: float) -> NDArray[np.float64]:
         """Integral of x from 0 to ``end``, shape (n,)."""
         ...
@@ -238,7 +242,7 @@ class FlowPath:
     >>> problem = hf.Problem(np.array([[1.0, 0.5]]), np.array([1.0]))
     >>> path = hf.flow(problem, hf.HadamardPower(2), init_scale=0.1, t_end=np.inf)
     >>> path(0.5).round(3), path(np.inf).round(3), path.status.name
-    (array([0.069, 0.029]), array([0.952, 0.097]), 'LIMIT')
+    (array([0.068, 0.023]), array([0.952, 0.097]), 'LIMIT')
     """
 
     t_end: float
@@ -379,7 +383,7 @@ class PathMoment(Moment):
 
     @cached_property
     def residual(self) -> NDArray[np.float64]:  # type: ignore[override]
-        return self.setting.problem.operator.matvec(self.x) - self.setting.problem.y
+        return self._curve.residual(self.time)
 
     @cached_property
     def gradient(self) -> NDArray[np.float64]:  # type: ignore[override]

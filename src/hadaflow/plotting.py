@@ -1,24 +1,21 @@
-"""Pictures of results. Matplotlib is imported when the first one is drawn; it comes with the extra ``plot``."""
+"""Pictures of answers. Matplotlib is imported when the first one is drawn; it comes with the extra ``plot``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hadaflow._validation import check_finite, norm, real_array
+from hadaflow._drawing import BLUE, GREY, ORANGE, checked_axes, checked_truth, plain_numbers, stacked_axes
+from hadaflow._validation import norm
 from hadaflow.results import Recovery
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-# Two colours that stay apart in grey print and for colour-blind eyes; shapes tell them apart as well.
-_BLUE, _ORANGE, _GREY = "#0b5394", "#e08214", "#8c8c8c"
-_FIGURE: dict[str, Any] = {"figsize": (7.5, 7.5), "layout": "constrained"}
 _ROUNDING = 1e-12  # a relative residual below this shows nothing but rounding
 _MOST_MARKERS = 300  # beyond this, stems lose their heads
 _MOST_STEMS = 4000  # beyond this, only the extremes of each neighbourhood are drawn: no pixel changes
@@ -71,12 +68,8 @@ def plot_recovery(
     """
     if not isinstance(recovery, Recovery):
         raise TypeError(f"recovery must be what hadaflow.recover() returned, got {type(recovery).__name__}")
-    known = None if truth is None else _checked_truth(truth, len(recovery.x))
-    if axes is None:
-        axes = _new_axes()
-    elif len(axes) != 3:
-        raise ValueError(f"axes must be three matplotlib Axes, got {len(axes)}; make them with plt.subplots(3)")
-    top, middle, bottom = axes
+    known = checked_truth(truth, len(recovery.x))
+    top, middle, bottom = stacked_axes(3, pyplot=True) if axes is None else checked_axes(axes, 3)
     _draw_x(top, recovery, known)
     _draw_residual(middle, recovery)
     _draw_certificate(bottom, recovery)
@@ -85,45 +78,18 @@ def plot_recovery(
 
 def blank_figure() -> Figure:
     """A figure with three stacked axes that pyplot knows nothing of: for writing files without a display."""
-    _require_matplotlib()
-    from matplotlib.figure import Figure
-
-    figure = Figure(**_FIGURE)
-    figure.subplots(3)
+    figure: Figure = stacked_axes(3, pyplot=False)[0].figure  # type: ignore[assignment]
     return figure
-
-
-def _new_axes() -> list[Axes]:
-    _require_matplotlib()
-    import matplotlib.pyplot as plt
-
-    return list(plt.subplots(3, **_FIGURE)[1])
-
-
-def _require_matplotlib() -> None:
-    """The one place that knows which extra brings matplotlib."""
-    try:
-        import_module("matplotlib")
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'hadaflow[plot]'") from error
-
-
-def _checked_truth(truth: ArrayLike, n: int) -> NDArray[Any]:
-    known = real_array(truth, "truth", 1)
-    if len(known) != n:
-        raise ValueError(f"truth must have one entry per entry of x ({n}), got {len(known)}")
-    check_finite(known, "truth")
-    return known
 
 
 def _draw_x(ax: Axes, recovery: Recovery, truth: NDArray[Any] | None) -> None:
     x, certificate = recovery.x, recovery.certificate
     if truth is not None:
-        _stems(ax, truth, _ORANGE, "s", size=7, hollow=True, label="truth")
+        _stems(ax, truth, ORANGE, "s", size=7, hollow=True, label="truth")
     on = np.zeros_like(x)
     on[recovery.support()] = x[recovery.support()]
-    _stems(ax, x - on, _BLUE, "", size=0)  # what a limit leaves everywhere gets no heads
-    _stems(ax, on, _BLUE, "o", size=3.5, label="recovered")
+    _stems(ax, x - on, BLUE, "", size=0)  # what a limit leaves everywhere gets no heads
+    _stems(ax, on, BLUE, "o", size=3.5, label="recovered")
     _frame(ax, len(x), "coordinate (n = {})", "x")
     line = "l1 norm" if recovery.weights is None else "weighted l1 norm"
     line += f" {certificate.l1_norm:.6g}, relative gap {certificate.gap:.2g}"
@@ -157,12 +123,12 @@ def _draw_certificate(ax: Axes, recovery: Recovery) -> None:
     support = recovery.support()
     off = np.delete(np.arange(len(slopes)), support)
     if len(off) <= _MOST_STEMS:
-        ax.plot(off, slopes[off], ".", color=_GREY, markersize=4 if len(off) <= _MOST_MARKERS else 2)
+        ax.plot(off, slopes[off], ".", color=GREY, markersize=4 if len(off) <= _MOST_MARKERS else 2)
     else:
         _band(ax, off, slopes[off])
     drawn = support[_telling(slopes[support])]
     small = len(drawn) > _MOST_MARKERS
-    ax.plot(drawn, slopes[drawn], "D", color=_BLUE, markersize=2 if small else 4, label="support", rasterized=small)
+    ax.plot(drawn, slopes[drawn], "D", color=BLUE, markersize=2 if small else 4, label="support", rasterized=small)
     _frame(ax, len(slopes), "coordinate (n = {})", r"$A^T$dual, scaled")
     for level in (1.0,) if positive else (1.0, -1.0):
         ax.axhline(level, color="black", linewidth=0.8, linestyle="--")
@@ -200,7 +166,7 @@ def _band(ax: Axes, where: NDArray[np.intp], values: NDArray[Any]) -> None:
     """The range of the values in each of many narrow neighbourhoods, as one filled band."""
     parts = [(w.mean(), v.min(), v.max()) for w, v in zip(_split(where), _split(values), strict=True)]
     middle, low, high = np.array(parts).T
-    ax.fill_between(middle, low, high, color=_GREY, linewidth=0, rasterized=True)
+    ax.fill_between(middle, low, high, color=GREY, linewidth=0, rasterized=True)
 
 
 def _split(array: NDArray[Any]) -> list[NDArray[Any]]:
@@ -216,14 +182,8 @@ def _frame(ax: Axes, length: int, xlabel: str, ylabel: str) -> None:
         ax.set_xticks(range(length))
     ax.set_xlabel(xlabel.format(length))
     ax.set_ylabel(ylabel)
-    ax.yaxis.set_major_formatter(lambda value, _: _tick(value, *ax.get_ylim()))
+    plain_numbers(ax)
     ax.spines[["top", "right"]].set_visible(False)
-
-
-def _tick(value: float, low: float, high: float) -> str:
-    """A number with its own power of ten: one for the whole axis would stand where the title is."""
-    exact = value if abs(value) > 1e-6 * max(abs(low), abs(high)) else 0.0
-    return f"{exact:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _title(ax: Axes, text: str) -> None:

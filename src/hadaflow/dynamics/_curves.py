@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow.dynamics._stiff import Field
+from hadaflow.dynamics._field import Field
 from hadaflow.paths import SaddlePath
 
 Vector = NDArray[np.float64]
@@ -54,6 +54,10 @@ class Integrated:
         duals = self.duals(times)
         return duals, self.field.x_of(self.field.operator.rmatmat(duals))
 
+    def residual(self, time: float) -> Vector:
+        """``A x - y``."""
+        return self.field.operator.matvec(self.states(np.array([time]))[1][:, 0]) - self.field.y
+
     def integral(self, end: float) -> Vector:
         """Integral of x from 0, by quadrature on each step; goes on from the last one asked for if that is earlier."""
         start, total = self._reached if self._reached[0] <= end else (0.0, np.zeros(self.field.problem.shape[1]))
@@ -81,6 +85,11 @@ class Plateaus:
         taus = times / self.factor
         duals = np.column_stack([self.path.dual_at(tau) * self.factor for tau in taus])
         return duals, np.column_stack([self.path(tau) for tau in taus]).astype(np.float64)
+
+    def residual(self, time: float) -> Vector:
+        """``A x - y``."""
+        problem = self.path.problem
+        return problem.operator.matvec(self.path(time / self.factor).astype(np.float64)) - problem.y
 
     def integral(self, end: float) -> Vector:
         """Integral of x from 0, exactly."""

@@ -125,7 +125,10 @@ class Run:
         told = f"{told} {moment.relative_residual:.2g}"
         if moment.relative_residual <= 1e-6:
             return Status.STOPPED, told
-        left = float(np.abs(moment.gradient).max(initial=0.0))
+        pulls = np.abs(moment.gradient)
+        if getattr(self.setting.model, "sign", "both") == "positive":  # at zero, pulled below: as far as x can go
+            pulls[(moment.gradient > 0) & (moment.x <= 1e-6 * np.abs(moment.x).max(initial=0.0))] = 0.0
+        left = float(pulls.max(initial=0.0))
         if left <= 1e-6 * self.start_gradient:
             return Status.LEAST_SQUARES, told
         return Status.NOT_CONVERGED, f"{told}: steps are lost in rounding"
@@ -207,20 +210,28 @@ class _Loop:
                 raise ValueError("the loss at the start overflows: take a smaller init_scale, or smaller units for y")
         fresh = [True] * len(self.runs)
         turn = 0
+        last = self._consistent(state, sums)
         try:
             while True:
+                last = self._consistent(state, sums)
                 state, sums = self._judged(state, sums, fresh)
                 if not self.places:
                     break
                 turn += 1
                 state, sums, fresh = self._stepped(state, sums, look_for_rest=turn % _REST_EVERY == 0)
-        except KeyboardInterrupt:
-            for j, place in enumerate(self.places):
+        except KeyboardInterrupt:  # anywhere, even in the middle of a step
+            places, state, sums, clocks = last
+            for j, place in enumerate(places):
                 if self.results[place] is not None:  # it was over in this very step
                     continue
+                self.runs[place].step, self.runs[place].time = clocks[place]
                 point = Point(self.runs[place], state, sums, self._column(j))
                 self.results[place] = self.runs[place].finish(point, Status.INTERRUPTED, "interrupted by the user")
         return [result for result in self.results if result is not None]
+
+    def _consistent(self, state: State, sums: Sums) -> tuple[list[int], State, Sums, list[tuple[int, float]]]:
+        """What belongs together, in one object."""
+        return self.places, state, sums, [(run.step, run.time) for run in self.runs]
 
     def _judged(self, state: State, sums: Sums, fresh: list[bool]) -> tuple[State, Sums]:
         """Let every run look at its new moment; those that are over leave."""

@@ -106,9 +106,12 @@ class HadamardPower(Model):
         t = theta * self._rate(init_scale)
         inside = self._inside(xp, t)
         t_in = xp.where(inside, t, 0 * t)
-        angle = self._angle_of(xp, t_in)
+        if self._rational and t.dtype == xp.float64:
+            x = init_scale**self.depth * _rational(t_in, self.exponent)
+        else:
+            x = self.from_angle(self._angle_of(xp, t_in), init_scale)
         beyond = xp.where(t > 0, 0 * t_in + math.inf, 0 * t_in - math.inf)
-        return xp.where(inside, self.from_angle(angle, init_scale), beyond)
+        return xp.where(inside, x, beyond)
 
     def slope(self, theta: Array, init_scale: Scale) -> Array:
         xp = array_namespace(theta)
@@ -118,9 +121,12 @@ class HadamardPower(Model):
         t = theta * rate
         inside = self._inside(xp, t)
         t_in = xp.where(inside, t, 0 * t)
-        value = self._branch_slope(xp, t_in, level)
-        if self.signed:
-            value = value + self._branch_slope(xp, -t_in, level)
+        if self._rational and t.dtype == xp.float64:
+            value = init_scale**self.depth * _rational_slope(t_in, self.exponent)
+        else:
+            value = self._branch_slope(xp, t_in, level)
+            if self.signed:
+                value = value + self._branch_slope(xp, -t_in, level)
         return xp.where(inside, rate * value, 0 * t_in + math.inf)
 
     def inverse(self, x: Array, init_scale: Scale) -> Array:
@@ -203,6 +209,11 @@ class HadamardPower(Model):
     # ---- parts ---------------------------------------------------------------------------------------------
 
     @property
+    def _rational(self) -> bool:
+        """Whether the mirror map is a rational function without cancellation: depths 3 and 4, many times faster."""
+        return self.signed and self.depth in (3, 4)
+
+    @property
     def _share(self) -> float:
         """What differentiation brings down: D from the D-th power of one vector, 1 from a product."""
         return self.depth if self.factors == "shared" else 1.0
@@ -257,6 +268,22 @@ class HadamardPower(Model):
         if self.depth == 2:
             return xp.exp(level + t)
         return self.exponent * xp.exp(level - (self.exponent + 1) * xp.log1p(-t))
+
+
+def _rational(t: Array, exponent: float) -> Array:
+    """``(1 - t)^-c - (1 + t)^-c`` for c = 2 (depth 4) or 3 (depth 3), over a common denominator."""
+    square = t * t
+    rest = 1 / ((1 - t) * (1 + t))  # not 1 - square, which would cancel at the barrier
+    return 4 * t * rest * rest if exponent == 2 else 2 * t * (3 + square) * rest * rest * rest
+
+
+def _rational_slope(t: Array, exponent: float) -> Array:
+    """Its derivative, ``c [(1 - t)^-(c+1) + (1 + t)^-(c+1)]``."""
+    square = t * t
+    rest = 1 / ((1 - t) * (1 + t))  # not 1 - square, which would cancel at the barrier
+    if exponent == 2:
+        return 4 * (1 + 3 * square) * rest * rest * rest
+    return 6 * (1 + square * (6 + square)) * (rest * rest) ** 2
 
 
 def _power(base: Array, exponent: float) -> Array:

@@ -1,0 +1,152 @@
+"""The right-hand side of the flow in the dual state, ``nu' = y - A B(A^T nu)``, and the sizes that matter to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow.models import Model
+from hadaflow.models.base import Scale
+from hadaflow.operators import Metered
+from hadaflow.problems import Problem
+
+Vector = NDArray[np.float64]
+
+_CAP = 10.0  # times the size of x: from there on the mirror map goes on along its tangent
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass
+class Field:
+    """The right-hand side of the equation, and the sizes that its tolerances are relative to.
+
+    Attributes
+    ----------
+    size : float
+        Largest entry of x expected, or met.
+    """
+
+    problem: Problem
+    model: Model
+    init_scale: Scale
+    size: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.operator = Metered(self.problem.operator)
+        self.y: Vector = self.problem.y.astype(np.float64)
+        if self.size == 0.0:
+            self.size = self._expected_size()
+        self._set_caps()
+
+    def __call__(self, time: float, nu: Vector) -> Vector:
+        return self.y - self.operator.matvec(self.x_of(self.operator.rmatvec(nu)))
+
+    def x_of(self, theta: Vector) -> Vector:
+        """B(theta) for theta of shape (n,) or (n, k), continued along its tangent beyond the cap.
+
+        The flow never gets there, but trial steps may, and beyond the barrier of depth > 2 there is no B.
+        """
+        low, high, scale = (_along(value, theta) for value in (self._low, self._high, self.init_scale))
+        inner = np.clip(theta, low, high)
+        x: Vector = self.model.mirror_map(inner, scale)
+        out = theta != inner
+        if out.any():
+            x = np.where(out, x + self.model.slope(inner, scale) * (theta - inner), x)
+        return x
+
+    def slope_of(self, theta: Vector) -> Vector:
+        """B'(theta), constant beyond the cap."""
+        slope: Vector = self.model.slope(np.clip(theta, self._low, self._high), self.init_scale)
+        return slope
+
+    def grow(self, x: Vector) -> bool:
+        """Take note of x; whether it is larger than expected."""
+        largest = float(np.abs(x).max(initial=0.0))
+        if largest <= self.size:
+            return False
+        self.size = 2 * largest
+        self._set_caps()
+        return True
+
+    @cached_property
+    def speed(self) -> Vector:
+        """``A^T y``."""
+        return self.operator.rmatvec(self.y)
+
+    @cached_property
+    def column_squares(self) -> Vector:
+        """``||A_i||^2``; for an operator their mean, from one product."""
+        m, n = self.problem.shape
+        if self.operator.column_cost(1) >= 1:
+            image = self.operator.matvec(np.random.default_rng(0).choice([-1.0, 1.0], size=n))
+            return np.full(n, float(image @ image) / n)
+        squares = np.empty(n)
+        step = max(1, (1 << 22) // m)
+        for i in range(0, n, step):
+            block = self.problem.operator.columns(np.arange(i, min(n, i + step)))
+            squares[i : i + step] = np.asarray((block * block).sum(axis=0)).ravel()
+        return squares
+
+    @cached_property
+    def spectral_square(self) -> float:
+        """``||A||^2``, by a few power iterations and a margin."""
+        return 1.5 * self.operator.spectral_square()
+
+    @property
+    def sharpness(self) -> float:
+        """Condition of B at the size of x, ``B' theta / x``: relative rounding of theta comes back so much larger."""
+        theta = np.asarray(self.model.inverse(self._top(), self.init_scale))
+        with np.errstate(invalid="ignore", over="ignore"):
+            sharp = float(np.max(self.model.slope(theta, self.init_scale) * np.abs(theta))) / self.size
+            # Where theta is rounded to its barrier, neither slope nor value tell anything.
+            lost = float(np.max(np.abs(self.model.mirror_map(theta, self.init_scale) / self.size - 1)))
+        return max(sharp, lost / _EPS) if np.isfinite(sharp) and np.isfinite(lost) else np.inf
+
+    def absolute_tolerance(self, tolerance: float) -> float:
+        """Error allowed in an entry of nu so that no entry of x is wrong by more than ``tolerance`` times its size.
+
+        ``|dx_i| <= B'_i ||A_i|| ||d nu||``, with the slope of the largest x; SciPy takes root mean squares.
+        """
+        theta = np.asarray(self.model.inverse(self._top(), self.init_scale))
+        slope = np.maximum(self.model.slope(theta, self.init_scale), self.model.slope(0 * theta, self.init_scale))
+        reach = float(np.max(slope * np.sqrt(self.column_squares)))
+        return tolerance * self.size / reach if reach > 0 else 1.0
+
+    def first_step(self, end: float) -> float:
+        """A step so short that the slopes of B hardly change."""
+        pull = self.operator.rmatvec(self(0.0, np.zeros_like(self.y)))
+        start = self.slope_of(0 * pull)
+        step = min(end, 1e300 / (float(np.abs(pull).max(initial=0.0)) or 1.0))
+        while step > 1e-300:
+            theta = step * pull
+            if (theta == np.clip(theta, self._low, self._high)).all():
+                change = float(np.abs(self.slope_of(theta) / start - 1).max())
+                if change <= 1e-2:
+                    break
+            step *= 0.1
+        return 1e-2 * step
+
+    def _top(self) -> Vector:
+        return np.full(self.problem.shape[1], self.size)
+
+    def _set_caps(self) -> None:
+        self._high = np.asarray(self.model.inverse(_CAP * self._top(), self.init_scale), dtype=np.float64)
+        signed = getattr(self.model, "sign", "both") == "both"
+        self._low = -self._high if signed else np.full_like(self._high, -np.inf)
+
+    def _expected_size(self) -> float:
+        """The largest entry that a single coordinate would have if it were to explain y alone; and the start."""
+        squares, speed = self.column_squares, np.abs(self.speed)
+        alone = np.divide(speed, squares, out=np.zeros_like(speed), where=squares > 0)
+        start = np.abs(np.asarray(self.model.mirror_map(np.zeros_like(speed), self.init_scale)))
+        size = float(max(alone.max(initial=0.0), start.max(initial=0.0)))
+        return size if size > 0 else 1.0
+
+
+def _along(value: Any, theta: Vector) -> Any:
+    """One number per coordinate, ready to meet theta of shape (n,) or (n, k)."""
+    return value[:, None] if theta.ndim == 2 and np.ndim(value) == 1 else value
