@@ -363,3 +363,60 @@ def test_bad_times(t):
     path = hf.flow(problem, hf.HadamardPower(2), init_scale=0.1, t_end=10.0)
     with pytest.raises(ValueError, match="t must"):
         path(t)
+
+
+# ---- long implicit steps -------------------------------------------------------------------------------------
+
+
+def test_short_implicit_steps_follow_the_flow():
+    problem, _ = small()
+    model = hf.HadamardPower(3)
+    path = hf.flow(problem, model, init_scale=0.2, t_end=0.4)
+    rough = hf.flow(problem, model, init_scale=0.2, t_end=0.4, method="proximal")
+    assert np.abs(rough.x - path.x).max() < 0.25 * np.abs(path.x).max()  # one order in some five steps
+    np.testing.assert_array_equal(rough(0.0), path(0.0))
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("depth", [1, 2, 2.5, 3, 4, 6])
+def test_long_implicit_steps_reach_the_noise_level(depth, sign):
+    rng = np.random.default_rng(2)
+    A = rng.standard_normal((40, 120)) / np.sqrt(40)
+    x = np.zeros(120)
+    x[[5, 50]] = 1.0, 2.0
+    noise = 0.05 * rng.standard_normal(40)
+    problem, level = hf.Problem(aslinearoperator(A), A @ x + noise), float(np.linalg.norm(noise))
+    path = hf.flow(
+        problem, hf.HadamardPower(depth, sign), init_scale=0.1, method="proximal", stop=hf.stopping.Discrepancy(level)
+    )
+    assert path.status is hf.Status.STOPPED
+    assert np.linalg.norm(A @ path.x - problem.y) == pytest.approx(level, rel=1e-6)
+    assert path.stats.passes < 250
+    times = np.linspace(0, path.t_end, 7)[1:]
+    left = path.average(times) @ A.T  # the dual state is the integral of the residual along this very path
+    np.testing.assert_allclose(left, problem.y - path.dual(times) / times[:, None], atol=1e-9)
+
+
+def test_long_implicit_steps_need_a_place_to_stop():
+    problem, _ = small()
+    with pytest.raises(ValueError, match="does not end at the limit"):
+        hf.flow(problem, hf.HadamardPower(3), init_scale=0.1, method="proximal")
+    with pytest.raises(ValueError, match="too small"):
+        hf.flow(problem, hf.HadamardPower(3), init_scale=1e-30, method="proximal", t_end=1.0)
+    with pytest.raises(ValueError, match="method"):
+        hf.flow(problem, hf.HadamardPower(3), init_scale=0.1, method="euler")
+
+
+def test_a_start_from_the_data():
+    problem, _ = small()
+    for depth in (2, 3):
+        scale = hf.start_from_data(problem, hf.HadamardPower(depth), share=0.2)
+        size = np.abs(problem.A.T @ problem.y)
+        np.testing.assert_allclose(scale**depth / scale.max() ** depth, size / size.max(), rtol=1e-9)
+        assert scale.max() ** depth == pytest.approx(0.2 * size.max() / np.linalg.norm(problem.A, 2) ** 2, rel=0.4)
+    floor = hf.start_from_data(problem, hf.HadamardPower(2), noise_level=1e3)
+    assert np.ptp(floor) == 0
+    with pytest.raises(ValueError, match="A\\^T y = 0"):
+        hf.start_from_data(hf.Problem(problem.A, 0 * problem.y), hf.HadamardPower(2))
+    with pytest.raises(ValueError, match="depth"):
+        hf.start_from_data(problem, hf.HadamardPower(1))

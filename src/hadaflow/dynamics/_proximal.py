@@ -1,11 +1,12 @@
-"""The flow in a few dozen long steps: implicit, with the coupling of the coordinates replaced by its bound.
+"""The flow in long steps: implicit, with the coupling of the coordinates replaced by its bound.
 
-An implicit step of length h solves ``theta + h A^T A B(theta) = ...`` for all coordinates together. With
+An implicit step of length h solves ``theta' = theta + h A^T (y - A B(theta'))`` for all coordinates together. With
 ``||A||^2 <= L`` in place of ``A^T A`` around the present x they come apart::
 
-    theta' + h L B(theta') = theta + h (A^T (y - A x) + L x),        x' = B(theta'),        nu' = nu + h (y - A x').
+    theta' + h L B(theta') = theta + h (A^T (y - A x) + L x),        x' = B(theta'),
 
-Two products a step, whatever its length. docs/mathematics.md, "The flow in time".
+and theta then moves by ``h A^T (y - A x')``. Two products a step, whatever its length; but x cannot move faster than by
+gradient steps of length 1 / L, however long h. docs/mathematics.md, "The flow in time".
 """
 
 from __future__ import annotations

@@ -73,9 +73,10 @@ def flow(
         Error allowed per step in any entry of x, relative to the largest one ("bdf"); nearness to the limit at which
         ``t_end=inf`` ends.
     method : {"bdf", "proximal"}, default "bdf"
-        "bdf" follows the flow accurately. "proximal" takes a few dozen long implicit steps of two products each, 40 %
-        longer each time, under which the residual never grows: for large operators and early stopping, where the way
-        matters less than where it stops. Its times are approximate.
+        "bdf" follows the flow accurately. "proximal" takes implicit steps of two products each, 40 % longer each time:
+        a few dozen from start to stop, for large operators and early stopping. It follows the flow while its steps are
+        short compared with how fast x can change; later its path is its own, so that it needs a ``stop`` or
+        ``t_end``.
     stop : rule out of ``hadaflow.stopping``, optional
         Stop earlier: at the exact time for rules about the present moment, at the end of a step for the others.
     record : Recorder, optional
@@ -186,9 +187,10 @@ class _Plan:
 
     def leap(self, field: Field) -> FlowPath:
         """The same in long implicit steps."""
-        target = None
         if self.t_end == math.inf and self.stop is None:
-            target = limit(self.problem, self.model, init_scale=self.init_scale)
+            raise ValueError('method="proximal" does not end at the limit: give a stop, or a finite t_end')
+        if field.sharpness > _SHARPEST:
+            raise ValueError('init_scale is too small for method="proximal" at this depth: take "bdf"')
         steps = ProximalSteps(field)
         curve = Polygon(steps.at)
         try:
@@ -198,7 +200,7 @@ class _Plan:
                 corner = steps.advance(self.t_end)
                 curve.add(corner)
                 end = self._look(curve, before, corner.time)
-                end = end or self._arrived(field, corner.time, corner.x, target, steps.pull)
+                end = end or self._arrived(field, corner.time, corner.x, None, steps.pull)
                 end = end or self._spent(curve, corner.time)
                 self._report(corner.time, corner.x, len(curve.corners) - 1)
         except KeyboardInterrupt:
