@@ -106,11 +106,12 @@ class Auto(StepRule):
 
     Notes
     -----
-    Why it cannot fail (proved): where no factor changes by more than the share c, the Hessian of the loss in the
-    factors is at most ``L = (1 + c)^(2D - 2) ||A||^2 max_i (dx_i/du_i)^2 + (D - 1) G`` with G the largest relative rate
-    ``|du_i/dt| / u_i`` on the way, and a step ``s <= 1 / L`` lowers the loss by at least ``s ||gradient||^2 / 2``. So
-    the halving ends, at a step no shorter than half the smaller of ``1 / L`` and ``c / G``: the spectral norm of A and
-    the size of x bound it from below, though neither needs to be known. See docs/mathematics.md, "Gradient descent".
+    Why it cannot fail (proved): as long as no factor changes by more than the share c, the curvature of the loss along
+    the step is at most ``L = (1 + c)^(2D - 2) ||A||^2 max_i B'_i + (D - 1) G``, with B' the slope of the mirror map and
+    G the largest relative rate of a factor, and a step of at most ``1 / L`` lowers the loss by at least half of ``step *
+    ||gradient||^2``. So the halving ends, no lower than half the smaller of ``1 / L`` and ``c / G``: the spectral norm of
+    A and the size of x bound the step from below, though neither has to be known. docs/mathematics.md, "Gradient
+    descent".
     """
 
     max_change: float = 0.1
