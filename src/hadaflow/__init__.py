@@ -1,11 +1,11 @@
 """Sparse recovery by gradient flow on overparameterised models."""
 
 from hadaflow import recording, steps, stopping
+from hadaflow.adjoint import DotTest, dot_test
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
 from hadaflow.dynamics import descend, descend_batch, flow, limit, saddles
 from hadaflow.models import HadamardPower, Model
 from hadaflow.moments import Moment
-from hadaflow.operators import DotTest, dot_test
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.problems import Problem
 from hadaflow.recording import History, Recorder

@@ -44,7 +44,9 @@ def checked_axes(axes: Sequence[Axes], count: int) -> Sequence[Axes]:
     """The axes of the caller, as many as are needed."""
     if len(axes) != count:
         number = {2: "two", 3: "three"}[count]
-        raise ValueError(f"axes must be {number} matplotlib Axes, got {len(axes)}; make them with plt.subplots({count})")
+        raise ValueError(
+            f"axes must be {number} matplotlib Axes, got {len(axes)}; make them with plt.subplots({count})"
+        )
     return axes
 
 
@@ -66,7 +68,7 @@ def plain_numbers(ax: Axes) -> None:
 
 def _tick(value: float, low: float, high: float) -> str:
     exact = value if abs(value) > 1e-6 * max(abs(low), abs(high)) else 0.0
-    return f"{exact:.3g}".replace("-", "\N{MINUS SIGN}")
+    return f"{exact:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
 def thinned(count: int, most: int) -> NDArray[np.intp]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,3 +152,76 @@ def default_threshold(x: Vector, product_scale: float) -> float:
     """The support rule: exact zeros if the start has vanished, else sqrt(a^D max |x|)."""
     top: Any = np.abs(x).max(initial=0.0)
     return float(np.sqrt(product_scale) * np.sqrt(float(top)))
+
+
+class Curve(Protocol):
+    """How a flow is known as a function of time."""
+
+    @property
+    def knots(self) -> NDArray[np.float64]:
+        """Times between which it is smooth, 0 first."""
+        ...
+
+    def states(self, times: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Dual states (m, k) and iterates (n, k) at k times."""
+        ...
+
+    def residual(self, time: float) -> NDArray[np.float64]:
+        """``A x - y`` at one time, shape (m,)."""
+        ...
+
+    def integral(self, end: float) -> NDArray[np.float64]:
+        """Integral of x from 0 to ``end``, shape (n,)."""
+        ...
+
+
+class PathMoment(Moment):
+    """A time of a flow as a moment."""
+
+    def __init__(self, setting: Setting, curve: Curve, t: float, seconds: float) -> None:
+        self.setting, self._curve, self.time, self.seconds = setting, curve, t, seconds
+
+    @cached_property
+    def step(self) -> int:  # type: ignore[override]
+        return max(0, int(np.searchsorted(self._curve.knots, self.time, side="right")) - 1)
+
+    @cached_property
+    def _state(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        dual, x = self._curve.states(np.array([self.time]))
+        return dual[:, 0], x[:, 0]
+
+    @property
+    def dual(self) -> NDArray[np.float64]:  # type: ignore[override]
+        return self._state[0]
+
+    @property
+    def x(self) -> NDArray[np.float64]:  # type: ignore[override]
+        return self._state[1]
+
+    @cached_property
+    def theta(self) -> NDArray[np.float64]:  # type: ignore[override]
+        return self.setting.problem.operator.rmatvec(self.dual)
+
+    @cached_property
+    def residual(self) -> NDArray[np.float64]:  # type: ignore[override]
+        return self._curve.residual(self.time)
+
+    @cached_property
+    def gradient(self) -> NDArray[np.float64]:  # type: ignore[override]
+        return self.setting.problem.operator.rmatvec(self.residual)
+
+    @cached_property
+    def average(self) -> NDArray[np.float64]:  # type: ignore[override]
+        return self._curve.integral(self.time) / self.time if self.time > 0 else self.x
+
+
+def bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """The smallest time in (low, high] at which ``holds`` is true, if it stays so; to rounding."""
+    while True:
+        middle = 0.5 * (low + high)
+        if not low < middle < high or high - low <= 1e-13 * high:
+            return high
+        if holds(middle):
+            high = middle
+        else:
+            low = middle

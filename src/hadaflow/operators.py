@@ -6,9 +6,7 @@ columns of ``A`` as a matrix. All products are returned in float64, whatever the
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,10 +20,8 @@ from hadaflow._validation import (
     check_finite,
     float_dtype,
     norm,
-    positive_number,
     real_array,
     reject_kind,
-    whole_number,
 )
 
 Vector = NDArray[np.float64]
@@ -70,6 +66,19 @@ class Operator(ABC):
     def column_cost(self, count: int) -> float:
         """Cost of :meth:`columns` for ``count`` columns, in passes over ``A``."""
         return count / max(1, self.shape[1])
+
+    def column_squares(self) -> Vector:
+        """``||A_i||^2`` of each column, shape (n,); for a LinearOperator their mean, estimated with one product."""
+        m, n = self.shape
+        if self.column_cost(1) >= 1:
+            image = self.matvec(np.random.default_rng(0).choice([-1.0, 1.0], size=n))
+            return np.full(n, float(image @ image) / n)
+        squares = np.empty(n)
+        step = max(1, 2 * _SLAB // m)
+        for i in range(0, n, step):
+            block = self.columns(np.arange(i, min(n, i + step)))
+            squares[i : i + step] = np.asarray((block * block).sum(axis=0)).ravel()
+        return squares
 
     def spectral_square(self, iterations: int = 6) -> float:
         """An estimate of ``||A||^2`` from power iterations: from below, and rarely by more than a third."""
@@ -321,89 +330,19 @@ def as_operator(A: Any) -> Operator:
     return DenseOperator(array)
 
 
+def column_norms(operator: Operator) -> Vector:
+    """``||A_i||_2`` of all columns, shape (n,); some columns at a time, as cheap as they are."""
+    m, n = operator.shape
+    lengths = np.empty(n)
+    step = max(1, _SLAB // m)
+    for i in range(0, n, step):
+        block = operator.columns(np.arange(i, min(n, i + step)))
+        lengths[i : i + step] = np.sqrt(np.asarray((block * block).sum(axis=0)).ravel())
+    return lengths
+
+
 def _check_size(shape: tuple[int, ...]) -> None:
     if len(shape) != 2:
         raise ValueError(f"A must be two-dimensional, of shape (m, n), got shape {shape}")
     if 0 in shape:
         raise ValueError(f"A is empty (shape {shape}); it needs at least one row and one column")
-
-
-@dataclass(frozen=True)
-class DotTest:
-    """Outcome of :func:`dot_test`.
-
-    Attributes
-    ----------
-    error : float
-        Largest relative mismatch ``|<A v, r> - <v, A.T r>| / (||A v|| ||r||)`` seen.
-    tolerance : float
-        What was allowed.
-    passed : bool
-        ``error <= tolerance``.
-    """
-
-    error: float
-    tolerance: float
-
-    @property
-    def passed(self) -> bool:
-        return self.error <= self.tolerance
-
-    def __bool__(self) -> bool:
-        return self.passed
-
-
-def dot_test(A: object, *, trials: int = 3, tolerance: float | None = None, rng: Any = 0) -> DotTest:
-    """Test that ``A.T @ r`` is the adjoint of ``A @ v``: <A v, r> = <v, A.T r> on random vectors.
-
-    Parameters
-    ----------
-    A : array_like, scipy.sparse or LinearOperator, shape (m, n)
-        The operator under test; most useful for operators written by hand.
-    trials : int, default 3
-        Number of random pairs.
-    tolerance : float, optional
-        Allowed relative mismatch; default ``1e-5`` for float32 operators and ``1e-11`` for float64.
-    rng : int, numpy Generator or anything ``np.random.default_rng`` takes
-        Source of the random vectors.
-
-    Returns
-    -------
-    DotTest
-        True in a boolean context when the test passed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`as_operator`; or if ``trials`` or ``tolerance`` has the wrong kind or range.
-
-    Notes
-    -----
-    Costs ``2 * trials`` passes over ``A``.
-
-    Examples
-    --------
-    >>> import numpy as np, hadaflow as hf
-    >>> hf.dot_test(np.eye(3)).passed
-    True
-    """
-    trials = whole_number(trials, "trials")
-    if tolerance is not None:
-        tolerance = positive_number(tolerance, "tolerance")
-    operator = as_operator(A)
-    generator = np.random.default_rng(rng)
-    m, n = operator.shape
-    worst = 0.0
-    for _ in range(trials):
-        v, r = generator.standard_normal(n), generator.standard_normal(m)
-        forward, backward = operator.matvec(v), operator.rmatvec(r)
-        if forward.shape != (m,) or backward.shape != (n,):
-            raise ValueError(
-                f"A of shape {operator.shape} returned products of shapes {forward.shape} and {backward.shape}"
-            )
-        size = max(norm(forward) * norm(r), norm(backward) * norm(v))
-        mismatch = abs(float(forward @ r) - float(v @ backward))
-        worst = max(worst, mismatch / size if size > 0 else 0.0)
-    if tolerance is None:
-        tolerance = 1e-5 if operator.dtype == np.float32 else 1e-11
-    return DotTest(error=worst if math.isfinite(worst) else math.inf, tolerance=tolerance)

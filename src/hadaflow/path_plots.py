@@ -21,7 +21,8 @@ from hadaflow._drawing import (
     stacked_axes,
     thinned,
 )
-from hadaflow._validation import Index, coordinates as checked_coordinates, norm, positive_number, whole_number
+from hadaflow._validation import Index, norm, positive_number, whole_number
+from hadaflow._validation import coordinates as checked_coordinates
 from hadaflow.paths import FlowPath, Trajectory
 
 if TYPE_CHECKING:
@@ -37,11 +38,14 @@ _RESIDUALS = 200  # of these times get a residual, which takes a product each
 _BLOCK = 2**22  # entries of x at a time
 _MOST_LINES = 300
 _VISIBLE = 1e-2  # share of the final size from which on something is seen
+_MARGIN = 0.05  # share of the width before that
 _NEAR = 0.1  # relative: the window opens when all of the support is as near as that
 _WIDE = 100.0  # a larger ratio of sizes is drawn on a logarithmic axis
-_SMALL_FONT = 9.0  # points
-_DASHES = (0, (4, 2))
+_ROUNDING = 1e-14  # relative residuals below it tell nothing
+_SMALL = 9.0  # points
+_SHADE = "#dfe9f3"
 _FINE_DASHES = (0, (6, 3))
+_OTHERS: dict[str, Any] = {"color": ORANGE, "linewidth": 1.6, "linestyle": (0, (4, 2)), "zorder": 3}
 
 
 def plot_path(
@@ -116,10 +120,13 @@ def plot_path(
     curves = _curves(path, index)
     shaded = _checked_window(window, level, curves, known)
     top, bottom = stacked_axes(2, pyplot=True, **_PANELS) if axes is None else checked_axes(axes, 2)
-    _draw_coordinates(top, curves, known, shaded, most)
-    _draw_fit(bottom, curves, known, shaded)
-    _name_x(bottom)
-    _head(top, path)
+    if len(curves.times):
+        _frame((top, bottom), curves, shaded)
+        _draw_coordinates(top, curves, known, most)
+        _draw_fit(bottom, curves, known)
+    else:
+        _say_nothing((top, bottom))
+    _head(top, path, curves, shaded, known)
     return top.figure
 
 
@@ -136,12 +143,13 @@ def blank_figure() -> Figure:
 class _Curves:
     """Everything over flow time that the picture shows."""
 
+    size: int  # n
     index: Index  # the support
     times: Vector  # (k,)
     on: Vector  # (k, s): the support
     off: Vector  # (k,): largest size off it
     l1_norm: Vector  # (k,)
-    looks: Index  # places in times that have a residual
+    looks: Vector  # times at which the residual is known
     residual: Vector  # relative, there
 
 
@@ -160,10 +168,11 @@ def _curves(path: FlowPath | Trajectory, index: Index) -> _Curves:
         l1_norm[i : i + step] = np.abs(block).sum(axis=1)
         for k in looks[(looks >= i) & (looks < i + step)]:
             residual[k] = norm(operator.matvec(block[k - i]) - y) / (norm(y) or 1.0)
-    first = _first_seen(np.maximum(off, np.abs(on).max(axis=1, initial=0.0)), path)
+    first = int(np.searchsorted(times, _begin(times, np.maximum(off, np.abs(on).max(axis=1, initial=0.0)), path)))
     looks = looks[looks >= first]
-    arrays = (array[first:] for array in (times, on, off, l1_norm))
-    return _Curves(index, *arrays, times[looks], residual[looks])
+    return _Curves(
+        len(path.x), index, times[first:], on[first:], off[first:], l1_norm[first:], times[looks], residual[looks]
+    )
 
 
 def _moments(path: FlowPath | Trajectory) -> tuple[Vector, Callable[[slice], Any]]:
@@ -176,21 +185,26 @@ def _moments(path: FlowPath | Trajectory) -> tuple[Vector, Callable[[slice], Any
         x = history.x[kept]
         return history.times[kept], lambda part: x[part]
     steps = path.times[(path.times > 0) & (path.times < path.t_end)]
-    end = min(path.t_end, path.times[-1])
-    steps = np.append(steps[thinned(len(steps), _KNOTS)], end if end > 0 else [])
-    if len(steps) == 0:
-        return steps, lambda part: np.empty((0, len(path.x)))
+    steps = np.append(steps[thinned(len(steps), _KNOTS)], min(path.t_end, path.times[-1]))
+    if steps[-1] == 0:
+        return steps[:0], lambda part: path(steps[:0][part])
     parts = np.array_split(steps, -(-len(steps) * len(path.x) // _BLOCK))
-    first = _first_seen(np.concatenate([np.abs(path(part)).max(axis=1) for part in parts]), path)
-    start, steps = steps[max(0, first - 1)], steps[first:]
-    grid = np.geomspace(start, end, _GRID).clip(start, end)
+    begin = _begin(steps, np.concatenate([np.abs(path(part)).max(axis=1) for part in parts]), path)
+    steps = steps[steps > begin]
+    before, after = path(np.nextafter(path.times[-1], 0.0)), path.x
+    if path.t_end == np.inf and np.abs(after - before).max() > _VISIBLE * np.abs(after).max():  # a jump: room to see it
+        steps = np.append(steps, steps[-1] * (steps[-1] / begin) ** _MARGIN)
+    grid = np.geomspace(begin, steps[-1], _GRID).clip(begin, steps[-1])
     times = np.unique(np.concatenate([grid, steps, np.nextafter(steps, 0.0)]))  # just before: it may jump there
     return times, lambda part: path(times[part])
 
 
-def _first_seen(sizes: Vector, path: FlowPath | Trajectory) -> int:
-    """Where the largest entry first has the visible share of its last size; 0 if it never does."""
-    return int((sizes >= _VISIBLE * np.abs(path.x).max()).argmax()) if len(sizes) else 0
+def _begin(times: Vector, sizes: Vector, path: FlowPath | Trajectory) -> float:
+    """A little before the largest entry first has the visible share of its last size."""
+    if len(times) == 0:
+        return 0.0
+    first = times[(sizes >= _VISIBLE * np.abs(path.x).max()).argmax()]
+    return float(first * (first / times[-1]) ** _MARGIN * (1 - 1e-9))
 
 
 def _checked_window(window: Any, level: float | None, curves: _Curves, truth: Any) -> tuple[float, float] | None:
@@ -226,21 +240,153 @@ def _window(curves: _Curves, level: float | None, target: NDArray[Any]) -> tuple
 
 
 def _draw_coordinates(ax: Axes, curves: _Curves, truth: NDArray[Any] | None, most: int) -> None:
-    """The lines of the support and that of the others, with their names."""
+    """The lines of the support and that of the others."""
     few = len(curves.index) <= most
     if truth is not None:
         for value in np.unique(truth[curves.index]):
-            ax.axhline(value, color=GREY, linewidth=0.8, linestyle=_FINE_DASHES, zorder=1, alpha=1.0 if few else 0.4)
-    ends = curves.on[-1] if len(curves.times) else np.zeros(len(curves.index))
-    drawn = np.sort(np.argsort(-np.abs(ends), kind="stable")[:_MOST_LINES])
+            ax.axhline(value, color=GREY, linewidth=0.8, linestyle=_FINE_DASHES, alpha=1.0 if few else 0.4, zorder=1)
+    ends = curves.on[-1]
+    drawn = np.argsort(-np.abs(ends), kind="stable")[:_MOST_LINES]
     drawn = drawn[np.argsort(ends[drawn], kind="stable")]
-    colours = _shades(len(drawn))
-    style: dict[str, Any] = {"linewidth": 1.6} if few else {"linewidth": 0.9, "alpha": 0.8, "rasterized": True}
-    for place, colour in zip(drawn, colours, strict=True):
-        ax.plot(curves.times, curves.on[:, place], color=colour, **style, **_marks(curves.times))
-    if len(curves.others):
-        off = {"color": ORANGE, "linewidth": 1.6, "linestyle": _DASHES, "zorder": 3}
-        ax.plot(curves.times, curves.off, **off, **_marks(curves.times))
+    style: dict[str, Any] = {"linewidth": 1.6} if few else {"linewidth": 0.8, "rasterized": True}
+    style |= _marks(curves.times)
+    for place, colour in zip(drawn, _shades(len(drawn)), strict=True):
+        ax.plot(curves.times, curves.on[:, place], color=colour, **style)
+    if len(curves.index) < curves.size:
+        ax.plot(curves.times, curves.off, **_OTHERS, **_marks(curves.times))
     ax.axhline(0, color="black", linewidth=0.6, zorder=1)
     ax.set_ylabel("x")
-    ax.margins(y=0.05)
+    ax.margins(y=0.06)
+    if not (curves.on.any() or curves.off.any() or truth is not None):
+        ax.set_ylim(-1, 1)
+    sizes = np.abs(ends if truth is None else truth[curves.index])
+    sizes = sizes[sizes > 0]
+    if few and len(sizes) > 1 and sizes.max() > _WIDE * sizes.min():
+        ax.set_yscale("symlog", linthresh=float(sizes.min()))
+        ax.yaxis.get_major_locator().set_params(numticks=9)  # type: ignore[call-arg]
+    else:
+        plain_numbers(ax)
+    if few:
+        _label_ends(ax, {f"$x_{{{curves.index[place]}}}$": float(ends[place]) for place in drawn}, _shades(len(drawn)))
+
+
+def _label_ends(ax: Axes, ends: dict[str, float], colours: list[Any]) -> None:
+    """A name to the right of each line, moved up or down as far as their heights ask for; ``ends`` ascend."""
+    if not ends:
+        return
+    ax.autoscale_view()
+    places = np.array([[0.0, value] for value in ends.values()])
+    heights = ax.transAxes.inverted().transform(ax.transData.transform(places))[:, 1]
+    points = ax.get_window_extent().height / ax.figure.dpi * 72
+    spread = np.arange(len(heights)) * min(1.35 * _SMALL / points, 1 / max(1, len(heights) - 1))
+    spots = isotonic_regression(heights - spread).x.clip(0, 1 - spread[-1]) + spread
+    for (name, value), spot, colour in zip(ends.items(), spots, colours, strict=True):
+        ax.annotate(
+            name,
+            xy=(1.0, value),
+            xycoords=ax.get_yaxis_transform(),
+            xytext=(1.03, spot),
+            textcoords=ax.transAxes,
+            color=colour,
+            fontsize=_SMALL + 1,
+            verticalalignment="center",
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
+        )
+
+
+def _draw_fit(ax: Axes, curves: _Curves, truth: NDArray[Any] | None) -> None:
+    """Residual on the left axis, l1 norm on the right one."""
+    ax.plot(curves.looks, curves.residual, color="black", linewidth=1.4, **_marks(curves.times))
+    known = curves.residual[curves.residual > 0]
+    if len(known) and known.max() > 10 * known.min():
+        ax.set_yscale("log", nonpositive="mask")
+        ax.set_ylim(bottom=max(ax.get_ylim()[0], _ROUNDING))
+    else:
+        ax.ticklabel_format(axis="y", useOffset=False)
+    ax.set_ylabel(r"$\|Ax - y\|\,/\,\|y\|$")
+    right = ax.twinx()
+    right.plot(curves.times, curves.l1_norm, color=BLUE, linewidth=1.4, **_marks(curves.times))
+    if truth is not None:
+        right.axhline(np.abs(truth).sum(), color=BLUE, linewidth=0.8, linestyle=_FINE_DASHES)
+    right.set_ylabel(r"$\|x\|_1$", color=BLUE)
+    right.tick_params(axis="y", colors=BLUE)
+    right.spines["top"].set_visible(False)
+    right.set_ylim(bottom=0)
+    plain_numbers(right)
+
+
+def _frame(axes: Sequence[Axes], curves: _Curves, window: tuple[float, float] | None) -> None:
+    """The time axis, which both panels share, and the window on it."""
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_xscale("log")
+        first, last = curves.times[[0, -1]]
+        ax.set_xlim(*((first, last) if first < last else (first / 2, 2 * last)))
+        if window is not None:
+            ax.axvspan(*window, color=_SHADE, linewidth=0, zorder=0)
+    axes[-1].set_xlabel("flow time")
+    axes[0].figure.align_ylabels(axes)
+
+
+def _say_nothing(axes: Sequence[Axes]) -> None:
+    for ax in axes:
+        ax.set_axis_off()
+    axes[0].text(0.5, 0.5, "nothing has moved", transform=axes[0].transAxes, color=GREY, ha="center", va="center")
+
+
+def _head(ax: Axes, path: FlowPath | Trajectory, curves: _Curves, window: Any, truth: Any) -> None:
+    """What this is, why it ends, and the key, above the picture."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    kind = (
+        "gradient flow"
+        if isinstance(path, FlowPath)
+        else f"gradient descent, {path.steps} step{'s' * (path.steps != 1)}"
+    )
+    scale = path.setting.product_scale if isinstance(path, FlowPath) else path.product_scale
+    depth = getattr(path.model, "depth", None)
+    model = type(path.model).__name__ if depth is None else f"depth {depth:g}"
+    reason = textwrap.fill(path.reason, 95)
+    ax.set_title(f"{kind}, {model}, product scale {scale:.3g}\n{reason}", loc="left", fontsize="medium", pad=24)
+    if len(curves.times) == 0:
+        return
+    shown = len(curves.index)
+    count = f"{shown}" if shown <= _MOST_LINES else f"largest {_MOST_LINES} of {shown}"
+    keys: list[Any] = [Line2D([], [], color=_shades(3)[1], linewidth=1.6, label=f"support ({count})")] if shown else []
+    if shown < curves.size:
+        keys.append(Line2D([], [], **_OTHERS, label="largest of the others"))
+    if truth is not None:
+        keys.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle=_FINE_DASHES, label="truth"))
+    if window is not None:
+        keys.append(Patch(color=_SHADE, label=f"window, {window[0]:.3g} to {window[1]:.3g}"))
+    ax.legend(
+        handles=keys,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=4,
+        frameon=False,
+        borderaxespad=0.2,
+        fontsize=_SMALL,
+        handlelength=2.2,
+        columnspacing=1.6,
+    )
+
+
+def _marks(times: Vector) -> dict[str, Any]:
+    """Dots where there are too few moments for lines to tell them."""
+    return {"marker": "o", "markersize": 3.5} if len(times) <= 8 else {}
+
+
+def _shades(count: int) -> list[Any]:
+    """Colours from dark to light, as far as they stand out from white."""
+    from matplotlib import colormaps
+
+    return list(colormaps["viridis"](np.linspace(0.0, 0.78, count) if count != 1 else [0.25]))

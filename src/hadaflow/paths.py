@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hadaflow._validation import Float, Index, positive_number
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
 from hadaflow.models import Model
-from hadaflow.moments import Moment, Setting
+from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
 from hadaflow.problems import Problem
 from hadaflow.recording import History
 from hadaflow.results import Stats, Status, refit_on, support_of
@@ -188,27 +188,6 @@ class Trajectory:
         return refit_on(self.problem, self.support(threshold), self.x)
 
 
-class Curve(Protocol):
-    """How a flow is known as a function of time."""
-
-    @property
-    def knots(self) -> NDArray[np.float64]:
-        """Times between which it is smooth, 0 first."""
-        ...
-
-    def states(self, times: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Dual states (m, k) and iterates (n, k) at k times."""
-        ...
-
-    def residual(self, time: float) -> NDArray[np.float64]:
-        """``A x - y`` at one time, shape (m,)."""
-        ...
-
-    def integral(self, end: float) -> NDArray[np.float64]:
-        """Integral of x from 0 to ``end``, shape (n,)."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class FlowPath:
     """Gradient flow from a given start as a function of flow time, from 0 to ``t_end``.
@@ -352,55 +331,3 @@ class FlowPath:
         if np.isnan(times).any() or (times < 0).any() or (times > self.t_end).any():
             raise ValueError(f"t must lie between 0 and t_end = {self.t_end:g}, got {t!r}")
         return np.atleast_1d(times), times.ndim == 0
-
-
-class PathMoment(Moment):
-    """A time of a flow as a moment."""
-
-    def __init__(self, setting: Setting, curve: Curve, t: float, seconds: float) -> None:
-        self.setting, self._curve, self.time, self.seconds = setting, curve, t, seconds
-
-    @cached_property
-    def step(self) -> int:  # type: ignore[override]
-        return max(0, int(np.searchsorted(self._curve.knots, self.time, side="right")) - 1)
-
-    @cached_property
-    def _state(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        dual, x = self._curve.states(np.array([self.time]))
-        return dual[:, 0], x[:, 0]
-
-    @property
-    def dual(self) -> NDArray[np.float64]:  # type: ignore[override]
-        return self._state[0]
-
-    @property
-    def x(self) -> NDArray[np.float64]:  # type: ignore[override]
-        return self._state[1]
-
-    @cached_property
-    def theta(self) -> NDArray[np.float64]:  # type: ignore[override]
-        return self.setting.problem.operator.rmatvec(self.dual)
-
-    @cached_property
-    def residual(self) -> NDArray[np.float64]:  # type: ignore[override]
-        return self._curve.residual(self.time)
-
-    @cached_property
-    def gradient(self) -> NDArray[np.float64]:  # type: ignore[override]
-        return self.setting.problem.operator.rmatvec(self.residual)
-
-    @cached_property
-    def average(self) -> NDArray[np.float64]:  # type: ignore[override]
-        return self._curve.integral(self.time) / self.time if self.time > 0 else self.x
-
-
-def bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """The smallest time in (low, high] at which ``holds`` is true, if it stays so; to rounding."""
-    while True:
-        middle = 0.5 * (low + high)
-        if not low < middle < high or high - low <= 1e-13 * high:
-            return high
-        if holds(middle):
-            high = middle
-        else:
-            low = middle

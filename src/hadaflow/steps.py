@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import positive_number
+from hadaflow._validation import norm, positive_number
 from hadaflow.models import Factors, Model
-from hadaflow.operators import Operator
+from hadaflow.operators import Operator, column_norms
 
 Vector = NDArray[np.floating[Any]]
 
@@ -107,11 +107,11 @@ class Auto(StepRule):
     Notes
     -----
     Why it cannot fail (proved): as long as no factor changes by more than the share c, the curvature of the loss along
-    the step is at most ``L = (1 + c)^(2D - 2) ||A||^2 max_i B'_i + (D - 1) G``, with B' the slope of the mirror map and
-    G the largest relative rate of a factor, and a step of at most ``1 / L`` lowers the loss by at least half of ``step *
-    ||gradient||^2``. So the halving ends, no lower than half the smaller of ``1 / L`` and ``c / G``: the spectral norm of
-    A and the size of x bound the step from below, though neither has to be known. docs/mathematics.md, "Gradient
-    descent".
+    the step is at most ``L = (1 + c)^(2D - 2) ||A||^2 max_i B'_i + (D - 1) G``, with B' the slope of the mirror map
+    and G the largest relative rate of a factor, and a step of at most ``1 / L`` lowers the loss by at least half of
+    ``step * ||gradient||^2``. So the halving ends, no lower than half the smaller of ``1 / L`` and ``c / G``: the
+    spectral norm of A and the size of x bound the step from below, though neither has to be known.
+    docs/mathematics.md, "Gradient descent".
     """
 
     max_change: float = 0.1
@@ -164,7 +164,7 @@ class Increasing(StepRule):
 
     Notes
     -----
-    With h the mean squared column norm of A times the loss scaling (found with one product) and
+    With h the mean squared column norm of A times the loss scaling (of a LinearOperator estimated by 16 products) and
     ``X = 2 scaling max |A^T y| / (3 h)``, an estimate of max |x| from one probe step: the first step is
     ``2 / (20 h X)`` at depth 2; phase c >= 2 ends with doubled steps where ``max(u^2, v^2) <= 2^(-1-c) X``. At depth D,
     ``X`` enters as ``X^(2 - 2/D)``, the step is ``4/D^2`` of that and grows by ``2^(2 - 2/D)``. Source: the paper above
@@ -187,9 +187,7 @@ def _increasing(
     operator: Operator, speed: Vector, depth: float, init_scale: Any, scaling: float, phase: float
 ) -> Stepper:
     n = operator.shape[1]
-    probe = np.random.default_rng(0).choice([-1.0, 1.0], size=n)
-    image = operator.matvec(probe)
-    curvature = scaling * float(image @ image) / n  # E ||A z||^2 = ||A||_F^2
+    curvature = scaling * _frobenius_square(operator) / n
     top = float(np.abs(speed).max(initial=0.0))
     if curvature <= 0 or top <= 0:
         return _Constant(1.0)  # A or A^T y is zero: nothing moves
@@ -199,6 +197,14 @@ def _increasing(
     smallest = float(np.min(init_scale))
     length = math.ceil(phase * math.ceil(max(1.0, math.log(size ** (1 / depth) / smallest))))
     return _Increasing(np.full(n, first), depth, size, length, 2**power)
+
+
+def _frobenius_square(operator: Operator) -> float:
+    """``||A||_F^2``; for a LinearOperator the mean of ``||A z||^2`` over 16 random signs z."""
+    if operator.column_cost(1) < 1:
+        return float(np.sum(column_norms(operator) ** 2))
+    probes = np.random.default_rng(0).choice([-1.0, 1.0], size=(16, operator.shape[1]))
+    return float(np.mean([norm(operator.matvec(probe)) ** 2 for probe in probes]))
 
 
 @dataclass

@@ -7,7 +7,6 @@ answers with a :class:`Verdict` once it is met.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,78 +14,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._rules import Instant, Rule, Verdict, Watch
 from hadaflow._validation import callback, check_finite, positive_number, real_array, whole_number
 from hadaflow.moments import Moment
 from hadaflow.operators import Operator, as_operator
 from hadaflow.problems import Problem
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """Why a run stops.
-
-    Attributes
-    ----------
-    reason : str
-        In words, with the numbers that decided.
-    budget : bool
-        Whether a budget ran out (steps, seconds), rather than a goal being reached.
-    choice : Moment or None
-        The moment to return, where it is not the present one.
-    """
-
-    reason: str
-    budget: bool = False
-    choice: Moment | None = None
-
-
-#: Sees one moment after the other, in order of time.
-Watch = Callable[[Moment], Verdict | None]
-
-
-class Rule(ABC):
-    """When to stop. Subclass it, or pass a function of a :class:`hadaflow.Moment` to :class:`When`.
-
-    Attributes
-    ----------
-    instant : bool
-        Whether the answer depends on the present moment alone. In continuous time such a rule stops at the exact time.
-    budget : bool
-        Whether the rule limits effort instead of telling that a goal is reached.
-    """
-
-    instant: bool = True
-    budget: bool = False
-
-    @abstractmethod
-    def watch(self, problem: Problem) -> Watch:
-        """A fresh watch for one run on ``problem``."""
-
-    def __or__(self, other: Rule) -> Rule:
-        return _Either(_rules(self, _Either) + _rules(other, _Either))
-
-    def __and__(self, other: Rule) -> Rule:
-        return _Both(_rules(self, _Both) + _rules(other, _Both))
-
-
-class _Instant(Rule):
-    """A rule about one moment."""
-
-    def watch(self, problem: Problem) -> Watch:
-        def look(moment: Moment) -> Verdict | None:
-            return Verdict(self.reason(moment), self.budget) if self.holds(moment) else None
-
-        return look
-
-    @abstractmethod
-    def holds(self, moment: Moment) -> bool: ...
-
-    @abstractmethod
-    def reason(self, moment: Moment) -> str: ...
+__all__ = [
+    "CertificateGap",
+    "Discrepancy",
+    "LassoGap",
+    "MaxSeconds",
+    "MaxSteps",
+    "MaxTime",
+    "NullGradient",
+    "Plateau",
+    "Residual",
+    "Rule",
+    "StableSupport",
+    "Validation",
+    "Verdict",
+    "Watch",
+    "When",
+]
 
 
 @dataclass(frozen=True)
-class MaxSteps(_Instant):
+class MaxSteps(Instant):
     """A budget of steps."""
 
     steps: int
@@ -103,7 +57,7 @@ class MaxSteps(_Instant):
 
 
 @dataclass(frozen=True)
-class MaxSeconds(_Instant):
+class MaxSeconds(Instant):
     """A budget of wall time, in seconds."""
 
     seconds: float
@@ -120,7 +74,7 @@ class MaxSeconds(_Instant):
 
 
 @dataclass(frozen=True)
-class MaxTime(_Instant):
+class MaxTime(Instant):
     """Flow time: that of gradient flow on ``1/2 ||A x - y||^2`` in the shared factors."""
 
     time: float
@@ -136,7 +90,7 @@ class MaxTime(_Instant):
 
 
 @dataclass(frozen=True)
-class Residual(_Instant):
+class Residual(Instant):
     """``||A x - y|| <= tolerance * ||y||``."""
 
     tolerance: float = 1e-8
@@ -152,7 +106,7 @@ class Residual(_Instant):
 
 
 @dataclass(frozen=True)
-class Discrepancy(_Instant):
+class Discrepancy(Instant):
     """The discrepancy principle: ``||A x - y||_2 <= factor * noise_level`` with ``noise_level ~ ||noise||_2``."""
 
     noise_level: float
@@ -170,7 +124,7 @@ class Discrepancy(_Instant):
 
 
 @dataclass(frozen=True)
-class CertificateGap(_Instant):
+class CertificateGap(Instant):
     """The iterate fits, and its l1 norm is near a proved bound: relative residual and gap within ``tolerance``."""
 
     tolerance: float = 1e-3
@@ -186,7 +140,7 @@ class CertificateGap(_Instant):
 
 
 @dataclass(frozen=True)
-class LassoGap(_Instant):
+class LassoGap(Instant):
     """The average is proved to be within ``tolerance * 1/2 ||y||^2`` of a lasso solution at ``penalty`` or below."""
 
     penalty: float
@@ -236,7 +190,7 @@ class NullGradient(Rule):
 
 
 @dataclass(frozen=True, eq=False)
-class When(_Instant):
+class When(Instant):
     """Any condition: ``condition(moment)`` is true."""
 
     condition: Callable[[Moment], Any]
@@ -256,7 +210,10 @@ class When(_Instant):
 
 @dataclass(frozen=True)
 class StableSupport(Rule):
-    """The support has not changed while flow time grew by ``factor``, and is not empty."""
+    """The support has not changed while flow time grew by ``factor``, and is not empty.
+
+    The clock starts once the residual has fallen by a hundredth: before, all that grows is still next to nothing.
+    """
 
     factor: float = 3.0
     instant = False
@@ -266,10 +223,12 @@ class StableSupport(Rule):
 
     def watch(self, problem: Problem) -> Watch:
         since, support = 0.0, np.empty(0, dtype=np.intp)
+        at_start: float | None = None
 
         def look(moment: Moment) -> Verdict | None:
-            nonlocal since, support
-            if not np.array_equal(moment.support, support):
+            nonlocal since, support, at_start
+            at_start = moment.residual_norm if at_start is None else at_start
+            if moment.residual_norm > 0.99 * at_start or not np.array_equal(moment.support, support):
                 since, support = moment.time, moment.support
             if len(support) == 0 or moment.time < self.factor * since or since == 0:
                 return None
@@ -353,73 +312,12 @@ class Validation(Rule):
         return look
 
 
-@dataclass(frozen=True)
-class _Either(Rule):
-    rules: tuple[Rule, ...]
-
-    @property
-    def instant(self) -> bool:  # type: ignore[override]
-        return all(rule.instant for rule in self.rules)
-
-    @property
-    def budget(self) -> bool:  # type: ignore[override]
-        return all(rule.budget for rule in self.rules)
-
-    def watch(self, problem: Problem) -> Watch:
-        watches = [rule.watch(problem) for rule in self.rules]
-
-        def look(moment: Moment) -> Verdict | None:
-            verdicts = [verdict for watch in watches if (verdict := watch(moment)) is not None]
-            return min(verdicts, key=lambda verdict: verdict.budget, default=None)
-
-        return look
-
-
-@dataclass(frozen=True)
-class _Both(Rule):
-    rules: tuple[Rule, ...]
-
-    @property
-    def instant(self) -> bool:  # type: ignore[override]
-        return all(rule.instant for rule in self.rules)
-
-    @property
-    def budget(self) -> bool:  # type: ignore[override]
-        return all(rule.budget for rule in self.rules)
-
-    def watch(self, problem: Problem) -> Watch:
-        watches = [rule.watch(problem) for rule in self.rules]
-
-        def look(moment: Moment) -> Verdict | None:
-            verdicts = [watch(moment) for watch in watches]
-            met = [verdict for verdict in verdicts if verdict is not None]
-            if len(met) < len(verdicts):
-                return None
-            choice = next((verdict.choice for verdict in met if verdict.choice is not None), None)
-            return Verdict(" and ".join(verdict.reason for verdict in met), all(v.budget for v in met), choice)
-
-        return look
-
-
-def _rules(rule: object, kind: type) -> tuple[Rule, ...]:
-    """The parts of a combination of the same kind, else the rule alone."""
-    if not isinstance(rule, Rule):
-        raise TypeError(f"stopping rules combine with stopping rules, got {rule!r}")
-    return rule.rules if isinstance(rule, kind) else (rule,)  # type: ignore[attr-defined]
-
-
 def _column_norms(operator: Operator, given: Any) -> NDArray[np.float64]:
-    m, n = operator.shape
-    if given is not None:
-        lengths = real_array(given, "column_norms", 1).astype(np.float64)
-        if len(lengths) != n:
-            raise ValueError(f"column_norms must have one entry per column of A ({n}), got {len(lengths)}")
-        return lengths
-    if operator.column_cost(1) >= 1:
-        raise ValueError("NullGradient needs column_norms for a LinearOperator: its columns are not at hand")
-    lengths = np.empty(n)
-    step = max(1, (1 << 22) // m)
-    for i in range(0, n, step):
-        block = operator.columns(np.arange(i, min(n, i + step)))
-        lengths[i : i + step] = np.sqrt(np.asarray((block * block).sum(axis=0)).ravel())
+    if given is None:
+        if operator.column_cost(1) >= 1:
+            raise ValueError("NullGradient needs column_norms for a LinearOperator: its columns are not at hand")
+        return np.sqrt(operator.column_squares())
+    lengths = real_array(given, "column_norms", 1).astype(np.float64)
+    if len(lengths) != operator.shape[1]:
+        raise ValueError(f"column_norms must have one entry per column of A ({operator.shape[1]}), got {len(lengths)}")
     return lengths

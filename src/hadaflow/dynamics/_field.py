@@ -79,17 +79,8 @@ class Field:
 
     @cached_property
     def column_squares(self) -> Vector:
-        """``||A_i||^2``; for an operator their mean, from one product."""
-        m, n = self.problem.shape
-        if self.operator.column_cost(1) >= 1:
-            image = self.operator.matvec(np.random.default_rng(0).choice([-1.0, 1.0], size=n))
-            return np.full(n, float(image @ image) / n)
-        squares = np.empty(n)
-        step = max(1, (1 << 22) // m)
-        for i in range(0, n, step):
-            block = self.problem.operator.columns(np.arange(i, min(n, i + step)))
-            squares[i : i + step] = np.asarray((block * block).sum(axis=0)).ravel()
-        return squares
+        """``||A_i||^2``; for an operator their mean."""
+        return self.operator.column_squares()
 
     @cached_property
     def spectral_square(self) -> float:

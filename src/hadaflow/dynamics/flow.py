@@ -21,8 +21,8 @@ from hadaflow.dynamics.limit import limit
 from hadaflow.dynamics.saddles import saddles
 from hadaflow.models import Model
 from hadaflow.models.base import Scale
-from hadaflow.moments import Moment, Setting
-from hadaflow.paths import Curve, FlowPath, PathMoment, bisect
+from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
+from hadaflow.paths import FlowPath
 from hadaflow.problems import Problem
 from hadaflow.recording import Recorder, Tape
 from hadaflow.results import Limit, Progress, ProgressCallback, Stats, Status

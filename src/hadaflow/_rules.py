@@ -1,0 +1,129 @@
+"""What a stopping rule is, and how rules combine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hadaflow.moments import Moment
+from hadaflow.problems import Problem
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a run stops.
+
+    Attributes
+    ----------
+    reason : str
+        In words, with the numbers that decided.
+    budget : bool
+        Whether a budget ran out (steps, seconds), rather than a goal being reached.
+    choice : Moment or None
+        The moment to return, where it is not the present one.
+    """
+
+    reason: str
+    budget: bool = False
+    choice: Moment | None = None
+
+
+#: Sees one moment after the other, in order of time.
+Watch = Callable[[Moment], Verdict | None]
+
+
+class Rule(ABC):
+    """When to stop. Subclass it, or pass a function of a :class:`hadaflow.Moment` to :class:`When`.
+
+    Attributes
+    ----------
+    instant : bool
+        Whether the answer depends on the present moment alone. In continuous time such a rule stops at the exact time.
+    budget : bool
+        Whether the rule limits effort instead of telling that a goal is reached.
+    """
+
+    instant: bool = True
+    budget: bool = False
+
+    @abstractmethod
+    def watch(self, problem: Problem) -> Watch:
+        """A fresh watch for one run on ``problem``."""
+
+    def __or__(self, other: Rule) -> Rule:
+        return _Either(_rules(self, _Either) + _rules(other, _Either))
+
+    def __and__(self, other: Rule) -> Rule:
+        return _Both(_rules(self, _Both) + _rules(other, _Both))
+
+
+class Instant(Rule):
+    """A rule about one moment."""
+
+    def watch(self, problem: Problem) -> Watch:
+        def look(moment: Moment) -> Verdict | None:
+            return Verdict(self.reason(moment), self.budget) if self.holds(moment) else None
+
+        return look
+
+    @abstractmethod
+    def holds(self, moment: Moment) -> bool: ...
+
+    @abstractmethod
+    def reason(self, moment: Moment) -> str: ...
+
+
+@dataclass(frozen=True)
+class _Either(Rule):
+    rules: tuple[Rule, ...]
+
+    @property
+    def instant(self) -> bool:  # type: ignore[override]
+        return all(rule.instant for rule in self.rules)
+
+    @property
+    def budget(self) -> bool:  # type: ignore[override]
+        return all(rule.budget for rule in self.rules)
+
+    def watch(self, problem: Problem) -> Watch:
+        watches = [rule.watch(problem) for rule in self.rules]
+
+        def look(moment: Moment) -> Verdict | None:
+            verdicts = [verdict for watch in watches if (verdict := watch(moment)) is not None]
+            return min(verdicts, key=lambda verdict: verdict.budget, default=None)
+
+        return look
+
+
+@dataclass(frozen=True)
+class _Both(Rule):
+    rules: tuple[Rule, ...]
+
+    @property
+    def instant(self) -> bool:  # type: ignore[override]
+        return all(rule.instant for rule in self.rules)
+
+    @property
+    def budget(self) -> bool:  # type: ignore[override]
+        return all(rule.budget for rule in self.rules)
+
+    def watch(self, problem: Problem) -> Watch:
+        watches = [rule.watch(problem) for rule in self.rules]
+
+        def look(moment: Moment) -> Verdict | None:
+            verdicts = [watch(moment) for watch in watches]
+            met = [verdict for verdict in verdicts if verdict is not None]
+            if len(met) < len(verdicts):
+                return None
+            choice = next((verdict.choice for verdict in met if verdict.choice is not None), None)
+            return Verdict(" and ".join(verdict.reason for verdict in met), all(v.budget for v in met), choice)
+
+        return look
+
+
+def _rules(rule: object, kind: type) -> tuple[Rule, ...]:
+    """The parts of a combination of the same kind, else the rule alone."""
+    if not isinstance(rule, Rule):
+        raise TypeError(f"stopping rules combine with stopping rules, got {rule!r}")
+    return rule.rules if isinstance(rule, kind) else (rule,)  # type: ignore[attr-defined]
