@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.fft
 import scipy.sparse as sp
+from scipy.fft import dctn, idctn
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import hadaflow as hf
@@ -222,3 +223,30 @@ def test_fit_gives_up_on_a_support_too_small(descent):
     end, fitted = descent.fit(start(descent, descent.operator.matvec(np.eye(60)[3])), np.arange(60) < 5, 1e-12)
     assert fitted
     np.testing.assert_allclose(end.x, np.eye(60)[3], atol=1e-11)
+
+
+def test_large_operators_stop_at_the_noise_level():
+    """Sparse wavelet coefficients from noisy cosine samples: better than their constrained l1 norm, by a refit."""
+    rng = np.random.default_rng(0)
+    n, kept = 128 * 128, np.sort(rng.choice(128 * 128, 6000, replace=False))
+
+    def sample(x):
+        return dctn(x.reshape(128, 128), norm="ortho").ravel()[kept]
+
+    def back(r):
+        spectrum = np.zeros(n)
+        spectrum[kept] = r
+        return idctn(spectrum.reshape(128, 128), norm="ortho").ravel()
+
+    operator = LinearOperator((6000, n), matvec=sample, rmatvec=back, dtype=np.float64)
+    x = np.zeros(n)
+    x[rng.choice(n, 300, replace=False)] = rng.choice([-1.0, 1.0], 300) * rng.uniform(0.5, 2, 300)
+    noise = 0.02 * rng.standard_normal(6000)
+    level = float(np.linalg.norm(noise))
+    r = hf.recover(operator, sample(x) + noise, noise_level=level)
+    assert r.status is hf.Status.NOISE_LEVEL
+    assert np.linalg.norm(sample(r.x) - sample(x) - noise) <= 1.0000001 * level
+    assert r.stats.passes < 300
+    assert set(np.flatnonzero(x)) <= set(r.support())
+    oracle = np.linalg.norm(noise) * (300 / 6000) ** 0.5  # about what least squares on the true support leaves
+    assert np.linalg.norm(r.x - x) < 4 * oracle

@@ -72,7 +72,8 @@ def recover(
         start per coordinate.
     noise_level : float, default 0
         Bound on ``||noise||_2`` in units of y: stop on the first plateau of the saddle path with
-        ``||A x - y||_2 <= noise_level``. For the scale -> 0 solution only.
+        ``||A x - y||_2 <= noise_level`` (for a LinearOperator beyond 5000 rows on the first that leaps come upon). For
+        the scale -> 0 solution only.
     method : {"auto", "saddles", "limit"}, default "auto"
         How the scale -> 0 solution is found: along the saddle path; or by a limit at small scale, whose dual state
         starts a short saddle path that ends exactly; "auto" begins with the first and changes over once the second is
@@ -248,18 +249,24 @@ _Way = Callable[[UnitProblem, _Options], _Trip]
 
 def _ways(unit: UnitProblem, options: _Options) -> tuple[_Way, ...]:
     """What to try, in turn."""
+    by_products = unit.operator.column_cost(1) >= 1 and options.method == "auto" and not unit.zero
+    if options.noise_level > 0 and unit.operator.shape[0] <= _MOST_ROWS:
+        by_products = False  # a walk sees every plateau, and is affordable
+    leaps = (_leap,) if by_products else ()
     if options.method == "saddles" or options.noise_level > 0 or unit.zero:
-        return (_walk,)
+        return (*leaps, _walk)
     if options.method == "limit":
         return (_approach, _walk)
-    leaps = (_leap,) if unit.operator.column_cost(1) >= 1 else ()
     return (*leaps, _walk_while_cheap, _approach, _walk)
 
 
 def _leap(unit: UnitProblem, options: _Options) -> _Trip:
     """Implicit steps: where A is known by products, its columns would cost more than the answer does without them."""
     most = min(unit.operator.shape[1], _MOST_PRODUCTS)
-    end, leaps = leap(unit, positive=options.positive, most_products=most, progress=options.progress)
+    noise_level = options.noise_level / unit.size_y
+    end, leaps = leap(
+        unit, positive=options.positive, most_products=most, noise_level=noise_level, progress=options.progress
+    )
     return _Trip(end, 0, leaps, "leaps")
 
 

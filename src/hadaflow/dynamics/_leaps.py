@@ -38,18 +38,25 @@ _FITTED = 1e-13  # residual, relative, of x at the end
 _TINY = 1e-11  # entries of x, relative to the largest, that are rounding
 _PROVED = 8e-9  # gap at which the end counts as found
 _RESERVE = 0.25  # share of the products kept for an end without proof
+_CLOSING_IN = 5  # tries around the support at the noise level
 _PROOF = 2.0  # products that one try for the dual state at the end may take, relative to all before
 
 
 def leap(
-    unit: UnitProblem, *, positive: bool, most_products: int, progress: ProgressCallback | None = None
+    unit: UnitProblem,
+    *,
+    positive: bool,
+    most_products: int,
+    noise_level: float = 0.0,
+    progress: ProgressCallback | None = None,
 ) -> tuple[End, int]:
     """Leap to the end of the saddle path; returns it and the number of leaps.
 
-    ``EXACT`` says that x carries y. Whether it is minimal is up to the certificate.
+    ``EXACT`` says that x carries y. Whether it is minimal is up to the certificate. With a noise level (in units of the
+    scaled y) the end is a plateau before: least squares on the first support found that fits y to this level.
     """
     leaps = _Leaps(unit, Descent(unit.operator, positive), most_products, progress)
-    return leaps.run(), leaps.count
+    return leaps.run() if noise_level == 0 else leaps.run_to(noise_level), leaps.count
 
 
 @dataclass
@@ -95,6 +102,29 @@ class _Leaps:
         if not self.proved:
             self._give_up(point, penalty)
         return End(self.x, self.nu, Status.EXACT if math.isfinite(self.norm) else Status.NOT_CONVERGED)
+
+    def run_to(self, noise_level: float) -> End:
+        """Shorter and shorter steps around the first support whose least squares are within the noise."""
+        start = Point(np.zeros_like(self.unit.speed), self.unit.y, self.unit.speed)
+        before, end = (start, self.descent.reach(self.unit.speed)), End(self.x, self.nu, Status.NOT_CONVERGED)
+        if norm(start.r) <= noise_level:
+            return End(start.x, start.r, Status.NOISE_LEVEL)
+        after: tuple[Point, float] | None = None
+        penalty, tries = _FIRST * before[1], 0
+        while penalty > _LAST * before[1] and tries < _CLOSING_IN and not self.descent.spent:
+            point = before[0] if after is None else before[0].towards(after[0], _between(before[1], penalty, after[1]))
+            biased = self.descent.settle(point, penalty, _LOOSE)
+            self._remember(biased)
+            free, fitted = self.descent.fit(biased, biased.x != 0, noise_level)
+            if fitted and self.descent.allows(free.x):
+                after, tries = (biased, penalty), tries + 1
+                best, _ = self.descent.fit(free, biased.x != 0, 0.0)
+                kept = best if self.descent.allows(best.x) else free
+                end = End(kept.x, biased.r, Status.NOISE_LEVEL)
+            else:
+                before, tries = (biased, penalty), tries + (after is not None)
+            penalty = _NEXT * penalty if after is None else math.sqrt(before[1] * after[1])
+        return end
 
     @property
     def proved(self) -> bool:
@@ -151,3 +181,8 @@ class _Leaps:
 
     def _rounding(self, share: float) -> float:
         return max(share, 10 * self.unit.data_rounding) * norm(self.unit.y)
+
+
+def _between(low: float, value: float, high: float) -> float:
+    """Where a value lies on the way from ``low`` to ``high``."""
+    return (value - low) / (high - low) if high != low else 0.0
