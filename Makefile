@@ -43,8 +43,8 @@ clean: ## Remove the environment, the demo's output and all caches
 	rm -rf $(VENV) demo dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Installs again whenever pyproject.toml has changed.
-$(VENV)/.ready-%: pyproject.toml | $(BIN)/.pip
+# Installs again, and compiles, whenever what is installed or compiled has changed.
+$(VENV)/.ready-%: pyproject.toml hatch_build.py src/hadaflow/_sweep.c | $(BIN)/.pip
 	$(BIN)/python -m pip install --quiet $(install-$*)
 	@touch $@
 

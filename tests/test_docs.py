@@ -41,6 +41,30 @@ def test_the_model_of_the_page_works():
     twin = hf.limit(hf.Problem(A, y), hf.HadamardPower(2), init_scale=a / np.sqrt(2))
     np.testing.assert_allclose(end.x, twin.x, rtol=1e-10)
 
+    # Training follows it like any other.
+    run = hf.descend(hf.Problem(A, y), model, init_scale=a, stop=hf.stopping.Residual(1e-10))
+    path = hf.flow(hf.Problem(A, y), model, init_scale=a, tolerance=1e-9)
+    np.testing.assert_allclose(run.x, end.x, atol=2e-2)  # finite steps
+    np.testing.assert_allclose(path(path.times[-1]), end.x, atol=1e-8)
+
+
+def test_the_rules_of_the_page_work():
+    names = {}
+    exec(code_of("docs/adding_a_rule.md")[0], names)
+    run = names["run"]
+    assert run.status is hf.Status.STOPPED
+    assert run.x[0] > 0.9
+    assert "condition" in run.reason
+    np.testing.assert_allclose(run.history["ratio"][-1], run.x[1] / run.x[0])
+    wild = hf.descend(
+        names["problem"],
+        hf.HadamardPower(1),
+        init_scale=0.1,
+        step=2.0,
+        stop=names["LossRises"]() | hf.stopping.MaxSteps(50),
+    )
+    assert "grew 3 times" in wild.reason
+
 
 def test_readme_snippets_run():
     first, calls = code_of("README.md")

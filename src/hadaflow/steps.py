@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._validation import norm, positive_number
-from hadaflow.models import Factors, Model
+from hadaflow.models import Factors, HadamardPower, Model
 from hadaflow.operators import Operator, column_norms
 
 Vector = NDArray[np.floating[Any]]
@@ -190,7 +190,7 @@ def _increasing(
     curvature = scaling * _frobenius_square(operator) / n
     top = float(np.abs(speed).max(initial=0.0))
     if curvature <= 0 or top <= 0:
-        return _Constant(1.0)  # A or A^T y is zero: nothing moves
+        return Auto().stepper(operator, speed, HadamardPower(depth), init_scale, scaling)  # nothing to tell a size from
     size = 2 * scaling * top / (3 * curvature)
     power = 2 - 2 / depth
     first = 4 / depth**2 * 2 / (20 * curvature * size**power)

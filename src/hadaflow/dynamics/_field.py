@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow.dynamics._scaling import pull_at_zero
 from hadaflow.models import Model
 from hadaflow.models.base import Scale
 from hadaflow.operators import Metered
@@ -38,6 +39,7 @@ class Field:
     def __post_init__(self) -> None:
         self.operator = Metered(self.problem.operator)
         self.y: Vector = self.problem.y.astype(np.float64)
+        self.speed = pull_at_zero(Problem(self.operator, self.y))  # A^T y
         if self.size == 0.0:
             self.size = self._expected_size()
         self._set_caps()
@@ -71,11 +73,6 @@ class Field:
         self.size = 2 * largest
         self._set_caps()
         return True
-
-    @cached_property
-    def speed(self) -> Vector:
-        """``A^T y``."""
-        return self.operator.rmatvec(self.y)
 
     @cached_property
     def column_squares(self) -> Vector:

@@ -57,6 +57,21 @@ class UnitProblem:
         return nu / self.size_a
 
 
+def pull_at_zero(problem: Problem) -> Vector:
+    """``A^T y``.
+
+    Raises
+    ------
+    ValueError
+        If it overflows: then so would every step.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        pull = problem.operator.rmatvec(problem.y.astype(np.float64))
+    if not np.isfinite(pull).all():
+        raise ValueError("A^T y overflows: divide A and y by their sizes, and x comes out in the new units")
+    return pull
+
+
 def to_unit(problem: Problem, weights: Vector | None = None) -> UnitProblem:
     """Scale ``problem``; one pass over A."""
     y = problem.y.astype(np.float64)

@@ -20,6 +20,7 @@ from hadaflow._validation import (
     real_array,
 )
 from hadaflow.dynamics._descent_loop import Run, Sweeps, follow
+from hadaflow.dynamics._scaling import pull_at_zero
 from hadaflow.dynamics._threads import blas_threads
 from hadaflow.models import Model
 from hadaflow.models.base import Scale
@@ -196,13 +197,14 @@ class _Shared:
     def __post_init__(self) -> None:
         self.began = time.perf_counter()
         self.scaling = 1.0 if self.loss == "half" else 2.0 / self.problem.shape[0]
-        self.speed: NDArray[np.float64] = self.problem.operator.rmatvec(self.problem.y.astype(np.float64))
+        self.speed = pull_at_zero(self.problem)
 
     def run(self, init_scale: Scale, rule: StepRule, speed: NDArray[np.float64]) -> Run:
         """A run from ``init_scale``."""
         problem, model = self.problem, self.model
         if np.ndim(init_scale) == 0:
             init_scale = positive_number(init_scale, "init_scale")
+        model.branches(init_scale, problem.shape[1])  # checks the range of the scale
         setting = Setting.of(problem, model, init_scale)
         stepper = rule.stepper(problem.operator, speed, model, init_scale, self.scaling)
         tape = Tape(self.record, problem)
