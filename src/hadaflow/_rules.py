@@ -75,7 +75,7 @@ class Instant(Rule):
 
 
 @dataclass(frozen=True)
-class _Either(Rule):
+class _Combined(Rule):
     rules: tuple[Rule, ...]
 
     @property
@@ -86,6 +86,8 @@ class _Either(Rule):
     def budget(self) -> bool:  # type: ignore[override]
         return all(rule.budget for rule in self.rules)
 
+
+class _Either(_Combined):
     def watch(self, problem: Problem) -> Watch:
         watches = [rule.watch(problem) for rule in self.rules]
 
@@ -96,18 +98,7 @@ class _Either(Rule):
         return look
 
 
-@dataclass(frozen=True)
-class _Both(Rule):
-    rules: tuple[Rule, ...]
-
-    @property
-    def instant(self) -> bool:  # type: ignore[override]
-        return all(rule.instant for rule in self.rules)
-
-    @property
-    def budget(self) -> bool:  # type: ignore[override]
-        return all(rule.budget for rule in self.rules)
-
+class _Both(_Combined):
     def watch(self, problem: Problem) -> Watch:
         watches = [rule.watch(problem) for rule in self.rules]
 

@@ -12,13 +12,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from hadaflow._validation import Float, Index, positive_number
+from hadaflow._validation import Float, positive_number
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
 from hadaflow.models import Model
 from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
 from hadaflow.problems import Problem
 from hadaflow.recording import History
-from hadaflow.results import Stats, Status, refit_on, support_of
+from hadaflow.results import Answer, Stats, Status
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ def _time(tau: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class Trajectory(Answer):
     """One run of :func:`hadaflow.descend`, with two read-outs: the iterate and the running average.
 
     Attributes
@@ -168,28 +168,9 @@ class Trajectory:
             raise ValueError("the average has no penalty at the start of the run: take at least one step")
         return certify_lasso(self.problem, self.average, self.penalty or 1e-300, positive=self.positive)
 
-    def support(self, threshold: float | None = None) -> Index:
-        """Coordinates that count as non-zero.
-
-        Parameters
-        ----------
-        threshold : float, optional
-            Keep ``|x_i| > threshold``, in units of x. Default: the geometric mean of product scale and largest entry,
-            ``sqrt(a^D max |x|)``.
-
-        Returns
-        -------
-        ndarray of int, shape (k,)
-        """
-        return support_of(self.x, self.product_scale, threshold)
-
-    def refit(self, threshold: float | None = None) -> Float:
-        """Least squares on the support, shape (n,); ``threshold`` as in :meth:`support`."""
-        return refit_on(self.problem, self.support(threshold), self.x)
-
 
 @dataclass(frozen=True, eq=False)
-class FlowPath:
+class FlowPath(Answer):
     """Gradient flow from a given start as a function of flow time, from 0 to ``t_end``.
 
     Call it with a time for the iterate; ``path.average(t)`` and ``path.dual(t)`` are the other read-outs. Each takes
@@ -239,9 +220,14 @@ class FlowPath:
         return f"FlowPath({m} x {n}, {self.status.name} at time {self.t_end:.4g}: {self.reason})"
 
     @property
-    def problem(self) -> Problem:
+    def problem(self) -> Problem:  # type: ignore[override]
         """The data."""
         return self.setting.problem
+
+    @property
+    def product_scale(self) -> float:  # type: ignore[override]
+        """``a^D`` (geometric mean over coordinates)."""
+        return self.setting.product_scale
 
     @property
     def model(self) -> Model:
@@ -315,14 +301,6 @@ class FlowPath:
         dual = self.dual(min(self.t_end, float(self.curve.knots[-1])))
         positive = getattr(self.model, "sign", "both") == "positive"
         return certify(self.problem, self.x, dual, positive=positive, support=self.support())
-
-    def support(self, threshold: float | None = None) -> Index:
-        """Coordinates of the end with ``|x_i|`` above ``threshold``, by default ``sqrt(a^D max |x|)``."""
-        return support_of(self.x, self.setting.product_scale, threshold)
-
-    def refit(self, threshold: float | None = None) -> Float:
-        """Least squares on the support, shape (n,)."""
-        return refit_on(self.problem, self.support(threshold), self.x)
 
     def _times(self, t: Any) -> tuple[NDArray[np.float64], bool]:
         times = np.asarray(t, dtype=np.float64)

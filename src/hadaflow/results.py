@@ -128,8 +128,64 @@ class Limit:
         )
 
 
+class Answer:
+    """What every result with an ``x`` can tell about it.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n,)
+        The answer.
+    problem : Problem
+        The data.
+    product_scale : float
+        ``a^D`` of the flow that led to x, 0 where its start had vanished.
+    """
+
+    x: Float
+    problem: Problem
+    product_scale: float
+
+    def support(self, threshold: float | None = None) -> Index:
+        """Indices of the entries that count as non-zero, ascending.
+
+        Parameters
+        ----------
+        threshold : float, optional
+            Keep ``|x_i| > threshold``, in units of x. Default: the geometric mean of product scale and largest entry,
+            ``sqrt(a^D max |x|)``; 0 for the scale -> 0 solution, whose zeros are exact.
+
+        Returns
+        -------
+        ndarray of int, shape (k,)
+        """
+        if threshold is None:
+            threshold = default_threshold(self.x, self.product_scale)
+        else:
+            threshold = positive_number(threshold, "threshold", strict=False)
+        return np.flatnonzero(np.abs(self.x) > threshold)
+
+    def refit(self, threshold: float | None = None) -> Float:
+        """Least squares on the support: ``argmin ||A z - y||_2`` over z supported there, shape (n,).
+
+        Parameters
+        ----------
+        threshold : float, optional
+            As in :meth:`support`.
+
+        Notes
+        -----
+        ``2 m k^2`` operations for k coordinates on the support (minimum-norm solution if its columns are dependent).
+        """
+        index, x = self.support(threshold), np.zeros_like(self.x)
+        if len(index):
+            columns = self.problem.operator.columns(index)
+            dense = columns.toarray() if sp.issparse(columns) else columns
+            x[index] = la.lstsq(dense, self.problem.y.astype(np.float64), check_finite=False)[0]
+        return x
+
+
 @dataclass(frozen=True, eq=False)
-class Recovery:
+class Recovery(Answer):
     """The answer of :func:`hadaflow.recover`.
 
     Attributes
@@ -184,51 +240,3 @@ class Recovery:
             f"Recovery({m} x {n}, {self.status.name}, {len(self.support())} non-zeros, "
             f"gap {c.gap:.0e}, residual {c.residual:.0e}{unique})"
         )
-
-    def support(self, threshold: float | None = None) -> Index:
-        """Indices of the entries that count as non-zero, ascending.
-
-        Parameters
-        ----------
-        threshold : float, optional
-            Keep ``|x_i| > threshold``, in units of x. Default: 0 for the scale -> 0 solution, whose zeros are exact;
-            for a limit the geometric mean of product scale and largest entry, ``sqrt(a^D max |x|)``.
-
-        Returns
-        -------
-        ndarray of int, shape (k,)
-        """
-        return support_of(self.x, self.product_scale, threshold)
-
-    def refit(self, threshold: float | None = None) -> Float:
-        """Least squares on the support: ``argmin ||A z - y||_2`` over z supported there, shape (n,).
-
-        Parameters
-        ----------
-        threshold : float, optional
-            As in :meth:`support`.
-
-        Notes
-        -----
-        ``2 m k^2`` operations for k coordinates on the support (minimum-norm solution if its columns are dependent).
-        """
-        return refit_on(self.problem, self.support(threshold), self.x)
-
-
-def support_of(x: Float, product_scale: float, threshold: float | None) -> Index:
-    """Coordinates above the threshold, by default that of :func:`hadaflow.moments.default_threshold`."""
-    if threshold is None:
-        threshold = default_threshold(x, product_scale)
-    else:
-        threshold = positive_number(threshold, "threshold", strict=False)
-    return np.flatnonzero(np.abs(x) > threshold)
-
-
-def refit_on(problem: Problem, index: Index, like: Float) -> Float:
-    """Least squares on the coordinates ``index``, zero elsewhere; shape and dtype of ``like``."""
-    x = np.zeros_like(like)
-    if len(index):
-        columns = problem.operator.columns(index)
-        dense = columns.toarray() if sp.issparse(columns) else columns
-        x[index] = la.lstsq(dense, problem.y.astype(np.float64), check_finite=False)[0]
-    return x
