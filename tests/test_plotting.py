@@ -138,11 +138,11 @@ def test_no_power_of_ten_stands_where_the_title_is(scale):
 
 
 def test_colours_differ_in_grey():
-    from hadaflow import plotting
+    from hadaflow import _drawing
 
     weights = [0.299, 0.587, 0.114]
     blue, orange, grey = (
-        np.dot(weights, mpl.colors.to_rgb(c)) for c in (plotting._BLUE, plotting._ORANGE, plotting._GREY)
+        np.dot(weights, mpl.colors.to_rgb(c)) for c in (_drawing.BLUE, _drawing.ORANGE, _drawing.GREY)
     )
     assert orange - blue > 0.25
     assert grey - blue > 0.2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hadaflow.moments import Moment
 from hadaflow.problems import Problem
@@ -29,7 +29,8 @@ class Verdict:
     choice: Moment | None = None
 
 
-#: Sees one moment after the other, in order of time.
+#: Sees one moment after the other, in order of time. It may have an attribute ``best``: a function that tells the
+#: moment to return should another rule end the run.
 Watch = Callable[[Moment], Verdict | None]
 
 
@@ -93,7 +94,13 @@ class _Either(_Combined):
 
         def look(moment: Moment) -> Verdict | None:
             verdicts = [verdict for watch in watches if (verdict := watch(moment)) is not None]
-            return min(verdicts, key=lambda verdict: verdict.budget, default=None)
+            if not verdicts:
+                return None
+            first = min(verdicts, key=lambda verdict: verdict.budget)
+            # A rule that looks for the best moment has one to offer, whichever rule ends the run.
+            offers = (offer() for watch in watches if (offer := getattr(watch, "best", None)) is not None)
+            choice = first.choice or next((moment for moment in offers if moment is not None), None)
+            return replace(first, choice=choice)
 
         return look
 

@@ -40,7 +40,9 @@ _MOST_LINES = 300
 _VISIBLE = 1e-2  # share of the final size from which on something is seen
 _MARGIN = 0.05  # share of the width before that
 _NEAR = 0.1  # relative: the window opens when all of the support is as near as that
+_SLIVER = 1e-2  # share of the width: a narrower window is none
 _WIDE = 100.0  # a larger ratio of sizes is drawn on a logarithmic axis
+_DECADES = 30.0  # a smaller ratio of times is labelled in plain numbers
 _ROUNDING = 1e-14  # relative residuals below it tell nothing
 _SMALL = 9.0  # points
 _SHADE = "#dfe9f3"
@@ -191,12 +193,19 @@ def _moments(path: FlowPath | Trajectory) -> tuple[Vector, Callable[[slice], Any
     parts = np.array_split(steps, -(-len(steps) * len(path.x) // _BLOCK))
     begin = _begin(steps, np.concatenate([np.abs(path(part)).max(axis=1) for part in parts]), path)
     steps = steps[steps > begin]
-    before, after = path(np.nextafter(path.times[-1], 0.0)), path.x
-    if path.t_end == np.inf and np.abs(after - before).max() > _VISIBLE * np.abs(after).max():  # a jump: room to see it
+    if _jumps_at_the_end(path):
         steps = np.append(steps, steps[-1] * (steps[-1] / begin) ** _MARGIN)
     grid = np.geomspace(begin, steps[-1], _GRID).clip(begin, steps[-1])
     times = np.unique(np.concatenate([grid, steps, np.nextafter(steps, 0.0)]))  # just before: it may jump there
     return times, lambda part: path(times[part])
+
+
+def _jumps_at_the_end(path: FlowPath) -> bool:
+    """Whether the last step is a jump, which needs some room behind it to be seen."""
+    if path.t_end < np.inf:
+        return False
+    jump = np.abs(path.x - path(np.nextafter(path.times[-1], 0.0))).max()
+    return bool(jump > _VISIBLE * np.abs(path.x).max())
 
 
 def _begin(times: Vector, sizes: Vector, path: FlowPath | Trajectory) -> float:
@@ -233,7 +242,9 @@ def _window(curves: _Curves, level: float | None, target: NDArray[Any]) -> tuple
     start = int(near.argmax())
     passed = curves.off[start:] > level
     end = start + int(passed.argmax()) if passed.any() else len(passed) + start - 1
-    return (float(curves.times[start]), float(curves.times[end])) if near.any() and end > start else None
+    first, last = float(curves.times[start]), float(curves.times[end])
+    wide = np.log(last / first) > _SLIVER * np.log(curves.times[-1] / curves.times[0])
+    return (first, last) if near.any() and wide else None
 
 
 # ---- how it is drawn -------------------------------------------------------------------------------------------
@@ -329,10 +340,24 @@ def _frame(axes: Sequence[Axes], curves: _Curves, window: tuple[float, float] | 
         ax.set_xscale("log")
         first, last = curves.times[[0, -1]]
         ax.set_xlim(*((first, last) if first < last else (first / 2, 2 * last)))
+        _tick_times(ax)
         if window is not None:
             ax.axvspan(*window, color=_SHADE, linewidth=0, zorder=0)
     axes[-1].set_xlabel("flow time")
     axes[0].figure.align_ylabels(axes)
+
+
+def _tick_times(ax: Axes) -> None:
+    """Powers of ten over many decades; over fewer, plain numbers, as many as fit."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    first, last = ax.get_xlim()
+    if last > _DECADES * first:
+        return
+    few = last <= 10 * first
+    ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if few else LogLocator(subs=(1, 2, 3, 5)))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _say_nothing(axes: Sequence[Axes]) -> None:

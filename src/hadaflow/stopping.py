@@ -269,7 +269,7 @@ class Plateau(Rule):
 class Validation(Rule):
     """Smallest error on held-out data: ``||A x - y||`` there has not improved while flow time grew by ``patience``.
 
-    The run returns the moment of the smallest error, not the last one.
+    The run returns the moment of the smallest error, not the last one; also where another rule ends it first.
 
     Parameters
     ----------
@@ -309,6 +309,7 @@ class Validation(Rule):
                 return None
             return Verdict(f"smallest validation error {smallest:.4g} at time {best.time:.4g}", choice=best)
 
+        look.best = lambda: best  # type: ignore[attr-defined]
         return look
 
 

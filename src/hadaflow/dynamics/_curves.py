@@ -27,26 +27,31 @@ class Integrated:
 
     def __post_init__(self) -> None:
         self.pieces: list[Callable[[float], Vector]] = []
-        self.times = [0.0]
+        self._ends = np.zeros(64)
         self.nbytes = 0
         self._reached = (0.0, np.zeros(self.field.problem.shape[1]))
 
     def add(self, time: float, piece: Any) -> None:
         """The next step: its end, and its polynomial."""
-        self.times.append(time)
+        count = len(self.knots)
+        if count == len(self._ends):
+            self._ends = np.concatenate([self._ends, np.zeros(count)])
+        self._ends[count] = time
         self.pieces.append(piece)
         self.nbytes += piece.D.nbytes
 
     @property
     def knots(self) -> Vector:
         """Where the steps end, 0 first."""
-        return np.array(self.times)
+        ends = self._ends[: len(self.pieces) + 1]
+        ends.setflags(write=False)
+        return ends
 
     def duals(self, times: Vector) -> Vector:
         """nu at these times, as columns."""
         if not self.pieces:
             return np.zeros((len(self.field.y), len(times)))
-        places = np.clip(np.searchsorted(self.times, times, side="left") - 1, 0, len(self.pieces) - 1)
+        places = np.clip(np.searchsorted(self.knots, times, side="left") - 1, 0, len(self.pieces) - 1)
         return np.column_stack([self.pieces[k](float(t)) for k, t in zip(places, times, strict=True)])
 
     def states(self, times: Vector) -> tuple[Vector, Vector]:

@@ -180,8 +180,8 @@ def descend_batch(
         own = shared if sides is None else _Shared(Problem(problem.operator, targets[:, j]), model, stop, record, loss)
         rule = as_rule(step if steps is None else steps[j])
         runs.append(own.run(float(columns[0, j]) if scale.ndim < 2 else columns[:, j], rule, own.speed))
-    factors = model.start(columns.astype(problem.dtype), np.zeros((n, k), dtype=problem.dtype))
-    return tuple(follow(runs, factors, shared.sweeps(targets), single=False, progress=progress))
+    factors = model.start(columns.astype(problem.dtype, order="F"), np.zeros((n, k), dtype=problem.dtype, order="F"))
+    return tuple(follow(runs, factors, shared.sweeps(np.asfortranarray(targets)), single=False, progress=progress))
 
 
 @dataclass
@@ -205,6 +205,8 @@ class _Shared:
         if np.ndim(init_scale) == 0:
             init_scale = positive_number(init_scale, "init_scale")
         model.branches(init_scale, problem.shape[1])  # checks the range of the scale
+        if np.min(init_scale) < np.finfo(problem.dtype).tiny:
+            raise ValueError(f"init_scale {np.min(init_scale):.3g} is zero in {problem.dtype}: pass float64 data")
         setting = Setting.of(problem, model, init_scale)
         stepper = rule.stepper(problem.operator, speed, model, init_scale, self.scaling)
         tape = Tape(self.record, problem)

@@ -182,7 +182,7 @@ class _Plan:
         try:
             end = self._steps(StiffFlow(field, reached, min(self.t_end, _FOREVER)), curve, target)
         except KeyboardInterrupt:
-            end = _End(curve.times[-1], Status.INTERRUPTED, "interrupted by the user")
+            end = _End(float(curve.knots[-1]), Status.INTERRUPTED, "interrupted by the user")
         return self._path(curve, end, reached, field.operator.passes)
 
     def leap(self, field: Field) -> FlowPath:
@@ -243,7 +243,7 @@ class _Plan:
             if field.grow(x):
                 solver.refresh()
             end = self._look(curve, before, now) or self._arrived(field, now, x, target) or self._spent(curve, now)
-            self._report(now, x, len(curve.times) - 1)
+            self._report(now, x, len(curve.knots) - 1)
         return end
 
     def _look(self, curve: Curve, before: float, now: float) -> _End | None:
