@@ -21,7 +21,10 @@ Vector = NDArray[np.floating[Any]]
 
 
 class Stepper(Protocol):
-    """A step rule at work on one run."""
+    """A step rule at work on one run.
+
+    An attribute ``judges = False`` says that every step may stand: ``accept`` is then never asked, and may be missing.
+    """
 
     def size(self, factors: Factors, pull: Factors) -> float | Vector:
         """Length of the next step (one per coordinate allowed), from the factors and the gradient in them."""
@@ -77,19 +80,17 @@ class Constant(StepRule):
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", positive_number(self.size, "step"))
 
-    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Stepper:
+    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Any:
         return _Constant(self.size)
 
 
 @dataclass
 class _Constant:
     length: float
+    judges = False
 
     def size(self, factors: Factors, pull: Factors) -> float:
         return self.length
-
-    def accept(self, before: float, after: float, slope: float) -> bool:
-        return True
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class Increasing(StepRule):
     def __post_init__(self) -> None:
         positive_number(self.phase, "phase")
 
-    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Stepper:
+    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Any:
         depth = float(getattr(model, "depth", 1.0))
         if depth != 2:
             raise ValueError(f"the increasing step rule is one for depth 2, got a model of depth {depth:g}")
@@ -202,6 +203,7 @@ class _Increasing:
     largest: float
     phase: int
     taken: int = 0
+    judges = False
 
     def size(self, factors: Factors, pull: Factors) -> Vector:
         number, at = divmod(self.taken, self.phase)
@@ -213,9 +215,6 @@ class _Increasing:
             self.lengths = np.where(still, 2 * self.lengths, self.lengths)
         self.taken += 1
         return self.lengths
-
-    def accept(self, before: float, after: float, slope: float) -> bool:
-        return True
 
 
 def as_rule(step: object) -> StepRule:

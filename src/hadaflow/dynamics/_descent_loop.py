@@ -37,8 +37,7 @@ class Sweeps:
         """The state of these factors."""
         x = model.forward(factors)
         residual, gradient = self.sweep.products(x, self.y)
-        square = np.einsum("i...,i...->...", residual, residual, dtype=np.float64)
-        return State(factors, x, residual, gradient, 0.5 * self.scaling * square)
+        return State(factors, x, residual, gradient, 0.5 * self.scaling * _dots(residual, residual))
 
     def only(self, kept: list[int]) -> Sweeps:
         """Those of some of the runs."""
@@ -112,6 +111,18 @@ class Run:
     passes: float = 0.0
     start_loss: float = 0.0
     start_gradient: float = 0.0
+    last_loss: float = np.inf
+
+    def __post_init__(self) -> None:
+        self.judges = getattr(self.stepper, "judges", True)
+
+    def stalls(self, loss: float, gradients: Array, j: int) -> bool:
+        """Whether the loss has not fallen since the last look, and cannot: the gradient has all but vanished."""
+        before, self.last_loss = self.last_loss, loss
+        if loss < before * (1 - _REST_EVERY * np.finfo(self.setting.problem.dtype).eps):
+            return False
+        gradient = gradients if gradients.ndim == 1 else gradients[j]
+        return float(np.abs(gradient).max(initial=0.0)) <= 1e-6 * self.start_gradient
 
     def judge(self, moment: Point) -> Verdict | None:
         """Record the moment, and say whether the run is over."""
@@ -120,8 +131,8 @@ class Run:
         return self.watch(moment)
 
     def at_rest(self, moment: Moment) -> tuple[Status, str]:
-        """What it means that no factor moves any more."""
-        told = f"no factor moves any more in {self.setting.problem.dtype}, at relative residual"
+        """What it means that nothing changes any more."""
+        told = f"nothing changes any more in {self.setting.problem.dtype}, at relative residual"
         told = f"{told} {moment.relative_residual:.2g}"
         if moment.relative_residual <= 1e-6:
             return Status.STOPPED, told
@@ -259,14 +270,15 @@ class _Loop:
         u = state.factors.u - length * pull.u
         v = None if state.factors.v is None else state.factors.v - length * pull.v
         new = self.sweeps.at(self.model, Factors(u, v))
-        spans = np.array([np.min(each) * self.sweeps.scaling for each in lengths])
+        spans = [(each if isinstance(each, float) else float(np.min(each))) * self.sweeps.scaling for each in lengths]
         fresh, over = [], []
-        slopes = self._slopes(pull, length)
+        judging = any(self.runs[place].judges for place in self.places)
+        slopes = self._slopes(pull, length) if judging else np.zeros(len(spans))
         for j, place in enumerate(self.places):
             run = self.runs[place]
             run.passes += self._passes
             before, after = float(self._of(state.loss, j)), float(self._of(new.loss, j))
-            accepted = run.stepper.accept(before, after, float(self._of(slopes, j)))
+            accepted = not run.judges or run.stepper.accept(before, after, float(self._of(slopes, j)))
             if not accepted:
                 spans[j] = 0.0
                 if self.single:
@@ -276,7 +288,7 @@ class _Loop:
             elif not after <= _DIVERGED**2 * run.start_loss:  # or NaN
                 self._end(j, run.finish(Point(run, state, sums, self._column(j)), Status.DIVERGED, _hint(run)))
                 over.append(j)
-            elif look_for_rest and self._rests(state.factors, new.factors, j):
+            elif look_for_rest and (self._rests(state.factors, new.factors, j) or run.stalls(after, new.gradient.T, j)):
                 point = Point(run, state, sums, self._column(j))
                 self._end(j, run.finish(point, *run.at_rest(point)))
                 over.append(j)
@@ -284,15 +296,13 @@ class _Loop:
                 run.step += 1
                 run.time += float(spans[j])
             fresh.append(accepted)
-        sums = sums.plus(state, spans[0] if self.single else spans)
+        sums = sums.plus(state, spans[0] if self.single else np.array(spans))
         state, sums = self._without(over, new, sums)
         return state, sums, [value for j, value in enumerate(fresh) if j not in over]
 
     def _slopes(self, pull: Factors, length: Array) -> Any:
-        slope = np.einsum("i...,i...->...", pull.u, length * pull.u, dtype=np.float64)
-        if pull.v is not None:
-            slope = slope + np.einsum("i...,i...->...", pull.v, length * pull.v, dtype=np.float64)
-        return slope
+        slope = _dots(pull.u, length * pull.u)
+        return slope if pull.v is None else slope + _dots(pull.v, length * pull.v)
 
     def _rests(self, old: Factors, new: Factors, j: int) -> bool:
         def pick(array: Any) -> Any:
@@ -333,6 +343,13 @@ class _Loop:
         self.progress(
             Progress("descend", None, f"step {run.step}, time {run.time:.3g}, residual {loss**0.5:.2e}{others}")
         )
+
+
+def _dots(a: Array, b: Array) -> Any:
+    """Inner products in float64, of vectors or of columns."""
+    if a.ndim == 1:
+        return float(a.astype(np.float64, copy=False) @ b.astype(np.float64, copy=False))
+    return np.einsum("ij,ij->j", a, b, dtype=np.float64)
 
 
 def run_length(run: Run, state: State, pull: Factors, j: int | None) -> Any:
