@@ -16,6 +16,7 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 from hadaflow import cli
+from hadaflow.cli import _job
 
 M, N, SPARSITY = 30, 80, 4
 
@@ -438,7 +439,7 @@ def slow(monkeypatch):
         return solve(*args, **kwargs)
 
     monkeypatch.setattr(hf, "recover", dawdle)
-    monkeypatch.setattr(cli, "_PROGRESS_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(_job, "_PROGRESS_AFTER_SECONDS", 0.05)
     monkeypatch.setenv("TERM", "xterm")
     return seen
 
@@ -453,7 +454,7 @@ def test_progress_on_a_terminal(run, slow, monkeypatch):
 
 def test_no_progress_when_the_work_is_quick(run, slow, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(cli, "_PROGRESS_AFTER_SECONDS", 60.0)
+    monkeypatch.setattr(_job, "_PROGRESS_AFTER_SECONDS", 60.0)
     started = time.monotonic()
     assert run()[2] == ""
     assert time.monotonic() - started < 30

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hadaflow._validation import check_finite, real_array
@@ -69,8 +68,3 @@ def plain_numbers(ax: Axes) -> None:
 def _tick(value: float, low: float, high: float) -> str:
     exact = value if abs(value) > 1e-6 * max(abs(low), abs(high)) else 0.0
     return f"{exact:.4g}".replace("-", "\N{MINUS SIGN}")
-
-
-def thinned(count: int, most: int) -> NDArray[np.intp]:
-    """At most so many of ``count`` places, evenly spread, the first and the last among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.intp))

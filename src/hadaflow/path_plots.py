@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,28 +18,18 @@ from hadaflow._drawing import (
     checked_truth,
     plain_numbers,
     stacked_axes,
-    thinned,
 )
-from hadaflow._validation import Index, norm, positive_number, whole_number
+from hadaflow._path_curves import Curves, Vector, curves_of, window_of
 from hadaflow._validation import coordinates as checked_coordinates
+from hadaflow._validation import positive_number, whole_number
 from hadaflow.paths import FlowPath, Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-Vector = NDArray[np.float64]
-
 _PANELS: dict[str, Any] = {"sharex": True, "height_ratios": (3, 2)}
-_GRID = 300  # times, evenly spread in log-time, at which a flow is looked at
-_KNOTS = 300  # steps of its integrator, beside these: nothing sudden falls between them
-_RESIDUALS = 200  # of these times get a residual, which takes a product each
-_BLOCK = 2**22  # entries of x at a time
 _MOST_LINES = 300
-_VISIBLE = 1e-2  # share of the final size from which on something is seen
-_MARGIN = 0.05  # share of the width before that
-_NEAR = 0.1  # relative: the window opens when all of the support is as near as that
-_SLIVER = 1e-2  # share of the width: a narrower window is none
 _WIDE = 100.0  # a larger ratio of sizes is drawn on a logarithmic axis
 _DECADES = 30.0  # a smaller ratio of times is labelled in plain numbers
 _ROUNDING = 1e-14  # relative residuals below it tell nothing
@@ -119,7 +108,7 @@ def plot_path(
     else:
         index = path.support() if known is None else np.flatnonzero(known)
     most = whole_number(coordinates, "coordinates", minimum=0)
-    curves = _curves(path, index)
+    curves = curves_of(path, index)
     shaded = _checked_window(window, level, curves, known)
     top, bottom = stacked_axes(2, pyplot=True, **_PANELS) if axes is None else checked_axes(axes, 2)
     if len(curves.times):
@@ -138,91 +127,13 @@ def blank_figure() -> Figure:
     return figure
 
 
-# ---- what is drawn ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Curves:
-    """Everything over flow time that the picture shows."""
-
-    size: int  # n
-    index: Index  # the support
-    times: Vector  # (k,)
-    on: Vector  # (k, s): the support
-    off: Vector  # (k,): largest size off it
-    l1_norm: Vector  # (k,)
-    looks: Vector  # times at which the residual is known
-    residual: Vector  # relative, there
-
-
-def _curves(path: FlowPath | Trajectory, index: Index) -> _Curves:
-    times, rows = _moments(path)
-    others = np.ones(len(path.x), dtype=bool)
-    others[index] = False
-    operator, y = path.problem.operator, path.problem.y.astype(np.float64)
-    looks = thinned(len(times), _RESIDUALS)
-    on, off, l1_norm, residual = np.zeros((len(times), len(index))), *(np.zeros(len(times)) for _ in range(3))
-    step = max(1, _BLOCK // len(path.x))
-    for i in range(0, len(times), step):
-        block = rows(slice(i, i + step)).astype(np.float64)
-        on[i : i + step] = block[:, index]
-        off[i : i + step] = np.abs(block[:, others]).max(axis=1, initial=0.0)
-        l1_norm[i : i + step] = np.abs(block).sum(axis=1)
-        for k in looks[(looks >= i) & (looks < i + step)]:
-            residual[k] = norm(operator.matvec(block[k - i]) - y) / (norm(y) or 1.0)
-    first = int(np.searchsorted(times, _begin(times, np.maximum(off, np.abs(on).max(axis=1, initial=0.0)), path)))
-    looks = looks[looks >= first]
-    return _Curves(
-        len(path.x), index, times[first:], on[first:], off[first:], l1_norm[first:], times[looks], residual[looks]
-    )
-
-
-def _moments(path: FlowPath | Trajectory) -> tuple[Vector, Callable[[slice], Any]]:
-    """The times to look at, and the iterates there, as rows."""
-    if isinstance(path, Trajectory):
-        history = path.history
-        if history.x is None:
-            raise ValueError("the trajectory kept no x: run descend with record=hadaflow.Recorder(x=True)")
-        kept = history.times > 0
-        x = history.x[kept]
-        return history.times[kept], lambda part: x[part]
-    steps = path.times[(path.times > 0) & (path.times < path.t_end)]
-    steps = np.append(steps[thinned(len(steps), _KNOTS)], min(path.t_end, path.times[-1]))
-    if steps[-1] == 0:
-        return steps[:0], lambda part: path(steps[:0][part])
-    parts = np.array_split(steps, -(-len(steps) * len(path.x) // _BLOCK))
-    begin = _begin(steps, np.concatenate([np.abs(path(part)).max(axis=1) for part in parts]), path)
-    steps = steps[steps > begin]
-    if _jumps_at_the_end(path):
-        steps = np.append(steps, steps[-1] * (steps[-1] / begin) ** _MARGIN)
-    grid = np.geomspace(begin, steps[-1], _GRID).clip(begin, steps[-1])
-    times = np.unique(np.concatenate([grid, steps, np.nextafter(steps, 0.0)]))  # just before: it may jump there
-    return times, lambda part: path(times[part])
-
-
-def _jumps_at_the_end(path: FlowPath) -> bool:
-    """Whether the last step is a jump, which needs some room behind it to be seen."""
-    if path.t_end < np.inf:
-        return False
-    jump = np.abs(path.x - path(np.nextafter(path.times[-1], 0.0))).max()
-    return bool(jump > _VISIBLE * np.abs(path.x).max())
-
-
-def _begin(times: Vector, sizes: Vector, path: FlowPath | Trajectory) -> float:
-    """A little before the largest entry first has the visible share of its last size."""
-    if len(times) == 0:
-        return 0.0
-    first = times[(sizes >= _VISIBLE * np.abs(path.x).max()).argmax()]
-    return float(first * (first / times[-1]) ** _MARGIN * (1 - 1e-9))
-
-
-def _checked_window(window: Any, level: float | None, curves: _Curves, truth: Any) -> tuple[float, float] | None:
+def _checked_window(window: Any, level: float | None, curves: Curves, truth: Any) -> tuple[float, float] | None:
     if level is not None:
         level = positive_number(level, "level")
     if window is None:
         return None
     if isinstance(window, str) and window == "auto":
-        return _window(curves, level, curves.on[-1:] if truth is None else truth[None, curves.index])
+        return window_of(curves, level, curves.on[-1:] if truth is None else truth[None, curves.index])
     try:
         start, end = (positive_number(time, "window", strict=False) for time in window)
     except (TypeError, ValueError) as error:
@@ -232,25 +143,10 @@ def _checked_window(window: Any, level: float | None, curves: _Curves, truth: An
     return start, end
 
 
-def _window(curves: _Curves, level: float | None, target: NDArray[Any]) -> tuple[float, float] | None:
-    """From when all of the support is near the target (one row) to when one of the others passes the level."""
-    sizes = np.abs(target[target != 0])
-    if len(curves.times) == 0 or len(sizes) == 0:
-        return None
-    level = _NEAR * float(sizes.min()) if level is None else level
-    near = (np.abs(curves.on - target) <= _NEAR * np.abs(target))[:, target[0] != 0].all(axis=1)
-    start = int(near.argmax())
-    passed = curves.off[start:] > level
-    end = start + int(passed.argmax()) if passed.any() else len(passed) + start - 1
-    first, last = float(curves.times[start]), float(curves.times[end])
-    wide = np.log(last / first) > _SLIVER * np.log(curves.times[-1] / curves.times[0])
-    return (first, last) if near.any() and wide else None
-
-
 # ---- how it is drawn -------------------------------------------------------------------------------------------
 
 
-def _draw_coordinates(ax: Axes, curves: _Curves, truth: NDArray[Any] | None, most: int) -> None:
+def _draw_coordinates(ax: Axes, curves: Curves, truth: NDArray[Any] | None, most: int) -> None:
     """The lines of the support and that of the others."""
     few = len(curves.index) <= most
     if truth is not None:
@@ -312,7 +208,7 @@ def _label_ends(ax: Axes, ends: dict[str, float], colours: list[Any]) -> None:
         )
 
 
-def _draw_fit(ax: Axes, curves: _Curves, truth: NDArray[Any] | None) -> None:
+def _draw_fit(ax: Axes, curves: Curves, truth: NDArray[Any] | None) -> None:
     """Residual on the left axis, l1 norm on the right one."""
     ax.plot(curves.looks, curves.residual, color="black", linewidth=1.4, **_marks(curves.times))
     known = curves.residual[curves.residual > 0]
@@ -333,7 +229,7 @@ def _draw_fit(ax: Axes, curves: _Curves, truth: NDArray[Any] | None) -> None:
     plain_numbers(right)
 
 
-def _frame(axes: Sequence[Axes], curves: _Curves, window: tuple[float, float] | None) -> None:
+def _frame(axes: Sequence[Axes], curves: Curves, window: tuple[float, float] | None) -> None:
     """The time axis, which both panels share, and the window on it."""
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
@@ -356,7 +252,7 @@ def _tick_times(ax: Axes) -> None:
         return
     few = last <= 10 * first
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if few else LogLocator(subs=(1, 2, 3, 5)))
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.6g}")
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
@@ -366,7 +262,7 @@ def _say_nothing(axes: Sequence[Axes]) -> None:
     axes[0].text(0.5, 0.5, "nothing has moved", transform=axes[0].transAxes, color=GREY, ha="center", va="center")
 
 
-def _head(ax: Axes, path: FlowPath | Trajectory, curves: _Curves, window: Any, truth: Any) -> None:
+def _head(ax: Axes, path: FlowPath | Trajectory, curves: Curves, window: Any, truth: Any) -> None:
     """What this is, why it ends, and the key, above the picture."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
