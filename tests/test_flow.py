@@ -324,6 +324,25 @@ def test_an_interrupted_run_returns_what_is_done():
     assert np.isfinite(path(path.t_end)).all()
 
 
+@pytest.mark.parametrize("product", [1e-3, 1e-100])
+def test_interrupted_before_the_first_step(monkeypatch, product):
+    """While the limit is computed, or the saddle path."""
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    import sys
+
+    module = sys.modules["hadaflow.dynamics.flow"]
+    monkeypatch.setattr(module, "limit", interrupt)
+    monkeypatch.setattr(module, "saddles", interrupt)
+    problem, _ = small()
+    path = hf.flow(problem, hf.HadamardPower(3), init_scale=product ** (1 / 3))
+    assert path.status is hf.Status.INTERRUPTED
+    assert path.t_end == 0
+    np.testing.assert_array_equal(path.x, 0)
+
+
 def test_budgets():
     problem, _ = small()
     few = hf.flow(problem, hf.HadamardPower(3), init_scale=0.05, max_steps=10)

@@ -53,7 +53,7 @@ class MaxSteps(Instant):
         return moment.step >= self.steps
 
     def reason(self, moment: Moment) -> str:
-        return f"{self.steps} steps were taken"
+        return "one step was taken" if self.steps == 1 else f"{self.steps} steps were taken"
 
 
 @dataclass(frozen=True)

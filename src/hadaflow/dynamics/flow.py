@@ -144,7 +144,7 @@ def flow(
         if method == "proximal":
             return plan.leap(field)
         if branches is not None and math.isfinite(branches.exponent) and field.sharpness > _SHARPEST:
-            return plan.along_saddles(branches.rest, branches.dual_scale)
+            return plan.along_saddles(field, branches.rest, branches.dual_scale)
         return plan.integrate(field)
 
 
@@ -173,16 +173,15 @@ class _Plan:
         """Step until a rule, the end time or the limit is met."""
         from hadaflow.dynamics._stiff import StiffFlow  # SciPy's integrators take their time to import
 
-        target = None
-        if self.t_end == math.inf:
-            target = limit(self.problem, self.model, init_scale=self.init_scale)
-            field.grow(np.asarray(target.x, dtype=np.float64))
-        reached = max(self.tolerance, 10 * _EPS * field.sharpness)
-        curve = Integrated(field)
+        target, reached, curve = None, self.tolerance, Integrated(field)
         try:
+            if self.t_end == math.inf:
+                target = limit(self.problem, self.model, init_scale=self.init_scale, progress=self.progress)
+                field.grow(np.asarray(target.x, dtype=np.float64))
+            reached = max(self.tolerance, 10 * _EPS * field.sharpness)
             end = self._steps(StiffFlow(field, reached, min(self.t_end, _FOREVER)), curve, target)
         except KeyboardInterrupt:
-            end = _End(float(curve.knots[-1]), Status.INTERRUPTED, "interrupted by the user")
+            end = _interrupted(curve)
         return self._path(curve, end, reached, field.operator.passes)
 
     def leap(self, field: Field) -> FlowPath:
@@ -204,16 +203,20 @@ class _Plan:
                 end = end or self._spent(curve, corner.time)
                 self._report(corner.time, corner.x, len(curve.corners) - 1)
         except KeyboardInterrupt:
-            end = _End(curve.corners[-1].time, Status.INTERRUPTED, "interrupted by the user")
+            end = _interrupted(curve)
         return self._path(curve, end, math.inf, field.operator.passes)
 
-    def along_saddles(self, rest: Vector, factor: float) -> FlowPath:
+    def along_saddles(self, field: Field, rest: Vector, factor: float) -> FlowPath:
         """The path of a scale that is zero for all that double precision can tell; ``factor`` is time per tau."""
         positive = getattr(self.model, "sign", "both") == "positive"
         uniform = bool(np.ptp(rest) == 0)
         weights = None if uniform else rest
         factor *= float(rest[0]) if uniform else 1.0
-        path = saddles(self.problem, positive=positive, weights=weights, progress=self.progress)
+        try:
+            path = saddles(self.problem, positive=positive, weights=weights, progress=self.progress)
+        except KeyboardInterrupt:
+            start = Integrated(field)
+            return self._path(start, _interrupted(start), 1 / _SHARPEST, field.operator.passes)
         curve = Plateaus(path, factor, path.times * factor)
         end = _End(self.t_end, Status.STOPPED, f"flow time {self.t_end:g} was reached")
         if self.t_end == math.inf:
@@ -352,3 +355,7 @@ class _End:
     status: Status
     reason: str
     x: Float | None = None
+
+
+def _interrupted(curve: Curve) -> _End:
+    return _End(float(curve.knots[-1]), Status.INTERRUPTED, "interrupted by the user")
