@@ -316,7 +316,8 @@ def test_an_interrupted_run_returns_what_is_done():
     problem = hf.Problem(A, A[:, :10].sum(axis=1) + rng.standard_normal(60))
 
     def interrupt(progress):
-        raise KeyboardInterrupt
+        if progress.stage == "flow":
+            raise KeyboardInterrupt
 
     path = hf.flow(problem, hf.HadamardPower(4), init_scale=0.02, tolerance=1e-9, progress=interrupt)
     assert path.status is hf.Status.INTERRUPTED

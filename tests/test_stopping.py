@@ -69,7 +69,7 @@ def test_steps(easy, steps):
     run = go(easy, MaxSteps(steps))
     assert run.steps == steps
     assert run.status is Status.STOPPED  # nothing else was asked for
-    assert run.reason == f"{steps} steps were taken"
+    assert run.reason == ("one step was taken" if steps == 1 else f"{steps} steps were taken")
 
 
 def test_seconds(easy):
