@@ -10,6 +10,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 # Contraction to fused multiply-adds, but no reordering of sums: results do not depend on the compiler's mood.
 FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=fast", "-shared", "-fPIC"]
+# Some compilers have no OpenMP, some no function clones.
+EXTRAS = (["-fopenmp"], ["-fopenmp", "-DPORTABLE"], [], ["-DPORTABLE"])
 
 
 class CustomBuildHook(BuildHookInterface):
@@ -34,7 +36,7 @@ def compile_kernel(source, library):
     compilers = [name for name in found if name and shutil.which(name.split()[0])]
     fresh = library.with_suffix(".new")
     for compiler in compilers:
-        for extra in ([], ["-DPORTABLE"]):  # some compilers know no function clones
+        for extra in EXTRAS:
             command = [*compiler.split(), *FLAGS, *extra, str(source), "-o", str(fresh)]
             if subprocess.run(command, check=False, capture_output=True).returncode == 0:
                 fresh.replace(library)

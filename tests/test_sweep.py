@@ -68,7 +68,7 @@ def check(sweep, A, x, y):
 def test_tiny_shapes(path, always_fused, shape, dtype, order, threads):
     A, x, y = data(*shape, dtype)
     sweep = sweep_of(np.asarray(A, order=order), threads)
-    assert sweep.passes == 1
+    assert sweep.passes == (2 if path == "numpy" and threads > 1 else 1)  # BLAS shares whole products among threads
     residual, gradient = check(sweep, A, x, y)
     assert residual.dtype == gradient.dtype == dtype
 

@@ -1,12 +1,19 @@
 /* One pass over a C-ordered matrix A (m x n):
  *
- *     residual = A x - y        and        gradient += A^T residual.
+ *     residual = A x - y        and        gradient = A^T residual.
  *
  * While two rows, still in cache, are projected back, the next two are read and multiplied with x. So each cache
  * line of A comes from memory once, and memory and arithmetic overlap; asking for a line 1 KiB before its turn hides
- * the rest of the latency. No copy of A, no threads: the caller splits the rows.
+ * the rest of the latency. A is not copied. Threads take a share of the rows each, and add up a share of the columns.
  */
 #include <stddef.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#define IN_PARALLEL _Pragma("omp parallel for num_threads(parts) schedule(static, 1)")
+#else
+#define IN_PARALLEL
+#endif
 
 /* On x86-64 one copy of each function for AVX-512, one for AVX2 and one for any processor; chosen at load time. */
 #if defined(__x86_64__) && defined(__linux__) && !defined(PORTABLE)
@@ -18,7 +25,7 @@
 #define AT(vector, j) (*(const pack *)((vector) + (j)))
 #define AHEAD(vector, j) __builtin_prefetch((const char *)((vector) + (j)) + 1024)
 
-#define DEFINE_SWEEP(name, real)                                                                            \
+#define DEFINE_ROWS(name, real)                                                                             \
     FOR_EACH_CPU void name(size_t m, size_t n, const real *A, const real *x, const real *y, real *residual, \
                            real *gradient)                                                                  \
     {                                                                                                       \
@@ -60,5 +67,36 @@
         }                                                                                                   \
     }
 
-DEFINE_SWEEP(hadaflow_sweep_f64, double)
-DEFINE_SWEEP(hadaflow_sweep_f32, float)
+/* `gradients` has `parts` rows of n; the first one is the result. */
+#define DEFINE_SWEEP(name, rows, real)                                                                      \
+    void name(size_t m, size_t n, size_t parts, const real *A, const real *x, const real *y, real *residual, \
+              real *gradients)                                                                              \
+    {                                                                                                       \
+        IN_PARALLEL                                                                                         \
+        for (size_t k = 0; k < parts; k++) {                                                                \
+            const size_t i = m * k / parts, end = m * (k + 1) / parts;                                      \
+            memset(gradients + k * n, 0, n * sizeof(real));                                                 \
+            rows(end - i, n, A + i * n, x, y + i, residual + i, gradients + k * n);                         \
+        }                                                                                                   \
+        if (parts > 1)                                                                                      \
+            IN_PARALLEL                                                                                     \
+            for (size_t k = 0; k < parts; k++)                                                              \
+                for (size_t other = 1; other < parts; other++)                                              \
+                    for (size_t j = n * k / parts; j < n * (k + 1) / parts; j++)                            \
+                        gradients[j] += gradients[other * n + j];                                           \
+    }
+
+DEFINE_ROWS(rows_f64, double)
+DEFINE_ROWS(rows_f32, float)
+DEFINE_SWEEP(hadaflow_sweep_f64, rows_f64, double)
+DEFINE_SWEEP(hadaflow_sweep_f32, rows_f32, float)
+
+/* Whether several parts are worked on at once. */
+int hadaflow_has_threads(void)
+{
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,7 +29,7 @@ class Sweep:
 
 _CACHED = 1 << 20  # bytes of a matrix that stays in cache from one product to the next: nothing to gain
 _BLOCK = 1 << 18  # bytes of rows that NumPy reads twice while they are still in cache
-_WORTH_A_THREAD = 1 << 19  # entries of A that take longer to read than a second thread takes to wake
+_WORTH_A_THREAD = 1 << 23  # bytes of A that take longer to read than a second thread takes to wake
 _MOST_COPIED = 1 << 30  # bytes: a column-ordered matrix up to this size is copied into row order
 
 
@@ -56,9 +55,12 @@ def sweep_of(matrix: Array, threads: int = 1) -> Sweep:
         matrix = np.ascontiguousarray(matrix)
     if not matrix.flags.c_contiguous:
         return _two_products(matrix)
+    parts = max(1, min(threads, matrix.nbytes // _WORTH_A_THREAD))
     library = _library()
-    rows = _numpy_rows if library is None else _compiled_rows(library, matrix.dtype.itemsize)
-    return _fused(matrix, rows, max(1, min(threads, matrix.size // _WORTH_A_THREAD)))
+    if library is not None:
+        return _fused(matrix, library, parts if library.hadaflow_has_threads() else 1)
+    # In cache-sized blocks on one thread; BLAS shares whole products among more of them.
+    return _blocked(matrix) if parts == 1 else _two_products(matrix)
 
 
 def compiled() -> bool:
@@ -80,46 +82,40 @@ def _two_products(matrix: Array) -> Sweep:
     return Sweep(products, 2.0)
 
 
-def _fused(matrix: Array, rows: Callable[..., None], parts: int) -> Sweep:
+def _fused(matrix: Array, library: Any, parts: int) -> Sweep:
     m, n = matrix.shape
-    edges = [m * k // parts for k in range(parts + 1)]
+    function = library.hadaflow_sweep_f64 if matrix.itemsize == 8 else library.hadaflow_sweep_f32
     both = _two_products(matrix)
 
     def products(x: Array, y: Array) -> tuple[Array, Array]:
         if x.ndim == 2:
             return both(x, y)
         x, y = (np.ascontiguousarray(vector, dtype=matrix.dtype) for vector in (x, y))
-        residual, gradient = np.empty_like(y), np.zeros((parts, n), dtype=matrix.dtype)
-
-        def part(k: int) -> None:
-            i, j = edges[k], edges[k + 1]
-            rows(matrix[i:j], x, y[i:j], residual[i:j], gradient[k])
-
-        others = [_pool(parts).submit(part, k) for k in range(1, parts)]
-        part(0)
-        for other in others:
-            other.result()
-        return residual, gradient[0] if parts == 1 else gradient.sum(axis=0)
+        count = 1 if _forked else parts
+        residual, gradient = np.empty(m, dtype=matrix.dtype), np.empty((count, n), dtype=matrix.dtype)
+        function(m, n, count, *(array.ctypes.data for array in (matrix, x, y, residual, gradient)))
+        return residual, gradient[0]
 
     return Sweep(products, 1.0)
 
 
-def _compiled_rows(library: Any, itemsize: int) -> Callable[..., None]:
-    function = library.hadaflow_sweep_f64 if itemsize == 8 else library.hadaflow_sweep_f32
-
-    def rows(*arrays: Array) -> None:
-        function(*arrays[0].shape, *(array.ctypes.data for array in arrays))
-
-    return rows
-
-
-def _numpy_rows(matrix: Array, x: Array, y: Array, residual: Array, gradient: Array) -> None:
+def _blocked(matrix: Array) -> Sweep:
+    m, n = matrix.shape
     step = max(8, _BLOCK // matrix.strides[0])
-    with np.errstate(over="ignore", invalid="ignore"):  # other threads do not inherit the caller's
-        for i in range(0, len(matrix), step):
+    both = _two_products(matrix)
+
+    def products(x: Array, y: Array) -> tuple[Array, Array]:
+        if x.ndim == 2:
+            return both(x, y)
+        x, y = (np.asarray(vector, dtype=matrix.dtype) for vector in (x, y))
+        residual, gradient = np.empty(m, dtype=matrix.dtype), np.zeros(n, dtype=matrix.dtype)
+        for i in range(0, m, step):
             rows, rest = matrix[i : i + step], residual[i : i + step]
             np.subtract(rows @ x, y[i : i + step], out=rest)
             gradient += rest @ rows
+        return residual, gradient
+
+    return Sweep(products, 1.0)
 
 
 @cache
@@ -131,18 +127,22 @@ def _library() -> Any:
     try:
         library = ctypes.CDLL(str(path))
         functions = library.hadaflow_sweep_f64, library.hadaflow_sweep_f32
+        library.hadaflow_has_threads.restype = ctypes.c_int
     except (OSError, AttributeError):  # built for another machine, or from another version
         return None
     for function in functions:
-        function.argtypes = [ctypes.c_size_t] * 2 + [ctypes.c_void_p] * 5
+        function.argtypes = [ctypes.c_size_t] * 3 + [ctypes.c_void_p] * 5
         function.restype = None
     return library
 
 
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="hadaflow")
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked  # noqa: PLW0603
+    _forked = True
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_note_fork)  # threads do not survive a fork, nor does OpenMP start new ones
