@@ -13,14 +13,15 @@ install-bench := -e ".[bench]"
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .NOTPARALLEL:
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench bench-imaging bench-descent clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: $(VENV)/.ready-demo ## Recover an ECG from few measurements; pictures go to demo/
+demo: $(VENV)/.ready-demo ## Recover an ECG and a photograph from few measurements; pictures go to demo/
 	$(BIN)/python examples/ecg_recovery.py --output demo
+	$(BIN)/python examples/picture_recovery.py --output demo
 
 test: $(VENV)/.ready-test ## Run the tests (ARGS="-m slow" for the slow ones)
 	$(BIN)/python -m pytest $(ARGS)
@@ -33,11 +34,17 @@ lint: $(VENV)/.ready-lint ## Check style, types, layers and spelling
 	$(BIN)/codespell
 
 # One thread per solver, so that the times compare.
-bench: export OPENBLAS_NUM_THREADS = 1
-bench: export OMP_NUM_THREADS = 1
-bench: export MKL_NUM_THREADS = 1
+bench bench-imaging: export OPENBLAS_NUM_THREADS = 1
+bench bench-imaging: export OMP_NUM_THREADS = 1
+bench bench-imaging: export MKL_NUM_THREADS = 1
 bench: $(VENV)/.ready-bench ## Compare with other basis-pursuit solvers
 	$(BIN)/python benchmarks/basis_pursuit.py $(ARGS)
+
+bench-imaging: $(VENV)/.ready-bench ## Compare with other solvers on pictures, exact and noisy
+	$(BIN)/python benchmarks/imaging.py $(ARGS)
+
+bench-descent: $(VENV)/.ready-bench ## Time gradient descent and gradient flow, step by step
+	$(BIN)/python benchmarks/descent.py $(ARGS)
 
 clean: ## Remove the environment, the demo's output and all caches
 	rm -rf $(VENV) demo dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

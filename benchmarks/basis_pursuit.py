@@ -15,7 +15,6 @@ import os
 os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
 
 import argparse
-import json
 import platform
 import sys
 import time
@@ -26,6 +25,7 @@ from typing import Any
 
 import report
 from judging import EXCESS_TARGET, FEASIBILITY_TARGET, Judgement, best_reference, excess, judge, target_met
+from machine import cpu_model, keep
 from peers import ENTRANTS, version_of
 from problems import CLASSES, FULL_SIZES, QUICK_SIZES, Instance, ProblemClass, Size, cases
 from workers import Outcome, Task, Workers
@@ -124,14 +124,6 @@ def header(plan: Plan) -> report.Record:
     }
 
 
-def cpu_model() -> str:
-    """Name of the processor as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
-
-
 def run(plan: Plan, file: Any) -> None:
     """Run every case, print its row and keep its records."""
     print(report.time_head(plan.entrants), flush=True)
@@ -221,12 +213,6 @@ def one_record(runs: list[Outcome], judgement: Judgement | None, reference: floa
         "gap": judgement.gap,
         "target_met": target_met(judgement, reference),
     }
-
-
-def keep(file: Any, record: report.Record) -> None:
-    """Append one record, at once, so that an interrupted run keeps what it has."""
-    file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    file.flush()
 
 
 if __name__ == "__main__":

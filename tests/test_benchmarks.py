@@ -13,16 +13,17 @@ import scipy.sparse as sp
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MODULES = ("problems", "judging", "peers", "report", "workers")
+IMAGING = ("imaging", "imaging_problems", "imaging_report", "imaging_solvers", "machine")
 
 
 @pytest.fixture
 def bench(monkeypatch):
     """The modules of the benchmark, which are no package, forgotten again afterwards."""
     monkeypatch.syspath_prepend(BENCHMARKS)
-    for name in MODULES:
+    for name in MODULES + IMAGING:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module
-    for name in MODULES:
+    for name in MODULES + IMAGING:
         sys.modules.pop(name, None)
 
 
@@ -195,3 +196,178 @@ def test_the_report_shows_who_wins_and_who_misses(bench, tmp_path):
     assert "| Gaussian | 100 × 400 | 10 | 0.020 | **0.010 (0.50)** | 0.0010 (0.05)† | > 30 s |" in text
     assert "| Gaussian | 100 × 400 | 10 | winner | 0.010 | 0.020 | 2.00 |" in text
     assert "| winner | 1 | 1 | 1 | 0.50 | 0.50 | 0.50 |" in text
+
+
+DESCENT = ("descent", "descent_runs", "descent_report", "machine")
+
+
+@pytest.fixture
+def descent_bench(bench, monkeypatch):
+    """The modules of the descent benchmark, forgotten again afterwards."""
+    for name in DESCENT:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield bench
+    for name in DESCENT:
+        sys.modules.pop(name, None)
+
+
+def test_descent_contestants_take_turns(descent_bench, monkeypatch):
+    runs = descent_bench("descent_runs")
+    monkeypatch.setattr(runs, "SETTLE", 0.0)
+    order = []
+    seconds = runs.in_turns({"a": lambda: order.append("a") or 2.0, "b": lambda: order.append("b") or 4.0}, 3)
+    assert order == ["a", "b", "a", "b", "a", "b"]
+    assert descent_bench("descent_report").ratios(seconds["a"], seconds["b"]) == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [({"most": 2.5}, "**2.00** (1.50–2.50)"), ({"most": 1.5}, "2.00 (1.50–2.50)†"), ({}, "2.00 (1.50–2.50)")],
+)
+def test_descent_report_marks_what_misses_its_target(descent_bench, target, text):
+    assert descent_bench("descent_report").spread([1.0, 2.0, 3.0], **target) == text
+
+
+def test_descent_benchmark_in_small(descent_bench, monkeypatch, tmp_path):
+    descent, runs = descent_bench("descent"), descent_bench("descent_runs")
+    monkeypatch.setattr(runs, "SETTLE", 0.0)
+    monkeypatch.setitem(runs.COORDINATES, 2, 1200)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    effort = runs.Effort(sizes=((30, 60),), threads=(1,), repeats=2, block=1e-4, most_steps=1200, most_training=20)
+    parts = [
+        *runs.steps(effort, depths=(3,)),
+        *runs.batch(effort, starts=4),
+        *runs.pytorch(effort),
+        *runs.flow(effort, depths=(2,)),
+        *runs.rules(shape=(60, 100), largest=4, most=2000),
+    ]
+    assert [part["kind"] for part in parts] == ["step"] * 4 + ["batch"] * 2 + ["pytorch", "flow"] + ["rules"] * 3
+    assert all(len(times) == 2 for part in parts[:6] for times in part["seconds"].values())
+    flow = parts[7]["windows"]
+    assert flow["flow 1e-06"] == pytest.approx(flow["descend"], rel=0.02)
+    assert all(part["reached"]["0.001"] for part in parts[-3:])
+    records = tmp_path / "run.jsonl"
+    lines = [json.dumps(record) for record in [descent.header(effort), *parts]]
+    records.write_text("\n".join(lines), encoding="utf-8")
+    text = descent_bench("descent_report").write(records).read_text(encoding="utf-8")
+    assert text.count("| 30 × 60 |") == 6
+    assert "PyTorch is not installed." in text
+    assert "| increasing | " in text
+
+
+def picture_result(entrant, seconds, snr, **changes):
+    return {
+        "kind": "result",
+        "row": "phantom",
+        "of": "exact",
+        "nonzeros": 20,
+        "m": 358,
+        "n": 1024,
+        "back_projection": 5.0,
+        "load": None,
+        "entrant": entrant,
+        "setting": None,
+        "seconds": seconds,
+        "runs": [] if seconds is None else [seconds],
+        "products": None if seconds is None else 90,
+        "end_seconds": 2.0,
+        "end_products": 100,
+        "snr": snr,
+        "residual": 1e-9,
+        "l1": 1.0,
+        "true_l1": 1.0,
+        "found_nonzeros": 20,
+        "remarks": {},
+        "warned": [],
+    } | changes
+
+
+def test_the_report_on_pictures_shows_who_wins_and_who_misses(bench):
+    entrants = ["hadaflow.recover", "SPGL1", "FISTA"]
+    header = {
+        "cpu": "some processor",
+        "platform": "Linux",
+        "python": "3.11",
+        "versions": {"numpy": "2.0"},
+        "threads": 1,
+        "entrants": entrants,
+        "settings": dict.fromkeys(entrants, "defaults"),
+        "size": 32,
+        "seed": 0,
+        "repeats": 3,
+        "patience": 20.0,
+        "goal": 80.0,
+        "enough": 110.0,
+        "near_end": 0.05,
+    }
+    noisy = {"row": "camera", "of": "photograph"}
+    results = [
+        picture_result("hadaflow.recover", 0.5, 250.0),
+        picture_result("SPGL1", 0.25, 85.0),
+        picture_result("FISTA", None, 60.0),
+        picture_result("hadaflow.recover", 0.5, 21.0, **noisy),
+        picture_result("SPGL1", 0.25, 20.0, **noisy),
+        picture_result("FISTA", 0.75, 20.96, **noisy),
+        picture_result("hadaflow.recover", 0.5, 15.0, **noisy | {"row": "aero", "back_projection": 16.0}),
+    ]
+    text, _, _ = bench("imaging_report").report(header, results).partition("## Every result")
+    assert "| phantom | 20 | 0.50 s, 90; 250 dB | **0.25 s, 90; 85 dB** | ends at 60 dB, 2.00 s |" in text
+    assert "**21.00 dB; 0.50 s, 90** | 20.00 dB; 0.25 s, 90 | **20.96 dB; 0.75 s, 90** |" in text
+    assert "| phantom | SPGL1 | 0.25 s, 90; 85 dB | 0.50 s, 90; 250 dB |" in text
+    assert "| camera | SPGL1" not in text
+    assert "| aero | A^T y | 16.00 dB; 1 | 15.00 dB; 0.50 s, 90 |" in text
+
+
+@pytest.fixture
+def imaging(bench):
+    for package in ("pywt", "matplotlib", "spgl1", "pyproximal", "pylops"):
+        pytest.importorskip(package, exc_type=ImportError)
+    return bench("imaging")
+
+
+def test_small_pictures_run_through_all_solvers(imaging, tmp_path, capsys):
+    records = tmp_path / "small.jsonl"
+    words = ["phantom, best terms, db4", "phantom, best terms, 10 %", "camera, db4, 10 %"]
+    imaging.main(["--size", "32", "--repeats", "1", "--rows", *words, "--output", str(records)])
+    header, results = imaging.report.read(records)
+    assert header["size"] == 32
+    got = {(r["row"], r["entrant"]): r for r in results}
+    assert len(got) == 4 + 5 + 5  # one row without noise for four solvers, two with noise for five
+    for (row, entrant), record in got.items():
+        assert np.isfinite(record["snr"]), (row, entrant)
+        assert record["end_products"] > 0
+        if entrant == "hadaflow.recover":  # stops on a plateau, below the noise
+            assert record["residual"] <= 1 + 1e-9
+        elif record["of"] != "exact":
+            assert record["residual"] == pytest.approx(1, abs=0.02), (row, entrant)
+    for entrant in ("hadaflow.recover", "SPGL1", "Douglas-Rachford"):
+        assert got["phantom, best terms, db4", entrant]["snr"] >= header["goal"]
+    text = records.with_suffix(".md").read_text(encoding="utf-8")
+    assert "## Photographs, with noise" in text
+    assert records.with_suffix(".png").stat().st_size > 10_000
+
+
+def test_measurements_of_pictures_are_counted_and_orthonormal(imaging):
+    import hadaflow as hf
+
+    problems = sys.modules["imaging_problems"]
+    instance = problems.ROWS["camera, db4, 10 %"].draw(32, 0)
+    measurement = instance.measure()
+    A = measurement.operator
+    assert A.shape == (358, 1024)
+    r = np.random.default_rng(0).standard_normal(358)
+    np.testing.assert_allclose(A @ A.rmatvec(r), r, atol=1e-12)
+    assert measurement.products == 2
+    assert instance.measure().products == 0
+    assert hf.dot_test(A).passed
+    assert np.linalg.norm(A @ instance.truth - instance.y) == pytest.approx(instance.noise)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--rows", "nothing"], "no row has a name with nothing"), (["--repeats", "0"], "--repeats must be at least 1")],
+)
+def test_bad_options_of_the_imaging_benchmark_are_refused(imaging, arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        imaging.main(arguments)
+    assert message in capsys.readouterr().err

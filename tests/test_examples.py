@@ -1,10 +1,14 @@
-"""The demo does what it says: its table is read back and judged."""
+"""The demos do what they say: their tables are read back and judged."""
 
 import importlib
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.fft
+
+import hadaflow as hf
 
 pytest.importorskip("pywt")
 pytest.importorskip("matplotlib")
@@ -64,4 +68,69 @@ def test_ecg_demo_takes_another_wavelet(ecg, tmp_path, capsys):
 def test_ecg_demo_refuses_bad_options(ecg, arguments, message, capsys):
     with pytest.raises(SystemExit):
         ecg.main(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def picture(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module("picture_recovery")
+
+
+def numbers_after(name, text):
+    """The numbers of the row of that name."""
+    return [float(number) for number in re.search(rf"^{re.escape(name)}\s+(.*)$", text, re.MULTILINE)[1].split()]
+
+
+def test_picture_demo_stops_at_the_noise_and_improves(picture, tmp_path, capsys):
+    picture.main(["--size", "64", "--noise", "0.3", "--output", str(tmp_path / "new" / "folder")])
+    out = capsys.readouterr().out
+    before_snr, before_psnr, *_ = numbers_after("Before: back-projection", out.replace("–", "0"))
+    snr, psnr, residual, products, _ = numbers_after("After: hadaflow.flow", out)
+    assert snr > before_snr + 1
+    assert psnr - before_psnr == pytest.approx(snr - before_snr, abs=0.02)
+    assert residual == pytest.approx(1, abs=1e-3)
+    assert products < 200
+
+    exact, gap, residual, nonzeros, *_ = numbers_after("hadaflow.recover", out)
+    assert exact > 150  # exactly sparse, hence exactly recovered
+    assert gap <= 1e-8
+    assert residual <= 1e-10
+    assert nonzeros == round(0.087 * round(0.35 * 64 * 64))
+    assert (tmp_path / "new" / "folder" / "picture_recovery.png").stat().st_size > 50_000
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "sym4"])
+def test_the_operator_of_the_picture_demo_is_its_wavelets_cosines(picture, wavelet):
+    import pywt
+
+    rng = np.random.default_rng(0)
+    basis = picture.Basis(wavelet, 32)
+    image = rng.standard_normal((32, 32))
+    np.testing.assert_allclose(basis.synthesise(basis.analyse(image)), image, atol=1e-10)
+    bands = pywt.wavedec2(image, wavelet, mode="periodization", level=basis.level)
+    assert np.sum(basis.analyse(image) ** 2) == pytest.approx(sum(np.sum(np.square(band)) for band in bands))
+
+    kept = picture.draw_samples(32, 0.4, rng)
+    assert len(np.unique(kept)) == round(0.4 * 32 * 32)
+    assert kept[0] == 0  # the mean is always measured
+    A = picture.cosine_samples(basis, kept)
+    assert hf.dot_test(A).passed
+    np.testing.assert_allclose(A @ basis.analyse(image), scipy.fft.dctn(image, norm="ortho").ravel()[kept], atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "100"], "--size"),
+        (["--picture", "nobody"], "--picture"),
+        (["--seed", "-1"], "--seed must not be negative, got -1"),
+        (["--noise", "0"], "--noise must be from 0.001 to 0.5, got 0"),
+        (["--share-of-samples", "1.5"], "--share-of-samples must be from 0.05 to 1, got 1.5"),
+        (["--wavelet", "bior2.2"], "not orthogonal"),
+    ],
+)
+def test_picture_demo_refuses_bad_options(picture, arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        picture.main(arguments)
     assert message in capsys.readouterr().err

@@ -363,6 +363,7 @@ def test_budgets():
         ({"t_end": "soon"}, TypeError, "t_end"),
         ({"t_end": np.nan}, ValueError, "t_end"),
         ({"tolerance": 0.0}, ValueError, "tolerance"),
+        ({"tolerance": 10.0}, ValueError, "tolerance"),
         ({"init_scale": 0.0}, ValueError, "init_scale"),
         ({"init_scale": [0.1, 0.2]}, ValueError, "init_scale"),
         ({"stop": 5}, TypeError, "stop"),
@@ -440,3 +441,91 @@ def test_a_start_from_the_data():
         hf.start_from_data(hf.Problem(problem.A, 0 * problem.y), hf.HadamardPower(2))
     with pytest.raises(ValueError, match="depth"):
         hf.start_from_data(problem, hf.HadamardPower(1))
+
+
+# ---- edges ---------------------------------------------------------------------------------------------------
+
+
+def test_beyond_its_last_step_a_path_stays_where_it_is():
+    problem, _ = small()
+    path = hf.flow(problem, hf.HadamardPower(3), init_scale=0.1)
+    last = path.times[-1]
+    for t in (10 * last, 1e6 * last):
+        np.testing.assert_array_equal(path(t), path(last))
+        left = problem.A @ path.average(t)
+        np.testing.assert_allclose(left, problem.y - path.dual(t) / t, atol=1e-9)
+        assert path.moment(t).relative_residual < 1e-5
+    assert path.first(lambda moment: True, after=10 * last) == 10 * last
+
+
+def test_the_last_stretch_of_a_path_counts():
+    problem, _ = small()
+    path = hf.flow(problem, hf.HadamardPower(3), init_scale=0.1, stop=hf.stopping.Residual(1e-3))
+    assert path.times[-2] < path.t_end < path.times[-1]
+    hit = path.first(lambda moment: moment.relative_residual <= 1.0001e-3)
+    assert path.times[-2] < hit <= path.t_end
+    assert path.first(lambda moment: True, after=2 * path.t_end) == np.inf
+    assert path.history.times[-1] == path.t_end
+    with pytest.raises(TypeError, match="condition"):
+        path.first(None)
+
+
+@pytest.mark.parametrize("method", ["bdf", "proximal"])
+def test_a_fine_grid_is_recorded_whole(method):
+    problem, _ = small()
+    grid = np.linspace(0, 20, 501)
+    record = hf.Recorder(times=grid)
+    path = hf.flow(problem, hf.HadamardPower(3), init_scale=0.1, t_end=20.0, method=method, record=record)
+    np.testing.assert_array_equal(path.history.times, grid)
+
+
+def test_a_clamped_end_does_not_disturb_long_steps():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((40, 100))
+    problem, model = hf.Problem(A, A @ (rng.standard_normal(100) / np.arange(1, 101))), hf.HadamardPower(4)
+    scale = hf.start_from_data(problem, model)
+    times = hf.flow(problem, model, init_scale=scale, method="proximal", stop=hf.stopping.MaxSteps(20)).times
+    path = hf.flow(problem, model, init_scale=scale, method="proximal", t_end=times[-2] * 1.001)
+    sizes = [path.moment(t).residual_norm for t in (path.times[-3], path.times[-2], path.t_end)]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_positive_models_with_negative_data():
+    for depth in (1, 2, 3):
+        model = hf.HadamardPower(depth, "positive")
+        stop = hf.stopping.MaxSteps(100)
+        for A, y in (([[1.0]], [-1.0]), ([[1.0], [0.0]], [-1.0, 1.0])):
+            for method in ("bdf", "proximal"):
+                path = hf.flow(hf.Problem(A, y), model, init_scale=0.3, stop=stop, method=method)
+                assert np.isfinite(path.x).all()
+                assert len(path.times) <= 102
+
+
+def test_units_at_the_edge_of_doubles_are_told():
+    problem, _ = small()
+    huge = hf.flow(problem, hf.HadamardPower(1000), init_scale=1.5)
+    assert huge.status is hf.Status.NOT_CONVERGED
+    assert "less time" in huge.reason
+    with pytest.raises(ValueError, match="overflows"):
+        hf.flow(hf.Problem(1e160 * problem.A, 1e160 * problem.y), hf.HadamardPower(2), init_scale=0.1)
+    with pytest.raises(ValueError, match="divide A and y"):
+        hf.start_from_data(hf.Problem(1e-170 * problem.A, problem.y), hf.HadamardPower(2))
+    for f in (hf.descend, lambda *args, **kwargs: hf.descend_batch(*args, **kwargs)[0]):
+        with pytest.raises(ValueError, match="overflow"):
+            f(hf.Problem(np.float32([[1e15, 1e14]]), np.float32([1e25])), hf.HadamardPower(2), init_scale=1e-2)
+    rest = hf.flow(problem, hf.HadamardPower(3), init_scale=0.1, t_end=1e100)
+    assert rest.status is hf.Status.STOPPED
+    np.testing.assert_allclose(rest(1e99), hf.limit(problem, hf.HadamardPower(3), init_scale=0.1).x, atol=1e-5)
+
+
+def test_blas_keeps_its_threads_when_flows_run_side_by_side():
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import threadpool_info
+
+    problem, _ = small()
+    before = [library["num_threads"] for library in threadpool_info()]
+    with ThreadPoolExecutor(6) as pool:
+        paths = list(pool.map(lambda _: hf.flow(problem, hf.HadamardPower(3), init_scale=0.05, t_end=20.0), range(12)))
+    assert [library["num_threads"] for library in threadpool_info()] == before
+    assert all(np.array_equal(path.x, paths[0].x) for path in paths)

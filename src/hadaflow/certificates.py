@@ -162,7 +162,7 @@ def certify(
         unique = optimal  # no other point has norm zero
     else:
         possible = optimal and not x[off].any() and margin > 0
-        if problem.operator.column_cost(1) >= 1:
+        if problem.operator.matrix_free:
             possible = possible and len(on) <= most_columns
         unique = possible and _separates(problem, on, x[on], dual / top, w, positive)
     return Certificate(

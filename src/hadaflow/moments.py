@@ -18,6 +18,8 @@ from hadaflow.problems import Problem
 
 Vector = NDArray[np.floating[Any]]
 
+_TINY = float(np.finfo(np.float64).tiny)
+
 
 @dataclass(frozen=True, eq=False)
 class Setting:
@@ -219,7 +221,7 @@ def bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
     """The smallest time in (low, high] at which ``holds`` is true, if it stays so; to rounding."""
     while True:
         middle = 0.5 * (low + high)
-        if not low < middle < high or high - low <= 1e-13 * high:
+        if not low < middle < high or high - low <= 1e-13 * high or high < _TINY:
             return high
         if holds(middle):
             high = middle

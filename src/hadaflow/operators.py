@@ -42,10 +42,13 @@ class Operator(ABC):
         ``(m, n)``.
     dtype : numpy.dtype
         float32 or float64: the precision of the data. Products are float64 all the same.
+    matrix_free : bool
+        Whether A is known by its products alone, so that each column costs one.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
+    matrix_free: bool = False
 
     @abstractmethod
     def matvec(self, v: Vector) -> Vector:
@@ -70,7 +73,7 @@ class Operator(ABC):
     def column_squares(self) -> Vector:
         """``||A_i||^2`` of each column, shape (n,); for a LinearOperator their mean, estimated with 16 products."""
         m, n = self.shape
-        if self.column_cost(1) >= 1:  # the mean of ||A z||^2 over random signs z is that of the columns
+        if self.matrix_free:  # the mean of ||A z||^2 over random signs z is that of the columns
             probes = np.random.default_rng(0).choice([-1.0, 1.0], size=(16, n))
             return np.full(n, float(np.mean([norm(self.matvec(probe)) ** 2 for probe in probes])) / n)
         squares = np.empty(n)
@@ -172,6 +175,8 @@ class SparseOperator(Operator):
 class MatrixFreeOperator(Operator):
     """A ``scipy.sparse.linalg.LinearOperator``, or PyLops's: columns cost a product each."""
 
+    matrix_free = True
+
     def __init__(self, operator: LinearOperator) -> None:
         self._operator = operator
         self.shape = (int(operator.shape[0]), int(operator.shape[1]))
@@ -221,7 +226,7 @@ class Scaled(Operator):
         self._operator = operator
         self._factors = np.full(operator.shape[1], factor) if column_factors is None else factor * column_factors
         self._common = factor if column_factors is None else None
-        self.shape, self.dtype = operator.shape, operator.dtype
+        self.shape, self.dtype, self.matrix_free = operator.shape, operator.dtype, operator.matrix_free
 
     def matvec(self, v: Vector) -> Vector:
         if self._common is not None:
@@ -250,7 +255,7 @@ class Metered(Operator):
 
     def __init__(self, operator: Operator) -> None:
         self._operator = operator
-        self.shape, self.dtype = operator.shape, operator.dtype
+        self.shape, self.dtype, self.matrix_free = operator.shape, operator.dtype, operator.matrix_free
         self.passes = 0.0
 
     def matvec(self, v: Vector) -> Vector:
@@ -262,7 +267,7 @@ class Metered(Operator):
         return self._operator.rmatvec(r)
 
     def rmatmat(self, r: Vector) -> Vector:
-        self.passes += r.shape[1] if self.column_cost(1) >= 1 else 1
+        self.passes += r.shape[1] if self.matrix_free else 1
         return self._operator.rmatmat(r)
 
     def columns(self, index: Index) -> Columns:

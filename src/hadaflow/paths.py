@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from hadaflow._validation import Float, positive_number
+from hadaflow._validation import Float, callback, positive_number
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
 from hadaflow.models import Model
 from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
@@ -242,6 +242,8 @@ class FlowPath(Answer):
     def __call__(self, t: Any) -> Float:
         """The iterate x at time ``0 <= t <= t_end``, shape (n,), or (k, n) for k times; one pass over A for all."""
         times, single = self._times(t)
+        if len(times) == 0:
+            return np.empty((0, self.problem.shape[1]), dtype=self.problem.dtype)
         known = np.minimum(times, self.curve.knots[-1])
         rows: Float = self.curve.states(known)[1].T.astype(self.problem.dtype)
         rows[np.isinf(times)] = self.x
@@ -252,6 +254,8 @@ class FlowPath(Answer):
         times, single = self._times(t)
         if np.isinf(times).any():
             raise ValueError("the dual state at t = inf is that of hadaflow.limit: ask it for .dual")
+        if len(times) == 0:
+            return np.empty((0, self.problem.shape[0]))
         rows = self.curve.states(times)[0].T
         return rows[0] if single else rows
 
@@ -285,14 +289,20 @@ class FlowPath(Answer):
         It is looked for at the steps of the integrator from ``after`` on, then by bisection within a step.
         """
         after = positive_number(after, "after", strict=False)
-        times = self.curve.knots[(self.curve.knots > after) & (self.curve.knots <= self.t_end)]
-        last = min(after, self.curve.knots[-1])
+        if condition is None:
+            raise TypeError("condition must be callable, got None")
+        callback(condition, "condition")
+        if after > self.t_end:
+            return math.inf
+        knots = self.curve.knots
+        end = min(self.t_end, max(after, float(knots[-1])))
+        last = after
         if condition(self.moment(last)):
-            return float(last)
-        for time in times:
-            if condition(self.moment(time)):
-                return bisect(lambda t: bool(condition(self.moment(t))), float(last), float(time))
-            last = time
+            return last
+        for time in [*knots[(knots > after) & (knots < end)], *([end] if end > after else [])]:
+            if condition(self.moment(float(time))):
+                return bisect(lambda t: bool(condition(self.moment(t))), last, float(time))
+            last = float(time)
         return math.inf
 
     @cached_property

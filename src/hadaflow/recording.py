@@ -207,7 +207,11 @@ class Tape:
         """Keep it, in order of time: a moment that is chosen in the end may lie before others."""
         count = self._count
         place = int(np.searchsorted(self._columns["time"][:count], moment.time, side="right")) if count else 0
-        if place and self._columns["step"][place - 1] == moment.step:
+        if (
+            place
+            and self._columns["time"][place - 1] == moment.time
+            and self._columns["step"][place - 1] == moment.step
+        ):
             return
         self._insert(place, self._row(moment))
         if place < count:
@@ -223,9 +227,10 @@ class Tape:
             self._count = kept
             self._stride, self._ratio = 2 * self._stride, self._ratio**2
 
-    def history(self) -> History:
-        """What was kept, as arrays."""
-        arrays = {name: column[: self._count].copy() for name, column in self._columns.items()}
+    def history(self, until: float = np.inf) -> History:
+        """What was kept up to a time, as arrays."""
+        count = int(np.searchsorted(self._columns["time"][: self._count], until, side="right"))
+        arrays = {name: column[:count].copy() for name, column in self._columns.items()}
         metrics = {name: arrays["metrics." + name] for name in self.recorder._metrics}
         return History(arrays["step"], arrays["time"], arrays.get("x"), arrays.get("average"), metrics)
 

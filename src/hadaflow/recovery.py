@@ -249,7 +249,7 @@ _Way = Callable[[UnitProblem, _Options], _Trip]
 
 def _ways(unit: UnitProblem, options: _Options) -> tuple[_Way, ...]:
     """What to try, in turn."""
-    by_products = unit.operator.column_cost(1) >= 1 and options.method == "auto" and not unit.zero
+    by_products = unit.operator.matrix_free and options.method == "auto" and not unit.zero
     if options.noise_level > 0 and unit.operator.shape[0] <= _MOST_ROWS:
         by_products = False  # a walk sees every plateau, and is affordable
     leaps = (_leap,) if by_products else ()

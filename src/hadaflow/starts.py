@@ -16,8 +16,9 @@ def start_from_data(
     """Init scales that are larger where the data point: product scales ``share * |A^T y|_i / ||A||^2``.
 
     For *compressible* x, such as the wavelet coefficients of a photograph, of which none is exactly zero: with the flow
-    stopped at the noise level it recovers them better than the constrained l1 norm does. For *exactly sparse* x take a
-    uniform small scale instead: a start of this kind keeps what it points at.
+    stopped at the noise level it recovers them better than the constrained l1 norm does. Not for *exactly sparse* x: a
+    start of this kind keeps what it points at. There ``recover(A, y, noise_level=...)`` does best, or a uniform small
+    scale.
 
     Parameters
     ----------
@@ -58,11 +59,14 @@ def start_from_data(
         raise ValueError("start_from_data needs a model of depth at least 2: at depth 1 the start hardly matters")
     share = positive_number(share, "share")
     noise_level = positive_number(noise_level, "noise_level", strict=False)
-    speed = np.abs(problem.operator.rmatvec(problem.y.astype(np.float64)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        speed = np.abs(problem.operator.rmatvec(problem.y.astype(np.float64)))
+        square = problem.operator.spectral_square()
     top = float(speed.max())
     if top == 0:
         raise ValueError("A^T y = 0: the data point nowhere, and x = 0 fits them best")
-    square = problem.operator.spectral_square()
+    if not (np.isfinite(top) and 0 < square < np.inf):
+        raise ValueError("A^T y or ||A||^2 is out of the range of doubles: divide A and y by their sizes")
     floor = max(noise_level * (square / problem.shape[1]) ** 0.5, 1e-12 * top)
     scale: NDArray[np.float64] = (share * np.maximum(speed, floor) / square) ** (1 / model.depth)
     return scale

@@ -315,7 +315,7 @@ class Validation(Rule):
 
 def _column_norms(operator: Operator, given: Any) -> NDArray[np.float64]:
     if given is None:
-        if operator.column_cost(1) >= 1:
+        if operator.matrix_free:
             raise ValueError("NullGradient needs column_norms for a LinearOperator: its columns are not at hand")
         return np.sqrt(operator.column_squares())
     lengths = real_array(given, "column_norms", 1).astype(np.float64)

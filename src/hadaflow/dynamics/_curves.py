@@ -21,7 +21,7 @@ _BLOCK = 256  # times per product with a block
 
 @dataclass
 class Integrated:
-    """Steps of the integrator, each with the polynomial that it found for nu."""
+    """Steps of the integrator, each with the polynomial that it found for nu; beyond the last, x stays as it is."""
 
     field: Field
 
@@ -47,17 +47,20 @@ class Integrated:
         ends.setflags(write=False)
         return ends
 
-    def duals(self, times: Vector) -> Vector:
-        """nu at these times, as columns."""
+    def states(self, times: Vector) -> tuple[Vector, Vector]:
+        """nu and x at these times, as columns."""
+        last = float(self.knots[-1])
+        duals = self._duals(np.minimum(times, last))
+        x = self.field.x_of(self.field.operator.rmatmat(duals))
+        for k in np.flatnonzero(times > last):
+            duals[:, k] += (times[k] - last) * (self.field.y - self.field.operator.matvec(x[:, k]))
+        return duals, x
+
+    def _duals(self, times: Vector) -> Vector:
         if not self.pieces:
             return np.zeros((len(self.field.y), len(times)))
         places = np.clip(np.searchsorted(self.knots, times, side="left") - 1, 0, len(self.pieces) - 1)
         return np.column_stack([self.pieces[k](float(t)) for k, t in zip(places, times, strict=True)])
-
-    def states(self, times: Vector) -> tuple[Vector, Vector]:
-        """nu and x at these times, as columns."""
-        duals = self.duals(times)
-        return duals, self.field.x_of(self.field.operator.rmatmat(duals))
 
     def residual(self, time: float) -> Vector:
         """``A x - y``."""
@@ -65,8 +68,10 @@ class Integrated:
 
     def integral(self, end: float) -> Vector:
         """Integral of x from 0, by quadrature on each step; goes on from the last one asked for if that is earlier."""
+        knots, last = self.knots, float(self.knots[-1])
+        if end > last:
+            return self.integral(last) + (end - last) * self.states(np.array([last]))[1][:, 0]
         start, total = self._reached if self._reached[0] <= end else (0.0, np.zeros(self.field.problem.shape[1]))
-        knots = self.knots
         edges = np.concatenate([[start], knots[(knots > start) & (knots < end)], [end]])
         spans = np.diff(edges)
         times = (edges[:-1, None] + spans[:, None] * _NODES).ravel()
@@ -98,4 +103,5 @@ class Plateaus:
 
     def integral(self, end: float) -> Vector:
         """Integral of x from 0, exactly."""
-        return self.path.average(end / self.factor) * end
+        tau = end / self.factor
+        return self.path.average(tau) * end if tau > 0 else np.zeros(self.path.problem.shape[1])

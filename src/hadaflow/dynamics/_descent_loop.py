@@ -21,6 +21,7 @@ from hadaflow.stopping import Rule, Verdict, Watch
 Array = NDArray[np.floating[Any]]
 
 _DIVERGED = 1e6  # times the residual of the start
+_MOST_REFUSED = 1200  # steps in a row: halved so often, any step is zero
 _REST_EVERY = 64  # steps between two looks whether anything still moves
 _REPORT_EVERY = 0.1  # seconds
 
@@ -112,6 +113,7 @@ class Run:
     start_loss: float = 0.0
     start_gradient: float = 0.0
     last_loss: float = np.inf
+    refused: int = 0  # steps in a row
 
     def __post_init__(self) -> None:
         self.judges = getattr(self.stepper, "judges", True)
@@ -217,8 +219,11 @@ class _Loop:
             size = run.setting.size_y
             run.start_gradient = float(np.abs(self._of(state.gradient.T, j)).max(initial=0.0))
             run.start_loss = max(float(self._of(state.loss, j)), 0.5 * self.sweeps.scaling * size * size)
-            if not np.isfinite(run.start_loss):
-                raise ValueError("the loss at the start overflows: take a smaller init_scale, or smaller units for y")
+            if not (np.isfinite(run.start_loss) and np.isfinite(run.start_gradient)):
+                raise ValueError(
+                    f"loss or gradient at the start overflow in {run.setting.problem.dtype}: "
+                    f"take a smaller init_scale, or smaller units for A and y"
+                )
         fresh = [True] * len(self.runs)
         turn = 0
         last = self._consistent(state, sums)
@@ -271,34 +276,50 @@ class _Loop:
         v = None if state.factors.v is None else state.factors.v - length * pull.v
         new = self.sweeps.at(self.model, Factors(u, v))
         spans = [(each if isinstance(each, float) else float(np.min(each))) * self.sweeps.scaling for each in lengths]
-        fresh, over = [], []
         judging = any(self.runs[place].judges for place in self.places)
-        slopes = self._slopes(pull, length) if judging else np.zeros(len(spans))
+        slopes = self._slopes(pull, length) if judging else 0 * state.loss
+        fresh, over = [], []
         for j, place in enumerate(self.places):
             run = self.runs[place]
             run.passes += self._passes
-            before, after = float(self._of(state.loss, j)), float(self._of(new.loss, j))
-            accepted = not run.judges or run.stepper.accept(before, after, float(self._of(slopes, j)))
+            slope, after = float(self._of(slopes, j)), float(self._of(new.loss, j))
+            accepted = not run.judges or run.stepper.accept(float(self._of(state.loss, j)), after, slope)
+            ended = self._ending(run, j, state, sums, new, accepted, look_for_rest)
+            if ended is not None:
+                self._end(j, run.finish(Point(run, state, sums, self._column(j)), *ended))
+                over.append(j)
+            elif accepted:
+                run.step += 1
+                run.time += spans[j]
             if not accepted:
                 spans[j] = 0.0
                 if self.single:
                     new = state
                 else:
                     new.put_back(state, j)
-            elif not after <= _DIVERGED**2 * run.start_loss:  # or NaN
-                self._end(j, run.finish(Point(run, state, sums, self._column(j)), Status.DIVERGED, _hint(run)))
-                over.append(j)
-            elif look_for_rest and (self._rests(state.factors, new.factors, j) or run.stalls(after, new.gradient.T, j)):
-                point = Point(run, state, sums, self._column(j))
-                self._end(j, run.finish(point, *run.at_rest(point)))
-                over.append(j)
-            else:
-                run.step += 1
-                run.time += float(spans[j])
             fresh.append(accepted)
         sums = sums.plus(state, spans[0] if self.single else np.array(spans))
         state, sums = self._without(over, new, sums)
         return state, sums, [value for j, value in enumerate(fresh) if j not in over]
+
+    def _ending(
+        self, run: Run, j: int, state: State, sums: Sums, new: State, accepted: bool, look_for_rest: bool
+    ) -> tuple[Status, str] | None:
+        """Whether the step from ``state`` to ``new`` ends run j by itself, and how."""
+        run.refused = 0 if accepted else run.refused + 1
+        if run.refused > _MOST_REFUSED:
+            return (
+                Status.NOT_CONVERGED,
+                f"no step is short enough for {run.rule}: the numbers leave the range of doubles",
+            )
+        if not accepted:
+            return None
+        after = float(self._of(new.loss, j))
+        if not after <= _DIVERGED**2 * run.start_loss:  # or NaN
+            return Status.DIVERGED, _hint(run)
+        if look_for_rest and (self._rests(state.factors, new.factors, j) or run.stalls(after, new.gradient.T, j)):
+            return run.at_rest(Point(run, state, sums, self._column(j)))
+        return None
 
     def _slopes(self, pull: Factors, length: Array) -> Any:
         slope = _dots(pull.u, length * pull.u)

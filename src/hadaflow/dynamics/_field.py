@@ -40,6 +40,7 @@ class Field:
         self.operator = Metered(self.problem.operator)
         self.y: Vector = self.problem.y.astype(np.float64)
         self.speed = pull_at_zero(Problem(self.operator, self.y))  # A^T y
+        self._affine = self.model.branches(self.init_scale, self.problem.shape[1]) is None
         if self.size == 0.0:
             self.size = self._expected_size()
         self._set_caps()
@@ -116,15 +117,17 @@ class Field:
                 if change <= 1e-2:
                     break
             step *= 0.1
-        return 1e-2 * step
+        stiffest = float(start.max()) * self.spectral_square
+        return 1e-2 * (min(step, 1 / stiffest) if stiffest > 0 else step)
 
     def _top(self) -> Vector:
         return np.full(self.problem.shape[1], self.size)
 
     def _set_caps(self) -> None:
         self._high = np.asarray(self.model.inverse(_CAP * self._top(), self.init_scale), dtype=np.float64)
-        signed = getattr(self.model, "sign", "both") == "both"
-        self._low = -self._high if signed else np.full_like(self._high, -np.inf)
+        # Below, a model that reaches non-negative x only has nothing to overshoot; an affine one has.
+        bounded = getattr(self.model, "sign", "both") == "both" or self._affine
+        self._low = -self._high if bounded else np.full_like(self._high, -np.inf)
 
     def _expected_size(self) -> float:
         """The largest entry that a single coordinate would have if it were to explain y alone; and the start."""

@@ -46,7 +46,7 @@ class NormalEquations(Protocol):
 def normal_equations(operator: Operator, data_rounding: float) -> NormalEquations:
     """Factorisations where the number of rows allows it, conjugate gradients otherwise."""
     m, n = operator.shape
-    small = m <= _LARGEST_FACTOR and (operator.column_cost(1) < 1 or m * n <= _LARGEST_COPY)
+    small = m <= _LARGEST_FACTOR and (not operator.matrix_free or m * n <= _LARGEST_COPY)
     if small:
         return FactoredEquations(operator.columns(np.arange(n)), data_rounding)
     return KrylovEquations(operator)

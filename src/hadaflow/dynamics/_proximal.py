@@ -104,16 +104,15 @@ class ProximalSteps:
         self.pull = -field.operator.rmatvec(self.at.residual)
         self.length = self._first()
 
-    def advance(self, end: float) -> Corner:
-        """The next corner, at ``end`` at the latest."""
-        field, span = self.field, min(self.length, end - self.at.time)
+    def advance(self) -> Corner:
+        """The next corner."""
+        field, span = self.field, self.length
         target = self.theta + span * (self.pull + self.bound * self.at.x)
         x = field.model.mirror_map(self._solve(target, span * self.bound), field.init_scale)
         residual = field.operator.matvec(x) - field.y
         self.pull = -field.operator.rmatvec(residual)
         self.theta = self.theta + span * self.pull
-        time = end if span < self.length else self.at.time + span
-        self.at = Corner(time, self.at.nu, x, residual)
+        self.at = Corner(self.at.time + span, self.at.nu, x, residual)
         self.length *= _GROWTH
         return self.at
 
@@ -124,8 +123,11 @@ class ProximalSteps:
             return 1.0
         goal = np.array(self.at.x)
         goal[fastest] += 0.5 * self.pull[fastest] / self.bound
+        if getattr(self.field.model, "sign", "both") == "positive":
+            goal = np.maximum(goal, 0.5 * self.at.x)
         theta = np.asarray(self.field.model.inverse(goal, self.field.init_scale))[fastest]
-        return float(theta / (0.5 * self.pull[fastest]))
+        length = float(abs(theta / (0.5 * self.pull[fastest])))
+        return length if 0 < length < np.inf else 1.0
 
     def _solve(self, target: Vector, weight: float) -> Vector:
         """theta with ``theta + weight B(theta) = target``, entrywise.
@@ -134,6 +136,8 @@ class ProximalSteps:
         it, nor the barrier. A signed model is odd: negative targets are mirrored.
         """
         model, scale = self.field.model, self.field.init_scale
+        if weight == 0:
+            return target
         sign = np.where(target < 0, -1.0, 1.0) if getattr(model, "sign", "both") == "both" else 1.0
         aim = sign * target
         up = aim > 0

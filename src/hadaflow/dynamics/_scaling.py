@@ -79,7 +79,7 @@ def to_unit(problem: Problem, weights: Vector | None = None) -> UnitProblem:
     y = y / size_y
     meter = Metered(problem.operator)
     speed = meter.rmatvec(y)
-    if meter.column_cost(1) >= 1:
+    if meter.matrix_free:
         _check_adjoint(meter, y, speed)
     if weights is not None:
         speed = speed / weights

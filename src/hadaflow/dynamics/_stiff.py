@@ -36,6 +36,9 @@ class StiffFlow(BDF):  # type: ignore[misc]  # SciPy ships no types
     def __init__(self, field: Field, tolerance: float, end: float, at: float = 0.0, nu: Vector | None = None) -> None:
         self.field, self.tolerance, self.systems = field, tolerance, 0
         start = np.zeros_like(field.y) if nu is None else nu
+        first = min(field.first_step(end - at), end - at)
+        if not first > 0:
+            raise FloatingPointError("at this scale all happens in less time than double precision can tell")
         super().__init__(
             field,
             at,
@@ -43,7 +46,7 @@ class StiffFlow(BDF):  # type: ignore[misc]  # SciPy ships no types
             end,
             rtol=100 * _EPS,
             atol=field.absolute_tolerance(tolerance),
-            first_step=min(field.first_step(end - at), end - at),
+            first_step=first,
         )
         self.I = _Identity()
         self.lu, self.solve_lu = self._factor, self._solve
@@ -61,7 +64,7 @@ class StiffFlow(BDF):  # type: ignore[misc]  # SciPy ships no types
         return result
 
     def _validate_jac(self, jac: Any, sparsity: Any) -> Any:
-        curvatures = (_Krylov if self.field.operator.column_cost(1) >= 1 else _ActiveColumns)(self.field)
+        curvatures = (_Krylov if self.field.operator.matrix_free else _ActiveColumns)(self.field)
         self.njev = 0
 
         def curvature(_: float, nu: Vector) -> Any:

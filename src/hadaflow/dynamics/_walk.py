@@ -159,7 +159,7 @@ class Walk:
     def _narrow(self, wait: Vector, want: int) -> None:
         """Keep the active coordinates and those that wait least, once the working set has grown to twice as many."""
         active, size = len(self.state.positions), len(self.working)
-        if size <= 2 * (active + want) or self.operator.column_cost(1) >= 1:
+        if size <= 2 * (active + want) or self.operator.matrix_free:
             return
         idle = np.ones(size, dtype=bool)
         idle[self.state.positions] = False
@@ -171,7 +171,7 @@ class Walk:
     def _wanted(self) -> int:
         """How many columns to add: few where each costs a product, a block of them where A lies in memory."""
         active = len(self.state.positions)
-        if self.operator.column_cost(1) >= 1:
+        if self.operator.matrix_free:
             return max(8, active // 4)
         return max(32, self.operator.shape[0] // 16, active // 3)
 

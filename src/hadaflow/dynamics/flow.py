@@ -36,7 +36,7 @@ Vector = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 _SHARPEST = _EPS**-0.5  # condition of the mirror map beyond which the flow is not told from the saddle path
 _SMALL = 600  # rows below which a second BLAS thread has too little to do
-_FOREVER = 1e300  # flow time
+_FOREVER, _SHORTEST = 1e300, 1e-300  # flow times
 _REPORT_EVERY = 0.1  # seconds
 
 
@@ -127,8 +127,10 @@ def flow(
     instance(model, Model, "model")
     callback(progress, "progress")
     if t_end != math.inf:
-        t_end = positive_number(t_end, "t_end")
+        t_end = max(positive_number(t_end, "t_end"), _SHORTEST)
     tolerance = positive_number(tolerance, "tolerance")
+    if tolerance >= 1:
+        raise ValueError(f"tolerance is relative to the size of x and must lie below 1, got {tolerance:g}")
     one_of(method, "method", ("bdf", "proximal"))
     max_steps = whole_number(max_steps, "max_steps")
     if stop is not None and not isinstance(stop, Rule):
@@ -136,14 +138,19 @@ def flow(
     if record is not None and not isinstance(record, Recorder):
         raise TypeError(f"record must be a hadaflow.Recorder, got {record!r}")
     n = problem.shape[1]
-    scale = positive_vector(init_scale, "init_scale", n) if np.ndim(init_scale) else init_scale
+    scale: Scale
+    if np.ndim(init_scale):
+        scale = positive_vector(init_scale, "init_scale", n)
+    else:
+        scale = positive_number(init_scale, "init_scale")
     branches = model.branches(scale, n)  # checks the range of the scale
     plan = _Plan(problem, model, scale, t_end, tolerance, max_steps, stop, record or Recorder(), progress)
-    with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext(), np.errstate(over="ignore", under="ignore"):
+    with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext(), np.errstate(all="ignore"):
         field = Field(problem, model, scale)
         if method == "proximal":
             return plan.leap(field)
-        if branches is not None and math.isfinite(branches.exponent) and field.sharpness > _SHARPEST:
+        small = plan.setting.product_scale < field.size
+        if branches is not None and math.isfinite(branches.exponent) and small and field.sharpness > _SHARPEST:
             return plan.along_saddles(field, branches.rest, branches.dual_scale)
         return plan.integrate(field)
 
@@ -180,6 +187,8 @@ class _Plan:
                 field.grow(np.asarray(target.x, dtype=np.float64))
             reached = max(self.tolerance, 10 * _EPS * field.sharpness)
             end = self._steps(StiffFlow(field, reached, min(self.t_end, _FOREVER)), curve, target)
+        except FloatingPointError as error:
+            end = _End(0.0, Status.NOT_CONVERGED, str(error))
         except KeyboardInterrupt:
             end = _interrupted(curve)
         return self._path(curve, end, reached, field.operator.passes)
@@ -196,7 +205,7 @@ class _Plan:
             end = self._look(curve, 0.0, 0.0)
             while end is None:
                 before = steps.at.time
-                corner = steps.advance(self.t_end)
+                corner = steps.advance()
                 curve.add(corner)
                 end = self._look(curve, before, corner.time)
                 end = end or self._arrived(field, corner.time, corner.x, None, steps.pull)
@@ -223,10 +232,13 @@ class _Plan:
             status = Status.LIMIT if path.status is Status.EXACT else path.status
             end = _End(math.inf, status, "the end of the saddle path, which the flow follows at this scale", path.final)
         jumps = curve.knots[(curve.knots > 0) & (curve.knots < self.t_end)]
-        seen, before = self._look(curve, 0.0, 0.0), 0.0
-        for jump in np.append(jumps, self.t_end if math.isfinite(self.t_end) else 2 * curve.knots[-1] + 1.0):
-            seen = seen or self._look(curve, before, float(jump))
-            before = float(jump)
+        seen, before = None, 0.0
+        try:
+            for jump in [0.0, *jumps, self.t_end if math.isfinite(self.t_end) else 2 * curve.knots[-1] + 1.0]:
+                seen = seen or self._look(curve, before, float(jump))
+                before = float(jump)
+        except KeyboardInterrupt:
+            seen = _End(before, Status.INTERRUPTED, "interrupted by the user")
         return self._path(curve, seen or end, 1 / _SHARPEST, path.stats.passes)
 
     # ---- on the way ----------------------------------------------------------------------------------------
@@ -237,9 +249,12 @@ class _Plan:
         end = self._look(curve, 0.0, 0.0) or self._arrived(field, 0.0, x, target)
         while end is None:
             before = float(solver.t)
-            message = solver.step()
+            try:
+                message = solver.step()
+            except (np.linalg.LinAlgError, ValueError) as error:  # a linear system that is not finite
+                solver.status, message = "failed", str(error)
             if solver.status == "failed":
-                return _End(before, Status.NOT_CONVERGED, f"the integrator failed at time {before:.4g}: {message}")
+                return self._failed(field, before, x, str(message))
             now = float(solver.t)
             curve.add(now, solver.dense_output())
             x = field.x_of(field.operator.rmatvec(solver.y))
@@ -283,16 +298,19 @@ class _Plan:
         self, field: Field, now: float, x: Vector, target: Limit | None, pull: Vector | None = None
     ) -> _End | None:
         """Whether the end time or the limit is reached."""
-        if now >= self.t_end:
-            return _End(now, Status.STOPPED, f"flow time {self.t_end:g} was reached")
+        if not np.isfinite(x).all():
+            return _End(now, Status.NOT_CONVERGED, "x has left the range of double precision")
+        if math.isfinite(self.t_end) and now >= self.t_end:
+            return _End(self.t_end, Status.STOPPED, f"flow time {self.t_end:g} was reached")
         if now >= _FOREVER:
             return _End(now, Status.NOT_CONVERGED, "the limit was not reached in any finite time")
         if target is None or not target.status.ok:
             return self._resting(field, now, x, pull) if self.t_end == math.inf else None
         size = float(np.abs(target.x).max(initial=0.0))
-        if float(np.abs(x - target.x).max(initial=0.0)) > self.tolerance * size:
+        near = max(self.tolerance, 10 * _EPS * field.sharpness)
+        if float(np.abs(x - target.x).max(initial=0.0)) > near * size:
             return None
-        reason = f"within {self.tolerance:g} of the limit at time {now:.4g}"
+        reason = f"within {near:.3g} of the limit at time {now:.4g}"
         return _End(math.inf, target.status, reason, target.x)
 
     def _resting(self, field: Field, now: float, x: Vector, pull: Vector | None) -> _End | None:
@@ -301,9 +319,15 @@ class _Plan:
             pull = field.operator.rmatvec(field.y - field.operator.matvec(x))
         left = float(np.abs(pull).max())
         whole = float(np.abs(field.speed).max())
-        if left > 1e-2 * self.tolerance * whole:
+        if not left <= 1e-2 * self.tolerance * whole:
             return None
         return _End(now, Status.NOT_CONVERGED, f"the gradient has fallen to {left / (whole or 1.0):.1e} of A^T y")
+
+    def _failed(self, field: Field, now: float, x: Vector, message: str) -> _End:
+        """No further step: for want of time to move in, where x is at rest, or for good."""
+        if math.isfinite(self.t_end) and self._resting(field, now, x, None) is not None:
+            return _End(self.t_end, Status.STOPPED, f"flow time {self.t_end:g} was reached, at rest since {now:.4g}")
+        return _End(now, Status.NOT_CONVERGED, f"the integrator failed at time {now:.4g}: {message}")
 
     def _spent(self, curve: Integrated | Polygon, now: float) -> _End | None:
         """Whether steps or memory have run out."""
@@ -340,7 +364,7 @@ class _Plan:
             end.status,
             end.reason,
             tolerance,
-            self.tape.history(),
+            self.tape.history(until=end.time),
             stats,
             self.setting,
             curve,
