@@ -49,18 +49,20 @@ def sweep_of(matrix: Array, threads: int = 1) -> Sweep:
         For x of shape (n,) or (n, k), y of shape (m,) or (m, k), of the dtype of ``matrix``. Vectors take the fused
         pass, blocks two matrix products; the gradient of a block is in column order.
     """
-    if matrix.nbytes <= _CACHED:
+    if not worth_fusing(matrix):
         return _two_products(matrix)
-    if not matrix.flags.c_contiguous and matrix.nbytes <= _MOST_COPIED:
-        matrix = np.ascontiguousarray(matrix)
-    if not matrix.flags.c_contiguous:
-        return _two_products(matrix)
+    matrix = np.ascontiguousarray(matrix)
     parts = max(1, min(threads, matrix.nbytes // _WORTH_A_THREAD))
     library = _library()
     if library is not None:
         return _fused(matrix, library, parts if library.hadaflow_has_threads() else 1)
     # In cache-sized blocks on one thread; BLAS shares whole products among more of them.
     return _blocked(matrix) if parts == 1 else _two_products(matrix)
+
+
+def worth_fusing(matrix: Array) -> bool:
+    """Whether one pass over ``matrix`` beats two: too large for the cache, and in row order or small enough to copy."""
+    return matrix.nbytes > _CACHED and (matrix.flags.c_contiguous or matrix.nbytes <= _MOST_COPIED)
 
 
 def compiled() -> bool:

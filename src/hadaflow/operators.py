@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from hadaflow._sweep import Sweep, sweep_of
+from hadaflow._sweep import Sweep, compiled, sweep_of, worth_fusing
 from hadaflow._validation import (
     Index,
     check_finite,
@@ -44,11 +44,14 @@ class Operator(ABC):
         float32 or float64: the precision of the data. Products are float64 all the same.
     matrix_free : bool
         Whether A is known by its products alone, so that each column costs one.
+    own_threads : bool
+        Whether :meth:`sweep` works with threads of its own.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     matrix_free: bool = False
+    own_threads: bool = False
 
     @abstractmethod
     def matvec(self, v: Vector) -> Vector:
@@ -121,6 +124,7 @@ class DenseOperator(Operator):
         self._array = array if contiguous else np.ascontiguousarray(array)
         self.shape = (array.shape[0], array.shape[1])
         self.dtype = array.dtype
+        self.own_threads = compiled() and worth_fusing(array)
 
     def matvec(self, v: Vector) -> Vector:
         return _widened_product(self._array, v)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,10 +19,11 @@ from hadaflow._validation import (
     positive_number,
     positive_vector,
     real_array,
+    reject_kind,
 )
 from hadaflow.dynamics._descent_loop import Run, Sweeps, follow
 from hadaflow.dynamics._scaling import pull_at_zero
-from hadaflow.dynamics._threads import blas_threads
+from hadaflow.dynamics._threads import blas_threads, one_blas_thread
 from hadaflow.models import Model
 from hadaflow.models.base import Scale
 from hadaflow.moments import Setting
@@ -107,10 +109,13 @@ def descend(
     n = problem.shape[1]
     scale = positive_vector(init_scale, "init_scale", n) if np.ndim(init_scale) else init_scale
     rule, stop, record = as_rule(step), _stop(stop), _record(record)
-    shared = _Shared(problem, model, stop, record, loss)
-    run = shared.run(scale, rule, shared.speed)
-    factors = model.start(np.asarray(scale, dtype=problem.dtype), np.zeros(n, dtype=problem.dtype))
-    return follow([run], factors, shared.sweeps(problem.y), single=True, progress=progress)[0]
+    threads = blas_threads()
+    # The fused pass has threads of its own; those of BLAS, left awake by a product, would be in their way.
+    with one_blas_thread() if problem.operator.own_threads else nullcontext():
+        shared = _Shared(problem, model, stop, record, loss)
+        run = shared.run(scale, rule, shared.speed)
+        factors = model.start(np.asarray(scale, dtype=problem.dtype), np.zeros(n, dtype=problem.dtype))
+        return follow([run], factors, shared.sweeps(problem.y, threads), single=True, progress=progress)[0]
 
 
 def descend_batch(
@@ -162,7 +167,9 @@ def descend_batch(
     """
     _check(problem, model, loss, progress)
     m, n = problem.shape
-    scale = np.asarray(init_scale, dtype=np.float64)
+    scale = np.asarray(init_scale)
+    reject_kind(scale.dtype, "init_scale")
+    scale = scale.astype(np.float64)
     steps = list(step) if isinstance(step, (list, tuple)) else None
     sides = None if y is None else real_array(y, "y", 2)
     k = _count(scale, steps, sides)
@@ -212,10 +219,10 @@ class _Shared:
         tape = Tape(self.record, problem)
         return Run(setting, stepper, self.stop, self.stop.watch(problem), tape, self.began, rule)
 
-    def sweeps(self, y: NDArray[np.floating[Any]]) -> Sweeps:
+    def sweeps(self, y: NDArray[np.floating[Any]], threads: int = 1) -> Sweeps:
         """The products that all steps take."""
         dtype = self.problem.dtype
-        sweep = self.problem.operator.sweep(dtype, blas_threads())
+        sweep = self.problem.operator.sweep(dtype, threads)
         return Sweeps(sweep, y.astype(dtype, copy=False), self.scaling)
 
 
