@@ -711,3 +711,23 @@ def test_support_and_refit():
     run = hf.descend(hf.Problem(A, y), hf.HadamardPower(3), init_scale=1e-2, stop=Residual(1e-2))
     np.testing.assert_array_equal(run.support(), np.flatnonzero(x))
     np.testing.assert_allclose(run.refit(), x, atol=1e-12)
+
+
+def test_moments_are_read_only():
+    A, y, _ = planted()
+
+    def meddle(moment):
+        moment.x[:] = 0
+
+    with pytest.raises(ValueError, match="read-only"):
+        hf.descend(hf.Problem(A, y), hf.HadamardPower(2), init_scale=0.1, stop=When(meddle))
+
+
+def test_no_run_is_without_a_budget(monkeypatch):
+    monkeypatch.setattr(descent, "_MOST_STEPS", 50)
+    A, y, _ = planted()
+    problem, model = hf.Problem(A, y), hf.HadamardPower(3)
+    run = hf.descend(problem, model, init_scale=1e-3, stop=Residual(1e-300))
+    assert run.status is hf.Status.NOT_CONVERGED
+    assert run.steps == 50
+    assert hf.descend(problem, model, init_scale=1e-3, stop=Residual(1e-300) | MaxSteps(70)).steps == 70

@@ -197,13 +197,13 @@ def test_auto_takes_back_a_step_that_does_not_lower_the_loss_enough():
     length = rule.size(factors, pull)
     assert length == pytest.approx(0.1 / 0.1)
     slope = 0.4
-    assert not rule.accept(1.0, 1.0 - 0.05 * slope, slope)
+    assert not rule.accept(1.0, 1.0 - 0.75 * slope, slope)
     assert rule.size(factors, pull) == length / 2
     assert not rule.accept(1.0, np.nan, slope)
     assert not rule.accept(1.0, np.inf, slope)
     assert rule.size(factors, pull) == length / 8
-    assert rule.accept(1.0, 1.0 - 0.1 * slope, slope)
-    assert rule.size(factors, pull) == pytest.approx(1.25 * length / 8)
+    assert rule.accept(1.0, 1.0 - 0.8 * slope, slope)
+    assert rule.size(factors, pull) == pytest.approx(1.1 * length / 8)
 
 
 # ---- rules as such ------------------------------------------------------------------------------------------------

@@ -125,3 +125,10 @@ def _rules(rule: object, kind: type) -> tuple[Rule, ...]:
     if not isinstance(rule, Rule):
         raise TypeError(f"stopping rules combine with stopping rules, got {rule!r}")
     return rule.rules if isinstance(rule, kind) else (rule,)  # type: ignore[attr-defined]
+
+
+def has_budget(rule: Rule) -> bool:
+    """Whether some part of a rule, met alone, would end the run for want of steps or seconds."""
+    if isinstance(rule, _Either):
+        return any(has_budget(part) for part in rule.rules)
+    return rule.budget

@@ -132,7 +132,8 @@ def flag(value: object, name: str) -> bool:
 def instance(value: object, kind: type, name: str) -> None:
     """Raise TypeError unless ``value`` is of the given kind."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a hadaflow.{kind.__name__}, got {type(value).__name__}")
+        hint = "; make one with hadaflow.Problem(A, y)" if kind.__name__ == "Problem" else ""
+        raise TypeError(f"{name} must be a hadaflow.{kind.__name__}, got {type(value).__name__}{hint}")
 
 
 def callback(value: object, name: str) -> None:

@@ -197,6 +197,8 @@ class Tape:
 
     def wants(self, step: int, time: float) -> bool:
         """Whether this moment is to be kept."""
+        if self._count == 0:
+            return True
         if self.recorder.every is not None:
             return step % self._stride == 0
         if self.recorder.times is not None:

@@ -98,20 +98,22 @@ class Auto(StepRule):
     """Steps as long as is safe: the loss never rises, no factor changes its sign, and the flow is followed closely.
 
     A step changes no factor by more than the share ``max_change``, and is taken back and halved unless the loss falls
-    by at least a tenth of ``step * ||gradient||^2``. After a step that stood the next one may be a quarter longer.
+    by at least 0.8 of ``step * ||gradient||^2``. After a step that stood the next one may be a tenth longer.
 
     Parameters
     ----------
     max_change : float, default 0.1
-        Largest relative change of a factor in one step. Smaller steps follow the flow more closely.
+        Largest relative change of a factor in one step. Smaller steps follow the flow more closely: at depth 4 the
+        dual state, and with it ``penalty``, comes out some 15 % larger than the flow's with 0.1, and 3 % with 0.02.
 
     Notes
     -----
     Why it cannot fail (proved): as long as no factor changes by more than the share c, the curvature of the loss along
     the step is at most ``L = (1 + c)^(2D - 2) ||A||^2 max_i B'_i + (D - 1) G``, with B' the slope of the mirror map
     and G the largest relative rate of a factor, and a step of at most ``1 / L`` lowers the loss by at least half of
-    ``step * ||gradient||^2``. So the halving ends, no lower than half the smaller of ``1 / L`` and ``c / G``: the
-    spectral norm of A and the size of x bound the step from below, though neither has to be known.
+    ``step * ||gradient||^2``, one of at most ``0.4 / L`` by 0.8 of it (asked for so that steps do not swing to and fro
+    across a valley). The halving ends, no lower than half the smaller of ``0.4 / L`` and ``c / G``: the spectral norm
+    of A and the size of x bound the step from below, though neither has to be known.
     docs/mathematics.md, "Gradient descent".
     """
 
@@ -143,8 +145,8 @@ class _Auto:
         return length
 
     def accept(self, before: float, after: float, slope: float) -> bool:
-        if after <= before - 0.1 * slope + 8 * self.rounding * before:
-            self.longest *= 1.25
+        if after <= before - 0.8 * slope + 8 * self.rounding * before:
+            self.longest *= 1.1
             return True
         self.longest *= 0.5
         return False

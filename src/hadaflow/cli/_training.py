@@ -23,6 +23,7 @@ from hadaflow.stopping import Discrepancy, MaxSteps, NullGradient, Residual, Rul
 
 _DEPTH = 3.0
 _START = 1e-6  # product scale relative to the size of x
+_FITS = 1e-4  # residual up to which the l1 norm of x is compared with that of exact solutions
 _RESIDUAL = 1e-8  # where a descent stops of which nothing is asked
 _MOST_STEPS = 100_000
 _PER_DECADE = 400  # moments kept of a descent: its jumps may be sudden
@@ -281,7 +282,7 @@ def _solve(
         },
         rows={
             "start": f"init scale {scale:.4g} at depth {start.depth:g}",
-            **proof(certificate),
+            **proof(certificate, of="x with Ax = y", fits=certificate.residual <= _FITS),
             "non-zeros": f"{len(support)} of {len(path.x)} stand out",
             "average": gap,
             "flow time": f"{run.time:.6g}, {run.steps} steps",

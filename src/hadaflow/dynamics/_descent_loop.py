@@ -176,7 +176,9 @@ class Point(Moment):
         self.setting, self.step, self.time, self._began = run.setting, run.step, run.time, run.began
 
         def pick(array: Array) -> Array:
-            return array if j is None else array[:, j]
+            view = array[:] if j is None else array[:, j]
+            view.flags.writeable = False  # a rule that wrote to it would change the run
+            return view
 
         self.x, self.residual, self.gradient = pick(state.x), pick(state.residual), pick(state.gradient)
         self.dual, self.theta, self._sum = pick(sums.dual), pick(sums.theta), pick(sums.x)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._rules import has_budget
 from hadaflow._validation import (
     callback,
     check_finite,
@@ -33,6 +34,8 @@ from hadaflow.recording import Recorder, Tape
 from hadaflow.results import ProgressCallback
 from hadaflow.steps import StepRule, as_rule
 from hadaflow.stopping import MaxSteps, Residual, Rule
+
+_MOST_STEPS = 1_000_000  # where no other budget is given
 
 Loss = Literal["half", "mean"]
 Step = float | Literal["auto"] | StepRule
@@ -70,7 +73,8 @@ def descend(
     loss : {"half", "mean"}, default "half"
         ``1/2 ||A x - y||^2``, or ``(1/m) ||A x - y||^2`` as in paper B (no factor 1/2).
     stop : rule out of ``hadaflow.stopping``, optional
-        When to stop; rules combine with ``|`` and ``&``. Default ``Residual(1e-8) | MaxSteps(100_000)``.
+        When to stop; rules combine with ``|`` and ``&``. Default ``Residual(1e-8) | MaxSteps(100_000)``; where a rule
+        holds no budget of steps or seconds, a million steps are one.
     record : Recorder, optional
         What to keep on the way; by default residual, l1 norm and support size at 40 moments per decade of flow time.
     progress : callable, optional
@@ -237,8 +241,9 @@ def _stop(stop: Rule | None) -> Rule:
     if stop is None:
         return Residual(1e-8) | MaxSteps(100_000)
     if not isinstance(stop, Rule):
-        raise TypeError(f"stop must be a rule out of hadaflow.stopping, got {stop!r}")
-    return stop
+        hint = "; wrap a condition in hadaflow.stopping.When" if callable(stop) else ""
+        raise TypeError(f"stop must be a rule out of hadaflow.stopping, got {stop!r}{hint}")
+    return stop if has_budget(stop) else stop | MaxSteps(_MOST_STEPS)
 
 
 def _record(record: Recorder | None) -> Recorder:
