@@ -724,6 +724,8 @@ def test_moments_are_read_only():
 
 
 def test_no_run_is_without_a_budget(monkeypatch):
+    from hadaflow.dynamics import descent
+
     monkeypatch.setattr(descent, "_MOST_STEPS", 50)
     A, y, _ = planted()
     problem, model = hf.Problem(A, y), hf.HadamardPower(3)
