@@ -111,7 +111,7 @@ class Auto(StepRule):
     Why it cannot fail (proved): as long as no factor changes by more than the share c, the curvature of the loss along
     the step is at most ``L = (1 + c)^(2D - 2) ||A||^2 max_i B'_i + (D - 1) G``, with B' the slope of the mirror map
     and G the largest relative rate of a factor, and a step of at most ``1 / L`` lowers the loss by at least half of
-    ``step * ||gradient||^2``, one of at most ``0.4 / L`` by 0.8 of it (asked for so that steps do not swing to and fro
+    ``step * ||gradient||^2``, one of at most ``0.4 / L`` by 0.8 of it (asked for so that steps do not swing
     across a valley). The halving ends, no lower than half the smaller of ``0.4 / L`` and ``c / G``: the spectral norm
     of A and the size of x bound the step from below, though neither has to be known.
     docs/mathematics.md, "Gradient descent".
