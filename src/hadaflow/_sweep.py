@@ -29,7 +29,7 @@ class Sweep:
 
 _CACHED = 1 << 20  # bytes of a matrix that stays in cache from one product to the next: nothing to gain
 _BLOCK = 1 << 18  # bytes of rows that NumPy reads twice while they are still in cache
-_WORTH_A_THREAD = 1 << 23  # bytes of A that take longer to read than a second thread takes to wake
+_WORTH_A_THREAD = 1 << 21  # bytes of A that take longer to read than a second thread takes to join
 _MOST_COPIED = 1 << 30  # bytes: a column-ordered matrix up to this size is copied into row order
 
 
