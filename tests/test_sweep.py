@@ -297,7 +297,7 @@ before = sweep(x, y)
 child = os.fork()
 if child == 0:
     after = sweep(x, y)
-    os._exit(0 if all(np.array_equal(a, b) for a, b in zip(before, after)) else 1)
+    os._exit(0 if all(np.allclose(a, b, rtol=1e-10) for a, b in zip(before, after)) else 1)  # one thread: other sums
 assert os.waitpid(child, 0)[1] == 0
 print(all(np.array_equal(a, b) for a, b in zip(before, sweep(x, y))))
 """
@@ -306,7 +306,7 @@ print(all(np.array_equal(a, b) for a, b in zip(before, sweep(x, y))))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("choice", ["0", "1"])
 def test_works_after_fork(choice):
-    """Threads do not survive a fork; a pool of them has to be made anew."""
+    """Threads do not survive a fork: the child goes on with one."""
     done = subprocess.run(  # warnings off: newer Pythons warn of every fork beside threads
         [sys.executable, "-W", "ignore", "-c", FORK],
         check=False,
