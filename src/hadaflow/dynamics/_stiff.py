@@ -33,16 +33,15 @@ class StiffFlow(BDF):  # type: ignore[misc]  # SciPy ships no types
     know the structure of J. Parameters are those of the field and the tolerance of x.
     """
 
-    def __init__(self, field: Field, tolerance: float, end: float, at: float = 0.0, nu: Vector | None = None) -> None:
-        self.field, self.tolerance, self.systems = field, tolerance, 0
-        start = np.zeros_like(field.y) if nu is None else nu
-        first = min(field.first_step(end - at), end - at)
+    def __init__(self, field: Field, tolerance: float, end: float) -> None:
+        self.field, self.tolerance = field, tolerance
+        first = min(field.first_step(end), end)
         if not first > 0:
             raise FloatingPointError("at this scale all happens in less time than double precision can tell")
         super().__init__(
             field,
-            at,
-            start,
+            0.0,
+            np.zeros_like(field.y),
             end,
             rtol=100 * _EPS,
             atol=field.absolute_tolerance(tolerance),
@@ -74,7 +73,6 @@ class StiffFlow(BDF):  # type: ignore[misc]  # SciPy ships no types
         return curvature, curvature(self.t, self.y)
 
     def _factor(self, system: _Scaled) -> Callable[[Vector], Vector]:
-        self.systems += 1
         return system.solver()
 
     @staticmethod

@@ -174,24 +174,25 @@ class _Plan:
         self.reported = self.began
         self.setting = Setting.of(self.problem, self.model, self.init_scale)
         self.tape = Tape(self.record, self.problem)
+        self.reached = self.tolerance  # or what rounding allows
         self.watch: Watch | None = None if self.stop is None else self.stop.watch(self.problem)
 
     def integrate(self, field: Field) -> FlowPath:
         """Step until a rule, the end time or the limit is met."""
         from hadaflow.dynamics._stiff import StiffFlow  # SciPy's integrators take their time to import
 
-        target, reached, curve = None, self.tolerance, Integrated(field)
+        target, curve = None, Integrated(field)
         try:
             if self.t_end == math.inf:
                 target = limit(self.problem, self.model, init_scale=self.init_scale, progress=self.progress)
                 field.grow(np.asarray(target.x, dtype=np.float64))
-            reached = max(self.tolerance, 10 * _EPS * field.sharpness)
-            end = self._steps(StiffFlow(field, reached, min(self.t_end, _FOREVER)), curve, target)
+            self.reached = max(self.tolerance, 10 * _EPS * field.sharpness)
+            end = self._steps(StiffFlow(field, self.reached, min(self.t_end, _FOREVER)), curve, target)
         except FloatingPointError as error:
             end = _End(0.0, Status.NOT_CONVERGED, str(error))
         except KeyboardInterrupt:
             end = _interrupted(curve)
-        return self._path(curve, end, reached, field.operator.passes)
+        return self._path(curve, end, self.reached, field.operator.passes)
 
     def leap(self, field: Field) -> FlowPath:
         """The same in long implicit steps."""
@@ -307,10 +308,9 @@ class _Plan:
         if target is None or not target.status.ok:
             return self._resting(field, now, x, pull) if self.t_end == math.inf else None
         size = float(np.abs(target.x).max(initial=0.0))
-        near = max(self.tolerance, 10 * _EPS * field.sharpness)
-        if float(np.abs(x - target.x).max(initial=0.0)) > near * size:
+        if float(np.abs(x - target.x).max(initial=0.0)) > self.reached * size:
             return None
-        reason = f"within {near:.3g} of the limit at time {now:.4g}"
+        reason = f"within {self.reached:.3g} of the limit at time {now:.4g}"
         return _End(math.inf, target.status, reason, target.x)
 
     def _resting(self, field: Field, now: float, x: Vector, pull: Vector | None) -> _End | None:
