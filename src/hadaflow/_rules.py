@@ -132,3 +132,10 @@ def has_budget(rule: Rule) -> bool:
     if isinstance(rule, _Either):
         return any(has_budget(part) for part in rule.rules)
     return rule.budget
+
+
+def check_rule(stop: object) -> None:
+    """Raise TypeError unless ``stop`` is a rule."""
+    if not isinstance(stop, Rule):
+        hint = "; wrap a condition in hadaflow.stopping.When" if callable(stop) else ""
+        raise TypeError(f"stop must be a rule out of hadaflow.stopping, got {stop!r}{hint}")

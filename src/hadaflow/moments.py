@@ -146,7 +146,7 @@ class Moment:
 
     @cached_property
     def _reach(self) -> Vector:
-        positive = getattr(self.setting.model, "sign", "both") == "positive"
+        positive = not self.setting.model.signed
         return np.asarray(self.theta if positive else np.abs(self.theta))
 
 

@@ -148,7 +148,7 @@ class Trajectory(Answer):
     @property
     def positive(self) -> bool:
         """Whether the model reaches non-negative x only."""
-        return getattr(self.model, "sign", "both") == "positive"
+        return not self.model.signed
 
     @cached_property
     def certificate(self) -> Certificate:
@@ -309,7 +309,7 @@ class FlowPath(Answer):
     def certificate(self) -> Certificate:
         """How far ``x`` is from the smallest l1 norm, proved by the dual state at the end; two passes over A, once."""
         dual = self.dual(min(self.t_end, float(self.curve.knots[-1])))
-        positive = getattr(self.model, "sign", "both") == "positive"
+        positive = not self.model.signed
         return certify(self.problem, self.x, dual, positive=positive, support=self.support())
 
     def _times(self, t: Any) -> tuple[NDArray[np.float64], bool]:

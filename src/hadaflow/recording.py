@@ -177,6 +177,13 @@ class History:
         return f"History({len(self)} moments: {kept})"
 
 
+def as_recorder(record: object) -> Recorder:
+    """``record``, or the default for None."""
+    if record is not None and not isinstance(record, Recorder):
+        raise TypeError(f"record must be a hadaflow.Recorder, got {record!r}")
+    return record or Recorder()
+
+
 class Tape:
     """A recorder at work on one run."""
 

@@ -139,7 +139,7 @@ class Run:
         if moment.relative_residual <= 1e-6:
             return Status.STOPPED, told
         pulls = np.abs(moment.gradient)
-        if getattr(self.setting.model, "sign", "both") == "positive":  # at zero, pulled below: as far as x can go
+        if not self.setting.model.signed:  # at zero, pulled below: as far as x can go
             pulls[(moment.gradient > 0) & (moment.x <= 1e-6 * np.abs(moment.x).max(initial=0.0))] = 0.0
         left = float(pulls.max(initial=0.0))
         if left <= 1e-6 * self.start_gradient:

@@ -126,7 +126,7 @@ class Field:
     def _set_caps(self) -> None:
         self._high = np.asarray(self.model.inverse(_CAP * self._top(), self.init_scale), dtype=np.float64)
         # Below, a model that reaches non-negative x only has nothing to overshoot; an affine one has.
-        bounded = getattr(self.model, "sign", "both") == "both" or self._affine
+        bounded = self.model.signed or self._affine
         self._low = -self._high if bounded else np.full_like(self._high, -np.inf)
 
     def _expected_size(self) -> float:

@@ -123,7 +123,7 @@ class ProximalSteps:
             return 1.0
         goal = np.array(self.at.x)
         goal[fastest] += 0.5 * self.pull[fastest] / self.bound
-        if getattr(self.field.model, "sign", "both") == "positive":
+        if not self.field.model.signed:
             goal = np.maximum(goal, 0.5 * self.at.x)
         theta = np.asarray(self.field.model.inverse(goal, self.field.init_scale))[fastest]
         length = float(abs(theta / (0.5 * self.pull[fastest])))
@@ -138,7 +138,7 @@ class ProximalSteps:
         model, scale = self.field.model, self.field.init_scale
         if weight == 0:
             return target
-        sign = np.where(target < 0, -1.0, 1.0) if getattr(model, "sign", "both") == "both" else 1.0
+        sign = np.where(target < 0, -1.0, 1.0) if model.signed else 1.0
         aim = sign * target
         up = aim > 0
         theta = np.where(up, np.minimum(aim, model.inverse(np.where(up, aim / weight, 1.0), scale)), aim)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._rules import has_budget
+from hadaflow._rules import check_rule, has_budget
 from hadaflow._validation import (
     callback,
     check_finite,
@@ -30,7 +30,7 @@ from hadaflow.models.base import Scale
 from hadaflow.moments import Setting
 from hadaflow.paths import Trajectory
 from hadaflow.problems import Problem
-from hadaflow.recording import Recorder, Tape
+from hadaflow.recording import Recorder, Tape, as_recorder
 from hadaflow.results import ProgressCallback
 from hadaflow.steps import StepRule, as_rule
 from hadaflow.stopping import MaxSteps, Residual, Rule
@@ -112,7 +112,7 @@ def descend(
     _check(problem, model, loss, progress)
     n = problem.shape[1]
     scale = positive_vector(init_scale, "init_scale", n) if np.ndim(init_scale) else init_scale
-    rule, stop, record = as_rule(step), _stop(stop), _record(record)
+    rule, stop, record = as_rule(step), _stop(stop), as_recorder(record)
     threads = blas_threads()
     # The fused pass has threads of its own; those of BLAS, left awake by a product, would be in their way.
     with one_blas_thread() if problem.operator.own_threads else nullcontext():
@@ -184,7 +184,7 @@ def descend_batch(
         raise ValueError(f"y must have shape ({m}, {k}): a row per row of A, a column per run; got {sides.shape}")
     targets = np.repeat(problem.y[:, None], k, axis=1) if sides is None else sides.astype(problem.dtype)
     check_finite(targets, "y")
-    stop, record = _stop(stop), _record(record)
+    stop, record = _stop(stop), as_recorder(record)
     shared = _Shared(problem, model, stop, record, loss)
     runs = []
     for j in range(k):
@@ -240,16 +240,8 @@ def _check(problem: Problem, model: Model, loss: str, progress: ProgressCallback
 def _stop(stop: Rule | None) -> Rule:
     if stop is None:
         return Residual(1e-8) | MaxSteps(100_000)
-    if not isinstance(stop, Rule):
-        hint = "; wrap a condition in hadaflow.stopping.When" if callable(stop) else ""
-        raise TypeError(f"stop must be a rule out of hadaflow.stopping, got {stop!r}{hint}")
+    check_rule(stop)
     return stop if has_budget(stop) else stop | MaxSteps(_MOST_STEPS)
-
-
-def _record(record: Recorder | None) -> Recorder:
-    if record is not None and not isinstance(record, Recorder):
-        raise TypeError(f"record must be a hadaflow.Recorder, got {record!r}")
-    return record or Recorder()
 
 
 def _count(scale: NDArray[np.float64], steps: list[Any] | None, sides: NDArray[Any] | None) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._rules import check_rule
 from hadaflow._validation import Float, callback, instance, one_of, positive_number, positive_vector, whole_number
 from hadaflow.dynamics._curves import Integrated, Plateaus
 from hadaflow.dynamics._field import Field
@@ -24,7 +25,7 @@ from hadaflow.models.base import Scale
 from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
 from hadaflow.paths import FlowPath
 from hadaflow.problems import Problem
-from hadaflow.recording import Recorder, Tape
+from hadaflow.recording import Recorder, Tape, as_recorder
 from hadaflow.results import Limit, Progress, ProgressCallback, Stats, Status
 from hadaflow.stopping import Rule, Watch
 
@@ -133,10 +134,9 @@ def flow(
         raise ValueError(f"tolerance is relative to the size of x and must lie below 1, got {tolerance:g}")
     one_of(method, "method", ("bdf", "proximal"))
     max_steps = whole_number(max_steps, "max_steps")
-    if stop is not None and not isinstance(stop, Rule):
-        raise TypeError(f"stop must be a rule out of hadaflow.stopping, got {stop!r}")
-    if record is not None and not isinstance(record, Recorder):
-        raise TypeError(f"record must be a hadaflow.Recorder, got {record!r}")
+    if stop is not None:
+        check_rule(stop)
+    record = as_recorder(record)
     n = problem.shape[1]
     scale: Scale
     if np.ndim(init_scale):
@@ -144,7 +144,7 @@ def flow(
     else:
         scale = positive_number(init_scale, "init_scale")
     branches = model.branches(scale, n)  # checks the range of the scale
-    plan = _Plan(problem, model, scale, t_end, tolerance, max_steps, stop, record or Recorder(), progress)
+    plan = _Plan(problem, model, scale, t_end, tolerance, max_steps, stop, record, progress)
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext(), np.errstate(all="ignore"):
         field = Field(problem, model, scale)
         if method == "proximal":
@@ -218,7 +218,7 @@ class _Plan:
 
     def along_saddles(self, field: Field, rest: Vector, factor: float) -> FlowPath:
         """The path of a scale that is zero for all that double precision can tell; ``factor`` is time per tau."""
-        positive = getattr(self.model, "sign", "both") == "positive"
+        positive = not self.model.signed
         uniform = bool(np.ptp(rest) == 0)
         weights = None if uniform else rest
         factor *= float(rest[0]) if uniform else 1.0

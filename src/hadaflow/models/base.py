@@ -69,6 +69,11 @@ class Model(ABC):
     broadcasts against it.
     """
 
+    @property
+    def signed(self) -> bool:
+        """Whether x may have either sign, as an odd mirror map gives it; a model of non-negative x says no."""
+        return True
+
     @abstractmethod
     def start(self, init_scale: Scale, like: Array) -> Factors:
         """Factors at time zero, every entry at ``init_scale``; shape, namespace and dtype of ``like``."""
