@@ -4,16 +4,17 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-# What each target installs. The extra `plot` is part of `cli` and `demo`.
+# What each target installs. The extra `plot` is part of `cli` and `demo`, `cli` of `experiments`.
 install-demo  := -e ".[demo,cli]"
-install-test  := -e ".[demo,cli]" --group test
-install-lint  := -e ".[demo,cli]" --group lint
+install-test  := -e ".[demo,experiments]" --group test
+install-lint  := -e ".[demo,experiments]" --group lint
+install-reproduce := -e ".[experiments]"
 install-bench := -e ".[bench]"
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .NOTPARALLEL:
-.PHONY: help demo test lint bench bench-imaging bench-descent clean
+.PHONY: help demo test reproduce lint bench bench-imaging bench-descent clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -25,6 +26,9 @@ demo: $(VENV)/.ready-demo ## Recover an ECG and a photograph from few measuremen
 
 test: $(VENV)/.ready-test ## Run the tests (ARGS="-m slow" for the slow ones)
 	$(BIN)/python -m pytest $(ARGS)
+
+reproduce: $(VENV)/.ready-reproduce ## Run the experiments of the papers (ARGS="--full" for their sizes)
+	$(BIN)/hadaflow reproduce all $(ARGS)
 
 lint: $(VENV)/.ready-lint ## Check style, types, layers and spelling
 	$(BIN)/ruff check
@@ -47,7 +51,7 @@ bench-descent: $(VENV)/.ready-bench ## Time gradient descent and gradient flow, 
 	$(BIN)/python benchmarks/descent.py $(ARGS)
 
 clean: ## Remove the environment, the demo's output and all caches
-	rm -rf $(VENV) demo dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo dist reproduction-quick reproduction-full .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installs again, and compiles, whenever what is installed or compiled has changed.

@@ -1,0 +1,134 @@
+"""``hadaflow reproduce``: the experiments of the papers, from the config to the page with the verdicts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import rich.box
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+from rich.table import Table
+
+from hadaflow.cli import _options as given
+from hadaflow.experiments import Experiment, Store, Verdict, find, known, reproduce, write_report
+from hadaflow.experiments.base import Size
+from hadaflow.experiments.report import Finding
+from hadaflow.experiments.runner import Step
+
+ABOUT = """\
+Run the experiments of the papers and write a page with what came out.
+
+WHAT is any of: A, B, C, scale (a paper), all, the name of an experiment (see --list), a file.py with experiments of \
+your own. --quick takes minutes, --full the sizes of the papers. The folder gets records/*.parquet, figures/*.png and \
+*.svg, and report.html, which needs no other file. What is already in the folder is not run again: after a \
+break, the same command goes on.
+
+Exit code: 0 all claims hold or are undecided, 1 a claim does not hold or an experiment could not be run, 2 bad \
+input, 130 interrupted (what is done is kept).
+"""
+
+EXAMPLES = """\
+[bold]Examples[/bold]
+
+[cyan]hadaflow reproduce all --quick[/cyan]
+
+[cyan]hadaflow reproduce C --full --output paper-c --jobs 8[/cyan]
+
+[cyan]hadaflow reproduce my_experiment.py[/cyan]
+"""
+
+_What = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="WHAT...", help="Paper, experiment or file; default all", show_default=False),
+]
+_Quick = Annotated[bool, given.option("Size", "", "A few minutes for everything (default)", "--quick")]
+_Full = Annotated[bool, given.option("Size", "", "The sizes of the papers", "--full")]
+_Jobs = Annotated[int | None, given.option("Size", "N", "Processes (default: one per core)", "--jobs", "-j")]
+_Folder = Annotated[
+    Path | None, given.in_output("DIR", "Folder (default reproduction-quick or reproduction-full)", "--output", "-o")
+]
+_Fresh = Annotated[bool, given.in_output("", "Forget the records in the folder and start anew", "--fresh")]
+_List = Annotated[bool, given.in_output("", "Show which experiments there are and exit", "--list")]
+
+
+def reproduce_papers(
+    what: _What = None,
+    quick: _Quick = False,
+    full: _Full = False,
+    jobs: _Jobs = None,
+    output: _Folder = None,
+    fresh: _Fresh = False,
+    listing: _List = False,
+    quiet: given.Quiet = False,
+) -> int:
+    _require("jinja2", "joblib", "matplotlib", "pandas", "pyarrow", "sklearn")
+    if listing:
+        Console().print(_overview())
+        return 0
+    if quick and full:
+        raise ValueError("--quick and --full exclude each other")
+    size: Size = "full" if full else "quick"
+    folder = output or Path(f"reproduction-{size}")
+    chosen = find(what or ["all"])
+    experiments = [kind.of_size(size) for kind in chosen.values()]
+    if fresh:
+        for experiment in experiments:
+            Store(folder / "records", experiment).clear()
+    failed = _run(experiments, folder, jobs, quiet=quiet)
+    everything = [kind.of_size(size) for kind in (known() | chosen).values()]
+    findings = write_report(everything, folder, failed=failed)
+    asked = [finding for finding in findings if finding.experiment.name in chosen]
+    if not quiet:
+        Console().print(_table(asked))
+        typer.echo(f"The page: {folder / 'report.html'}")
+    for finding in asked:
+        if finding.error:
+            typer.echo(f"hadaflow: warning: {finding.experiment.name}: {finding.error}", err=True)
+    bad = any(f.error or any(claim.verdict is Verdict.FAILS for claim in f.claims) for f in asked)
+    return 1 if bad else 0
+
+
+def _require(*modules: str) -> None:
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise ImportError(f"experiments need {missing[0]}: pip install 'hadaflow[experiments]'")
+
+
+def _run(experiments: list[Experiment], folder: Path, jobs: int | None, *, quiet: bool) -> dict[str, str]:
+    """Run what is left to do, with a bar on a terminal and a line per experiment elsewhere."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bar = ProgressBar(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+    with bar:
+        line = bar.add_task("starting", total=None)
+
+        def report(step: Step) -> None:
+            bar.update(line, completed=step.done, total=step.total, description=step.experiment.name)
+            if step.finished and not quiet:
+                bar.console.print(
+                    f"[{step.done}/{step.total}] {step.experiment.name}: done", highlight=False, markup=False
+                )
+
+        return reproduce(experiments, folder, jobs=jobs, progress=report)
+
+
+def _overview() -> Table:
+    table = Table("name", "paper", "title", box=rich.box.SIMPLE)
+    for name, kind in known().items():
+        table.add_row(name, kind.paper, escape(kind.title))
+    return table
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table("experiment", *(str(verdict) for verdict in Verdict), box=rich.box.SIMPLE)
+    for finding in findings:
+        counts = Counter(claim.verdict for claim in finding.claims)
+        cells = ["could not be run", "", ""] if finding.error else [str(counts[v] or "") for v in Verdict]
+        table.add_row(finding.experiment.name, *cells)
+    return table

@@ -1,0 +1,94 @@
+"""What an experiment is: a frozen config that knows its tasks, how to run one, and how to read the records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import hadaflow as hf
+from hadaflow.experiments.claims import Claim
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+#: A unit of work that is saved by itself: flat, of plain scalars.
+Task = dict[str, Any]
+#: One measurement: flat, of plain scalars.
+Row = Mapping[str, Any]
+Size = Literal["quick", "full"]
+
+
+@dataclass(frozen=True)
+class Experiment(ABC):
+    """An experiment: its fields are its config, its methods what to do with it.
+
+    Subclass it as a frozen dataclass in a file of its own (docs/adding_an_experiment.md). The docstring of the
+    subclass stands in the report. Fields have to be plain: numbers, strings, bools, None, tuples of those.
+
+    Attributes
+    ----------
+    name : str
+        Unique; names the files and is what the command line takes.
+    paper : str
+        "A", "B", "C", or another word that groups experiments.
+    title : str
+        One line for the report.
+    revision : int
+        Raised whenever ``run`` records something else, so that older records are not taken for new ones.
+    figsize : tuple of float
+        Width and height of the figure in inches.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    title: ClassVar[str]
+    revision: ClassVar[int] = 1
+    figsize: ClassVar[tuple[float, float]] = (7.5, 4.2)
+
+    @classmethod
+    @abstractmethod
+    def quick(cls) -> Self:
+        """The config of a few seconds; the class without arguments is the full size."""
+
+    @abstractmethod
+    def tasks(self) -> Sequence[Task]:
+        """The units of work. Each is saved when it is done, so that a killed run goes on where it was."""
+
+    @abstractmethod
+    def run(self, **task: Any) -> Iterable[Row]:
+        """Measure one task. Depends on the config and the task alone, so it seeds its own random numbers.
+
+        Yields
+        ------
+        dict
+            Tidy rows; the keys of the task are added to each.
+        """
+
+    @abstractmethod
+    def claims(self, records: pd.DataFrame) -> Sequence[Claim]:
+        """What the records say about the paper; from the records only."""
+
+    @abstractmethod
+    def draw(self, figure: Figure, records: pd.DataFrame) -> None:
+        """Draw on an empty figure; from the records only."""
+
+    @classmethod
+    def of_size(cls, size: Size) -> Self:
+        """The quick or the full config."""
+        return cls.quick() if size == "quick" else cls()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The fields, as they are saved beside the records."""
+        return asdict(self)
+
+    @property
+    def config_hash(self) -> str:
+        """12 digits that change with the config, the revision and the version of the library."""
+        identity = [self.name, self.revision, hf.__version__, self.config]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]

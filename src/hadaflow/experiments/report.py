@@ -1,0 +1,181 @@
+"""The page that tells what came out: for each claim the statement, the figure, the numbers and the verdict."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hadaflow as hf
+from hadaflow._drawing import require_matplotlib
+from hadaflow.experiments.base import Experiment
+from hadaflow.experiments.claims import Claim, Verdict
+from hadaflow.experiments.records import Provenance, Store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DPI = 160
+_PAPERS = {
+    "A": "Paper A: overparameterisation induces sparsity",
+    "B": "Paper B: depth and early stopping",
+    "C": "Paper C: how far from the \N{SCRIPT SMALL L}1 minimiser",
+    "scale": "As the scale vanishes",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one experiment found.
+
+    Attributes
+    ----------
+    experiment : Experiment
+        Its config.
+    claims : sequence of Claim
+        What its records say.
+    provenance : Provenance or None
+        Where the records come from; None if there are none.
+    picture : bytes
+        Its figure as PNG.
+    error : str
+        Why there are no records; empty if there are.
+    """
+
+    experiment: Experiment
+    claims: Sequence[Claim]
+    provenance: Provenance | None
+    picture: bytes
+    error: str = ""
+
+    @property
+    def about(self) -> list[str]:
+        """Paragraphs of its description."""
+        return (inspect.getdoc(type(self.experiment)) or "").split("\n\n")
+
+    @property
+    def figure_uri(self) -> str:
+        """The picture as an address that needs no file."""
+        return "data:image/png;base64," + base64.b64encode(self.picture).decode()
+
+
+def write_report(
+    experiments: Sequence[Experiment],
+    folder: str | os.PathLike[str],
+    *,
+    failed: Mapping[str, str] | None = None,
+) -> tuple[Finding, ...]:
+    """Draw the figures of finished experiments and write ``report.html``, from the records alone.
+
+    Parameters
+    ----------
+    experiments : sequence of Experiment
+        Which, in the order of the page. Those without complete records are left out, unless they failed.
+    folder : path
+        Holds ``records/<name>.parquet``; gets ``figures/<name>.png``, ``figures/<name>.svg`` and ``report.html``.
+    failed : mapping, optional
+        Name and reason of experiments that could not be run, as :func:`reproduce` returns it.
+
+    Returns
+    -------
+    tuple of Finding
+        What stands on the page.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib or Jinja2 is missing.
+    """
+    require_matplotlib()
+    folder, failed = Path(folder), failed or {}
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    findings = []
+    for experiment in experiments:
+        store = Store(folder / "records", experiment)
+        if store.finished():
+            findings.append(_read(store, folder / "figures"))
+        elif experiment.name in failed:
+            findings.append(Finding(experiment, (), None, b"", failed[experiment.name]))
+    page = folder / "report.html"
+    unfinished = page.with_suffix(".unfinished")
+    unfinished.write_text(_render(findings), encoding="utf-8")
+    unfinished.replace(page)
+    return tuple(findings)
+
+
+def _read(store: Store, figures: Path) -> Finding:
+    """What the records say; where they cannot be read as the experiment wants, why."""
+    try:
+        return _finding(store, figures)
+    except Exception as error:  # noqa: BLE001 - one experiment's mistake leaves the others their page
+        return Finding(store.experiment, (), None, b"", f"reading the records: {type(error).__name__}: {error}")
+
+
+def _finding(store: Store, figures: Path) -> Finding:
+    experiment, records = store.experiment, store.read()
+    claims = tuple(experiment.claims(records))
+    path = figures / f"{experiment.name}.png"
+    figure = draw(experiment, records)
+    figure.savefig(path, dpi=_DPI)
+    # Without a date and with fixed identifiers, the same records give the same file.
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": experiment.name}):
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return Finding(experiment, claims, store.provenance(), path.read_bytes())
+
+
+def draw(experiment: Experiment, records: Any) -> Figure:
+    """The figure of an experiment."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=experiment.figsize, layout="constrained")
+    experiment.draw(figure, records)
+    return figure
+
+
+def _render(findings: Sequence[Finding]) -> str:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise ImportError("the report needs Jinja2: pip install 'hadaflow[experiments]'") from error
+    loader = jinja2.PackageLoader("hadaflow.experiments", "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"number": _number, "duration": _duration}
+    papers: dict[str, list[Finding]] = {}
+    for finding in findings:
+        papers.setdefault(finding.experiment.paper, []).append(finding)
+    counts = Counter(claim.verdict for finding in findings for claim in finding.claims)
+    return environment.get_template("report.html.j2").render(
+        papers={_PAPERS.get(paper, paper): some for paper, some in papers.items()},
+        counts={verdict: counts[verdict] for verdict in Verdict},
+        failures=[finding for finding in findings if finding.error],
+        version=hf.__version__,
+        now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _number(value: Any) -> str:
+    """A number as a reader wants it: four digits, its own minus sign, powers of ten where they help."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if math.isnan(value):
+        return "\N{EM DASH}"
+    if float(value).is_integer() and abs(value) < 1e6:
+        return f"{value:.0f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

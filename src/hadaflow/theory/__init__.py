@@ -1,0 +1,1 @@
+"""What the papers' theorems say, as functions of depth, scale, noise and matrix."""
