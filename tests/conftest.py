@@ -37,6 +37,25 @@ def minimal_l1(A, y, *, positive=False, weights=None):
     return result.fun
 
 
+@pytest.fixture(scope="session")
+def reproduction(tmp_path_factory):
+    """One folder for the quick experiments, so that none runs twice in a session."""
+    return tmp_path_factory.mktemp("reproduction")
+
+
+@pytest.fixture(scope="session")
+def quick_records(reproduction):
+    """A function that gives the records of a quick experiment by its name."""
+    from hadaflow.experiments import Store, known, reproduce
+
+    def records(name):
+        experiment = known()[name].quick()
+        assert reproduce([experiment], reproduction) == {}
+        return Store(reproduction / "records", experiment).read()
+
+    return records
+
+
 @pytest.fixture
 def easy():
     return planted(40, 120, 5)

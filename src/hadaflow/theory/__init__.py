@@ -1,1 +1,24 @@
 """What the papers' theorems say, as functions of depth, scale, noise and matrix."""
+
+from hadaflow.theory.l1_bounds import (
+    l1_excess_bound,
+    largest_init_scale,
+    log10_largest_init_scale,
+    recovery_error_bound,
+    start_weights,
+)
+from hadaflow.theory.matrix_properties import (
+    CertificateSearch,
+    Coherence,
+    RipEstimate,
+    coherence,
+    dual_certificate,
+    rip_estimate,
+)
+from hadaflow.theory.measurements import (
+    MeasurementsNeeded,
+    ProbabilityBounds,
+    measurements_needed,
+    recovery_probability,
+    recovery_probability_bounds,
+)

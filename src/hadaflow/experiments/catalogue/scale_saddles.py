@@ -1,4 +1,4 @@
-"""Does training jump from saddle to saddle as its start vanishes, and how fast is that reached?"""
+"""From saddle to saddle: how fast training comes to jump as its start vanishes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rate(depth: float, product_scale: float) -> float:
     """k in ``tau = k t``: rescaled time per flow time."""
     if depth == 2:
         return 4 / math.log(1 / product_scale)
-    return depth * (depth - 2) * product_scale ** (1 - 2 / depth)
+    return float(depth * (depth - 2) * product_scale ** (1 - 2 / depth))
 
 
 def exponent(depth: float, strict: bool) -> float:
@@ -52,11 +52,11 @@ class _Sampled(NamedTuple):
 class SaddleToSaddle(Experiment):
     """Flow from tiny starts against the saddle path of `hf.saddles`, both in rescaled time.
 
-    Small random problems (Gaussian matrix, sparse vector of random signs and sizes from 0.5 to 2). The flow is integrated
-    in the dual state at every scale: at depth 2 down to product scales that no factor could hold in double precision, above
-    it at moderate scales only, since beyond them `hf.flow` takes the saddle path itself and would be compared with
-    itself. The distance is the l1 norm of the difference, integrated over rescaled time up to a quarter beyond the last
-    jump, in units of the same integral of the saddle path; nothing is left out.
+    Small random problems: a Gaussian matrix, a sparse vector of random signs with sizes from 0.5 to 2. The flow is
+    integrated in the dual state at every scale: at depth 2 down to product scales that no factor could hold in double
+    precision; above it at moderate ones only, since beyond them `hf.flow` takes the saddle path itself and would be
+    compared with itself. The distance is the l1 norm of the difference, integrated over rescaled time up to a quarter
+    beyond the last jump, in units of the same integral of the saddle path; nothing is left out.
     """
 
     name: ClassVar[str] = "saddle-to-saddle"
@@ -88,7 +88,7 @@ class SaddleToSaddle(Experiment):
         saddle = hf.saddles(problem)
         last = float(saddle.times[-1])
         face = np.abs(problem.operator.rmatvec(saddle.dual_at(last))) > 1 - _ON_BOUND
-        about = {
+        about: dict[str, Any] = {
             "exact": saddle.status is hf.Status.EXACT,
             "jumps": len(saddle.times) - 1,
             "strict": int(face.sum()) == np.count_nonzero(saddle.final),
@@ -130,7 +130,7 @@ class SaddleToSaddle(Experiment):
         return _Sampled(
             taus,
             (spans[:, None] * _WEIGHTS).ravel(),
-            path(np.minimum(taus / k, path.t_end)),
+            path(np.minimum(taus / k, path.t_end)).astype(np.float64),
             saddle.x[np.searchsorted(saddle.times, taus, side="right") - 1].toarray(),
         )
 
@@ -144,7 +144,9 @@ class SaddleToSaddle(Experiment):
                 "The saddle path ends at a solution of smallest l1 norm, proved by its own dual state.",
                 source='proved: docs/mathematics.md, "The saddle path"',
                 checks=[
-                    Check.equal("problems whose end is certified", predicted=self.trials, measured=_certified(distances))
+                    Check.equal(
+                        "problems whose end is certified", predicted=self.trials, measured=_certified(distances)
+                    )
                 ],
             ),
         ]
@@ -202,13 +204,17 @@ def _logarithmic(distances: pd.DataFrame, delays: pd.DataFrame) -> Claim:
     found = delays.groupby("scale")["value"].apply(lambda value: float(value.notna().mean()))
     slope = float(np.median(_slopes(distances, lambda scale: np.log(np.log(1 / scale)))))
     return Claim(
-        "At depth 2 the flow tends to the saddle path as its start vanishes, with tau = 4 t / log(1 / product scale); the "
-        "distance falls like 1 / log(1 / product scale) only.",
-        source='from Pesme and Flammarion (abstract; data in general position); rate: proved in part and checked '
+        "At depth 2 the flow tends to the saddle path as its start vanishes, in tau = 4 t / log(1 / product scale); "
+        "the distance falls like 1 / log(1 / product scale) only.",
+        source="from Pesme and Flammarion (abstract; data in general position); rate: proved in part and checked "
         'numerically, docs/mathematics.md, "How fast the saddle path is reached"',
         checks=[
-            Check.at_most("largest distance, in units of that at the next larger scale", measured=shrinking.max(), bound=1),
-            Check.near("median slope of log distance in log log(1 / scale)", predicted=-1, measured=slope, tolerance=0.3),
+            Check.at_most(
+                "largest distance, in units of that at the next larger scale", measured=shrinking.max(), bound=1
+            ),
+            Check.near(
+                "median slope of log distance in log log(1 / scale)", predicted=-1, measured=slope, tolerance=0.3
+            ),
             Check.at_most(
                 "median delay of jumps at the smallest scale, in units of that at the largest",
                 measured=float(median.iloc[0] / median.iloc[-1]),
@@ -216,8 +222,8 @@ def _logarithmic(distances: pd.DataFrame, delays: pd.DataFrame) -> Claim:
             ),
             Check.at_least("share of jumps found at the smallest scale", measured=found.iloc[0], bound=0.9),
         ],
-        note="The slope is between the two smallest scales; terms of relative size log log / log and plateaus shorter than a "
-        "jump are behind the tolerance. Delays: 1 / log, with half as much again for the same reason.",
+        note="The slope is between the two smallest scales; terms of relative size log log / log, and plateaus shorter "
+        "than a jump, are behind the tolerance. Delays: 1 / log, with half as much again for the same reason.",
     )
 
 
@@ -236,19 +242,19 @@ def _algebraic(distances: pd.DataFrame, depth: float) -> Claim:
             )
         )
     return Claim(
-        f"At depth {depth:g} the same path is reached at a power of the product scale: (D - 2) / D where the dual state "
-        "stays below its bound off the support of the end, (D - 2) / (2 (D - 1)) where a coordinate comes to zero with the "
-        "residual, for it has nothing left that drives it.",
+        f"At depth {depth:g} the same path is reached at a power of the product scale: (D - 2) / D where the dual "
+        "state ends below its bound off the support, (D - 2) / (2 (D - 1)) where a coordinate comes to zero together "
+        "with the residual, for then nothing is left that drives it.",
         source='checked numerically, argument in docs/mathematics.md, "How fast the saddle path is reached"',
         checks=[check for check in checks if not math.isnan(float(check.measured))],
-        note="Between the two smallest scales. The two exponents are 0.08 (depth 3) and 0.17 (depth 4) apart: the tolerance "
-        "tells them from each other.",
+        note="Between the two smallest scales. The two exponents are 0.08 (depth 3) and 0.17 (depth 4) apart: the "
+        "tolerance tells them from each other.",
     )
 
 
 def _draw_paths(ax: Axes, curves: pd.DataFrame) -> None:
-    styles = {curves["scale"].max(): (ORANGE, "--", 1.2), curves["scale"].min(): (BLUE, "-", 1.4)}
-    for scale, (colour, line, width) in styles.items():
+    looks = {curves["scale"].max(): (ORANGE, "--", 1.2), curves["scale"].min(): (BLUE, "-", 1.4)}
+    for scale, (colour, line, width) in looks.items():
         label = f"flow, product scale {scale:.0e}"
         for _, one in curves[curves["scale"] == scale].groupby("coordinate"):
             ax.plot(one["tau"], one["value"], color=colour, linestyle=line, linewidth=width, label=label)
@@ -257,33 +263,48 @@ def _draw_paths(ax: Axes, curves: pd.DataFrame) -> None:
     for _, one in curves[curves["scale"] == curves["scale"].min()].groupby("coordinate"):
         ax.step(one["tau"], one["plateau"], color=GREY, linestyle=":", linewidth=1.6, where="post", label=label)
         label = ""
-    ax.set(xlabel="rescaled time τ", ylabel="coordinates of x", title="One problem at depth 2")
-    ax.legend(fontsize=8, loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.22), frameon=False)
+    ax.set(xlabel="rescaled time τ", ylabel="coordinates of x")
+    legend_above(ax, "One problem at depth 2", columns=3)
 
 
 def _draw_logarithmic(ax: Axes, distances: pd.DataFrame) -> None:
     for _, one in distances.groupby("trial"):
         ordered = one.sort_values("scale")
-        ax.loglog(np.log(1 / ordered["scale"]), ordered["value"], color=BLUE, linewidth=0.7, alpha=0.5)
+        ax.loglog(np.log(1 / ordered["scale"]), ordered["value"], color=BLUE, linewidth=0.7, alpha=0.4)
     median = distances.groupby("scale")["value"].median()
     logs = np.log(1 / median.index.to_numpy())
-    ax.loglog(logs, median, color=BLUE, marker="o", linewidth=1.8, label="median")
-    ax.loglog(logs, median.iloc[0] * logs[0] / logs, color=GREY, linestyle="--", label="1 / log(1 / scale)")
-    ax.set(xlabel="log(1 / product scale)", ylabel="relative distance", title="Depth 2")
-    ax.legend(fontsize=8)
+    ax.loglog(logs, median, color=BLUE, marker="o", linewidth=1.8, label="median of all problems")
+    ax.loglog(logs, median.iloc[0] * logs[0] / logs, color=GREY, linestyle="--", label="1 / log(1 / product scale)")
+    ax.set_xticks(logs, [f"1e{math.log10(scale):.0f}" for scale in median.index])
+    ax.set_xticks([], minor=True)
+    ax.set(xlabel="product scale", ylabel="relative distance")
+    legend_above(ax, "Depth 2: logarithmic", columns=1)
 
 
 def _draw_algebraic(ax: Axes, distances: pd.DataFrame) -> None:
-    looks = {True: (BLUE, "o", "-", "strict end"), False: (ORANGE, "s", "--", "a rest on the bound")}
+    looks = {True: (BLUE, "o", "-", "strict end"), False: (ORANGE, "s", "--", "rest on a bound")}
     for (depth, strict), some in distances.groupby(["depth", "strict"]):
         colour, marker, line, label = looks[bool(strict)]
         median = some.groupby("scale")["value"].median()
-        power = exponent(depth, bool(strict))
-        text = f"depth {depth:g}, {label}: {power:.2f}"
+        power = exponent(float(depth), bool(strict))
+        text = f"depth {depth:g}, {label}: slope {power:.2f}"
         fill = "full" if depth == distances["depth"].min() else "none"
         ax.loglog(median.index, median, color=colour, marker=marker, fillstyle=fill, linestyle="none", label=text)
-        ax.loglog(
-            median.index, median.iloc[0] * (median.index / median.index[0]) ** power, color=colour, linestyle=line, lw=1
-        )
-    ax.set(xlabel="product scale", ylabel="median relative distance", title="Above depth 2, with slopes")
-    ax.legend(fontsize=8)
+        predicted = median.iloc[0] * (median.index / median.index[0]) ** power
+        ax.loglog(median.index, predicted, color=colour, linestyle=line, linewidth=1)
+    ax.invert_xaxis()
+    ax.set(xlabel="product scale", ylabel="median relative distance")
+    legend_above(ax, "Above depth 2: a power", columns=1)
+
+
+def legend_above(ax: Axes, title: str, *, columns: int) -> None:
+    """What the lines are, between title and axes, where it covers nothing."""
+    ax.legend(
+        title=title,
+        fontsize=8,
+        title_fontsize=10,
+        ncols=columns,
+        frameon=False,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+    )
