@@ -1,6 +1,8 @@
 """Vanishing scales: the flow against the saddle path, the average against the lasso."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -165,3 +167,19 @@ def test_the_ends_are_minimal(quick):
     n = problem.shape[1]
     least = linprog(np.ones(2 * n), A_eq=np.hstack([problem.A, -problem.A]), b_eq=problem.y).fun
     assert np.abs(hf.saddles(problem).final).sum() == pytest.approx(least, rel=1e-9)
+
+
+# ---- the page --------------------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_of_the_page():
+    page = (Path(__file__).parent.parent / "docs" / "vanishing_scale.md").read_text(encoding="utf-8")
+    names = {}
+    exec(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0], names)
+    x, lasso, flow = names["x"], names["lasso"], names["flow"]
+    assert (x[:5].min().round(2), x[:5].max().round(2)) == (0.92, 1.05)
+    assert (lasso[:5].min().round(2), lasso[:5].max().round(2)) == (0.41, 0.71)
+    assert hf.certify_lasso(names["problem"], lasso, 0.4).gap < 1e-13
+    assert np.abs(flow.x - x).max() < 1e-6
+    for kind in KINDS:
+        assert f"images/reproduce/{kind.name}.png" in page

@@ -1,5 +1,6 @@
 """What the papers' theorems say, as functions of depth, scale, noise and matrix."""
 
+from hadaflow.theory.explanation import Explanation, Promise, explain
 from hadaflow.theory.l1_bounds import (
     l1_excess_bound,
     largest_init_scale,

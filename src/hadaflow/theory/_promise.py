@@ -28,8 +28,8 @@ class Promise:
     unit : str
         Unit of both; "" for pure numbers.
     holds : bool or None
-        Whether the relation holds. None where a number is missing or infinite, and where the row is a *condition* that is
-        not met: then a sufficient condition is missing, and nothing is wrong with the answer.
+        Whether the relation holds. None where a number is missing or infinite, and where the row is a *condition*
+        that is not met: then something sufficient is missing, and nothing is wrong with the answer.
     source : str
         What kind of statement it is and where it comes from, in short.
     note : str
@@ -61,14 +61,21 @@ class Promise:
         allowance: float = 0.0,
         condition: bool = False,
     ) -> Promise:
-        """A row that decides itself; ``allowance`` is for rounding, in units of the two numbers."""
+        """A row that decides itself; ``allowance`` is for rounding, in units of the two numbers.
+
+        Inequalities between numbers that both are within the allowance of zero stay undecided.
+        """
         holds = None
-        if promise is not None and measured is not None and math.isfinite(promise) and not math.isnan(measured):
+        if promise is None or measured is None or not math.isfinite(promise) or math.isnan(measured):
+            return cls(key, quantity, relation, promise, measured, unit, holds, source, note)
+        if relation in ("<=", ">=") and max(abs(promise), abs(measured)) <= allowance:
+            note = f"{note} Both numbers are below what this answer resolves.".strip()
+        else:
             holds = {
                 "=": abs(measured - promise) <= allowance,
                 "<=": measured <= promise + allowance,
                 ">=": measured >= promise - allowance,
-                ">": measured > promise,
+                ">": measured > promise + allowance,
             }[relation]
             if condition and not holds:
                 holds = None

@@ -36,12 +36,15 @@ class Supremum:
         n_C of the kernel vector, of l1 norm one (zero where no kernel vector has one).
     mu : ndarray of shape (r,)
         The certificate: ``theta_C = -carry^T c + checks^T mu``.
+    reach : ndarray of shape (k,)
+        That theta_C.
     """
 
     lower: float
     upper: float
     off_support: Vector
     mu: Vector
+    reach: Vector
 
 
 def supremum(kernel: SupportSplit, pattern: Vector, *, one_sided: bool) -> Supremum:
@@ -61,7 +64,8 @@ def supremum(kernel: SupportSplit, pattern: Vector, *, one_sided: bool) -> Supre
         options=_TIGHT,
     )
     if found.status == 2 and one_sided:  # no kernel vector is non-negative off the support
-        return Supremum(-np.inf, -np.inf, np.zeros(k), certificate(kernel, pattern, one_sided=True, floor=0.0))
+        mu = certificate(kernel, pattern, one_sided=True, floor=0.0)
+        return Supremum(-np.inf, -np.inf, np.zeros(k), mu, slope + kernel.checks.T @ mu)
     if found.status != 0:
         raise RuntimeError(f"the linear programme of the null-space constant was not solved: {found.message}")
     raw = found.x if one_sided else found.x[:k] - found.x[k:]
@@ -71,7 +75,9 @@ def supremum(kernel: SupportSplit, pattern: Vector, *, one_sided: bool) -> Supre
         off_support = kernel.project(np.eye(1, k, widest)[0])
     off_support = off_support / np.abs(off_support).sum()
     mu = size * np.asarray(found.eqlin.marginals[:-1])
-    return Supremum(float(slope @ off_support), _reach(kernel, slope, mu, one_sided), off_support, mu)
+    reach = slope + kernel.checks.T @ mu
+    upper = float(reach.max() if one_sided else np.abs(reach).max())
+    return Supremum(float(slope @ off_support), upper, off_support, mu, reach)
 
 
 def certificate(kernel: SupportSplit, pattern: Vector, *, one_sided: bool, floor: float | None = None) -> Vector:
@@ -99,12 +105,7 @@ def certificate(kernel: SupportSplit, pattern: Vector, *, one_sided: bool, floor
 def _of_trivial_kernel(kernel: SupportSplit, slope: Vector, one_sided: bool) -> Supremum:
     """theta_C is free: zero, or (one-sided) as far below zero as one likes."""
     value = -np.inf if one_sided else 0.0
-    return Supremum(value, value, np.zeros(len(slope)), -kernel.checks @ slope)
-
-
-def _reach(kernel: SupportSplit, slope: Vector, mu: Vector, one_sided: bool) -> float:
-    theta = slope + kernel.checks.T @ mu
-    return float(theta.max() if one_sided else np.abs(theta).max())
+    return Supremum(value, value, np.zeros(len(slope)), -kernel.checks @ slope, np.zeros(len(slope)))
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,12 @@ def branch(
     down, up = _entry_ranges(kernel, signs, one_sided)
     unit = float((down + up).sum()) or 1.0
     down, up, matrix = down / unit, up / unit, carried / unit
-    checks, exact, falls, rises = kernel.checks, signs[:, None] * kernel.carry / unit, _negative(matrix), _negative(-matrix)
+    checks, exact, falls, rises = (
+        kernel.checks,
+        signs[:, None] * kernel.carry / unit,
+        _negative(matrix),
+        _negative(-matrix),
+    )
     if not one_sided:  # n_C = positive part - negative part
         checks, exact = np.hstack([checks, -checks]), np.hstack([exact, -exact])
         falls, rises = np.hstack([falls, rises]), np.hstack([rises, falls])

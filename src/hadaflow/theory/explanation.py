@@ -11,8 +11,9 @@ from typing import Any
 from hadaflow._validation import positive_number
 from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.results import Recovery
+from hadaflow.theory._explained import Case
 from hadaflow.theory._promise import Promise
-from hadaflow.theory._promises import Case, promises
+from hadaflow.theory._promises import promises
 
 __all__ = ["Explanation", "Promise", "explain"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg as la
@@ -15,8 +16,7 @@ from hadaflow.models import HadamardPower
 from hadaflow.problems import Problem
 from hadaflow.theory._sign_patterns import supremum
 from hadaflow.theory._support_split import Matrix, SupportSplit, Vector, checked_matrix, split
-
-Sign = Literal["both", "positive"]
+from hadaflow.theory.null_space import Sign
 
 _SMALLEST, _LARGEST = 1e-300, 1e300  # product scales: beyond, x itself leaves the range of doubles
 _MOST_NEWTON, _MOST_OUTER, _MOST_HALVINGS = 100, 40, 30
@@ -96,7 +96,9 @@ def limit_error(
     --------
     >>> import numpy as np
     >>> from hadaflow.theory.limit_error import limit_error
-    >>> limit_error(np.array([[1.0, 0.5]]), [1.0, 0.0], depth=3, product_scale=1e-200).off_support  # tends to h(1/2) a^D
+    >>> limit_error(
+    ...     np.array([[1.0, 0.5]]), [1.0, 0.0], depth=3, product_scale=1e-200
+    ... ).off_support  # tends to h(1/2) a^D
     7.703...e-200
     """
     matrix = checked_matrix(A)
@@ -122,14 +124,17 @@ def limit_error(
 def one_scale(depth: float, init_scale: float | None, product_scale: float | None) -> float:
     """The init scale, from whichever of the two was given."""
     if (init_scale is None) == (product_scale is None):
-        raise ValueError("give exactly one of init_scale (the start a of every factor entry) and product_scale (a**depth)")
+        raise ValueError(
+            "give exactly one of init_scale (the start a of every factor entry) and product_scale (a**depth)"
+        )
     if product_scale is not None:
         log_product = np.log(positive_number(product_scale, "product_scale"))
     else:
         log_product = depth * np.log(positive_number(init_scale, "init_scale"))
     if not np.log(_SMALLEST) - 1e-6 <= log_product <= np.log(_LARGEST) + 1e-6:
         raise ValueError(
-            f"the product scale a**depth must lie between {_SMALLEST:g} and {_LARGEST:g}, got 1e{log_product / np.log(10):.0f}"
+            f"the product scale a**depth must lie between {_SMALLEST:g} and {_LARGEST:g}, "
+            f"got 1e{log_product / np.log(10):.0f}"
         )
     return float(np.exp(log_product / depth))
 
@@ -144,6 +149,12 @@ def checked_minimiser(x: object, n: int, sign: str) -> Vector:
     if sign == "positive" and (target < 0).any():
         raise ValueError('x must not have negative entries for sign="positive"')
     return target
+
+
+def barrier(model: HadamardPower, init_scale: float) -> float:
+    """The dual state at which a coordinate would be infinite (depth > 2)."""
+    branches = model.branches(init_scale, 1)
+    return math.nan if branches is None else branches.dual_scale
 
 
 class Balance(NamedTuple):
@@ -206,7 +217,8 @@ class _Outer:
             if inner is None or gap is None:
                 return None
             if np.abs(gap).max(initial=0.0) <= _ROUNDING * (np.abs(theta).max(initial=0.0) + 1e-3):
-                return self.init_scale**self.model.depth * inner.off_support
+                off_support: Vector = self.init_scale**self.model.depth * inner.off_support
+                return off_support
             theta, inner, gap = self._advance(theta, inner, gap)
         return None
 
@@ -224,12 +236,10 @@ class _Outer:
         if inner is None:
             return None
         shift = self.init_scale**self.model.depth * (self.kernel.carry @ inner.off_support)
-        gap = self._state(self.on_support + shift) - theta
+        gap: Vector = self._state(self.on_support + shift) - theta
         return gap if np.isfinite(gap).all() else None
 
-    def _advance(
-        self, theta: Vector, inner: Balance, gap: Vector
-    ) -> tuple[Vector, Balance | None, Vector | None]:
+    def _advance(self, theta: Vector, inner: Balance, gap: Vector) -> tuple[Vector, Balance | None, Vector | None]:
         """A Newton step, halved until the mismatch falls."""
         kernel, size = self.kernel, float(inner.slope.max())
         weighted = kernel.carry * (inner.slope / size)

@@ -40,7 +40,9 @@ class Interval:
     @property
     def exact(self) -> bool:
         """Whether the two agree to 1e-5 (from all patterns of signs: to rounding)."""
-        return self.lower == self.upper or self.upper - self.lower <= _CLOSED * max(1.0, self.upper)
+        if math.isinf(self.upper):
+            return self.lower == self.upper
+        return self.upper - self.lower <= _CLOSED * max(1.0, self.upper)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,10 +173,10 @@ def null_space_constants(
     Notes
     -----
     rho: one linear programme (HiGHS) with m - s rows and 2 (n - s) columns. ``rho_minus`` and ``rho_tilde`` maximise
-    a convex function over the corners of a cube; by enumeration that takes 2^s and 2^(s-1) programmes, by branch and bound s
-    of them and a mixed-integer one (upper ends padded by its tolerance). Bounds: any matrix M with ``n_S = M n_C`` on
-    the kernel gives ``rho_tilde <= max_j sum_i |M_ij|``; M starts at ``-A_S^+ A_C`` and is improved by descent, some
-    100 steps of O(s (m - s) (n - s)); kernel vectors from alternating maximisation are the lower ends.
+    a convex function over the corners of a cube: 2^s and 2^(s-1) programmes by enumeration, s of them and a
+    mixed-integer one (HiGHS) by branch and bound, where upper ends are padded by the tolerance of 1e-6. Bounds: any
+    M with ``n_S = M n_C`` on the kernel gives ``rho_tilde <= max_j sum_i |M_ij|``; M starts at ``-A_S^+ A_C`` and is
+    improved by descent, some 100 steps of O(s (m - s) (n - s)); lower ends come from alternating maximisation.
     Full support, trivial kernel, empty support: all constants are 0. Source: paper C (abstract; that its rho is this
     one is an open hint), docs/mathematics.md, "Null-space constants": proved there.
 
@@ -301,9 +303,7 @@ class _Search:
         if self.method == "bounds":
             return self._bounds(cube)
         found = Interval(
-            *patterns.branch(
-                self.kernel, self.sigma, cube, self._carried, one_sided=self.one_sided, limits=self.limits
-            )
+            *patterns.branch(self.kernel, self.sigma, cube, self._carried, one_sided=self.one_sided, limits=self.limits)
         )
         if found.exact:
             return found
@@ -317,9 +317,7 @@ class _Search:
 
     def _bounds(self, cube: Cube) -> Interval:
         """Enclosed between a climb and what M proves."""
-        lower = patterns.climb_from_many(
-            self.kernel, self.sigma, cube, self.top.off_support, one_sided=self.one_sided
-        )
+        lower = patterns.climb_from_many(self.kernel, self.sigma, cube, self.top.off_support, one_sided=self.one_sided)
         upper = cube.cover(self._carried, one_sided=self.one_sided)
         if cube is _MINUS:  # sum max(-t, 0) = (-sum t + sum |t|) / 2
             upper = min(upper, (self.top.upper + _BOTH.cover(self._carried, one_sided=self.one_sided)) / 2)
@@ -346,5 +344,15 @@ def _of_dependent_columns(matrix: Matrix, kernel: SupportSplit, sigma: Vector, s
     maximiser /= np.abs(maximiser).sum() * (np.sign(-sigma @ maximiser[kernel.support]) or 1.0)
     nothing = np.full(matrix.shape[0], np.nan)
     return NullSpaceConstants(
-        math.inf, everything, everything, everything, maximiser, nothing, 0.0, kernel.support, sigma, matrix.shape[1], sign
+        math.inf,
+        everything,
+        everything,
+        everything,
+        maximiser,
+        nothing,
+        0.0,
+        kernel.support,
+        sigma,
+        matrix.shape[1],
+        sign,
     )

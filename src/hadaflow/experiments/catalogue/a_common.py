@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import hadaflow as hf
 from hadaflow._drawing import BLUE, GREY, ORANGE
+from hadaflow._validation import Float
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +54,7 @@ class Planted:
     def problem(self) -> hf.Problem:
         return hf.Problem(self.A, self.y)
 
-    def error(self, x: Vector) -> float:
+    def error(self, x: Float) -> float:
         """Relative l2 error of an answer."""
         return float(np.linalg.norm(x - self.x) / np.linalg.norm(self.x))
 

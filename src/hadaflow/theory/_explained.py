@@ -1,0 +1,193 @@
+"""What is to be explained, whatever kind of result it came from."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import Index
+from hadaflow.certificates import Certificate
+from hadaflow.dynamics import limit
+from hadaflow.models import HadamardPower, Model
+from hadaflow.operators import Operator, Scaled
+from hadaflow.paths import FlowPath, Trajectory
+from hadaflow.problems import Problem
+from hadaflow.recovery import recover
+from hadaflow.results import Recovery, Status
+from hadaflow.theory._rip_search import dense
+from hadaflow.theory.matrix_properties import CertificateSearch, dual_certificate
+
+Vector = NDArray[np.float64]
+Sign = Literal["both", "positive"]
+Kind = Literal["vanishing", "limit", "noise", "stopped"]
+
+PROVED_GAP = 1e-8  # relative, up to which a certificate counts as proof of the smallest l1 norm
+_PROGRAMME = 5e-8  # seconds per m^2 n of a linear programme on one core of a current machine
+
+
+@dataclass
+class Case:
+    """A result, sorted, and what its rows have in common; computed when first asked for."""
+
+    result: Recovery | FlowPath | Trajectory
+    kind: Kind
+    model: Model | None
+    positive: bool
+    weights: Vector | None
+    time_limit: float
+    left_out: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, result: object, time_limit: float) -> Case:
+        """Sort a result into its kind."""
+        if isinstance(result, Recovery):
+            kind: Kind = "limit" if result.model is not None else "vanishing"
+            if result.status is Status.NOISE_LEVEL:
+                kind = "noise"
+            return cls(result, kind, result.model, result.positive, result.weights, time_limit)
+        if isinstance(result, (FlowPath, Trajectory)):
+            ended = isinstance(result, FlowPath) and math.isinf(result.t_end)
+            return cls(result, "limit" if ended else "stopped", result.model, not result.model.signed, None, time_limit)
+        raise TypeError(
+            f"result must be a Recovery, FlowPath or Trajectory (of recover, flow or descend), got "
+            f"{type(result).__name__}; for the limit from a given start ask hadaflow.recover(A, y, depth=, init_scale=)"
+        )
+
+    @property
+    def problem(self) -> Problem:
+        """The data."""
+        return self.result.problem
+
+    @property
+    def x(self) -> Vector:
+        """The answer."""
+        return np.asarray(self.result.x, dtype=np.float64)
+
+    @property
+    def sign(self) -> Sign:
+        """Of the model."""
+        return "positive" if self.positive else "both"
+
+    @property
+    def reached(self) -> bool:
+        """Whether the run came to something that theory speaks of."""
+        status = self.result.status
+        return status.ok or status is Status.INEXACT or (self.kind == "stopped" and status is not Status.DIVERGED)
+
+    @property
+    def depth(self) -> float | None:
+        """D, where there is one."""
+        return self.model.depth if isinstance(self.model, HadamardPower) else None
+
+    @property
+    def subject(self) -> str:
+        """One line on the result."""
+        m, n = self.problem.shape
+        about = {"vanishing": "as the start vanishes", "noise": "within the noise level", "stopped": "a stopped path"}
+        start = ""
+        if self.model is not None:
+            model = type(self.model).__name__ if self.depth is None else f"depth {self.depth:g}, {self.sign}"
+            start = f" ({model}, product scale {self.result.product_scale:.3g})"
+        return f"{m} x {n}, {self.result.status.name}: {about.get(self.kind, 'the limit')}{start}"
+
+    @property
+    def certificate(self) -> Certificate:
+        """How far x is from the smallest l1 norm."""
+        return self.result.certificate
+
+    @property
+    def operator(self) -> Operator:
+        """A for which the plain l1 norm is what the weighted one is for the given A."""
+        operator = self.problem.operator
+        return operator if self.weights is None else Scaled(operator, 1.0, 1 / self.weights)
+
+    @property
+    def rounding(self) -> float:
+        """Relative accuracy of x that its dtype allows."""
+        return 1e3 * float(np.finfo(self.problem.dtype).eps)
+
+    @property
+    def resolution(self) -> float:
+        """Below this, in units of x and in the l1 norm, its entries are rounding."""
+        return max(1e-9, self.rounding) * float(np.abs(self.x).sum())
+
+    @cached_property
+    def matrix(self) -> Vector:
+        """All of A as an array."""
+        return dense(self.operator, np.arange(self.operator.shape[1]))
+
+    @cached_property
+    def columns_seconds(self) -> float:
+        """What all columns of A cost, where each is a product."""
+        if not self.problem.operator.matrix_free:
+            return 0.0
+        n = self.problem.shape[1]
+        began = time.perf_counter()
+        self.problem.operator.matvec(np.zeros(n))
+        return n * (time.perf_counter() - began)
+
+    @cached_property
+    def programme_seconds(self) -> float:
+        """What a linear programme with all of A costs."""
+        m, n = self.problem.shape
+        return _PROGRAMME * m**2 * n + self.columns_seconds
+
+    def affords(self, seconds: float, what: str) -> bool:
+        """Whether a row of that cost is within the limit; if not, this is noted."""
+        if seconds > self.time_limit:
+            self.left_out.append(f"{what} would take about {seconds:.0f} s; raise time_limit.")
+        return seconds <= self.time_limit
+
+    @property
+    def clock(self) -> float:
+        """Flow time of shared factors per unit of this run's."""
+        return (
+            1 / self.model.depth if isinstance(self.model, HadamardPower) and self.model.factors == "separate" else 1.0
+        )
+
+    @cached_property
+    def init_scale(self) -> float | None:
+        """The start a of every factor entry; None where it differs by coordinate, or cannot be told."""
+        if self.depth is None or self.result.product_scale <= 0:
+            return None
+        scale = self.result.product_scale ** (1 / self.depth)
+        if isinstance(self.result, FlowPath):
+            starts = np.asarray(self.result.setting.init_scale)
+            return float(starts.flat[0]) if np.ptp(starts) == 0 else None
+        if isinstance(self.result, Recovery) and self.affords(self.result.stats.seconds, "Telling a uniform start"):
+            again = limit(self.problem, HadamardPower(self.depth, self.sign), init_scale=scale)
+            size = max(1e-6, self.rounding) * float(np.abs(self.x).max(initial=0.0))
+            return scale if np.abs(again.x - self.x).max(initial=0.0) <= size else None
+        return scale if isinstance(self.result, Trajectory) else None
+
+    @cached_property
+    def minimiser(self) -> Recovery | None:
+        """A certified solution of smallest l1 norm; None where there is no proof."""
+        found = self.result
+        if self.kind == "limit":
+            if not self.affords(3 * self.result.stats.seconds, "The minimal l1 norm"):
+                return None
+            found = recover(self.problem.A, self.problem.y, positive=self.positive)
+        if not isinstance(found, Recovery):
+            return None
+        proved = found.status.ok and found.certificate.gap <= max(PROVED_GAP, self.rounding)
+        return found if proved else None
+
+    @cached_property
+    def support(self) -> Index:
+        """Support of the minimiser."""
+        return np.flatnonzero(self.minimiser.x) if self.minimiser is not None else np.arange(0)
+
+    @cached_property
+    def smallest_certificate(self) -> CertificateSearch | None:
+        """That of the minimiser."""
+        if self.minimiser is None or not self.affords(self.programme_seconds, "The smallest dual certificate"):
+            return None
+        signs = np.sign(self.minimiser.x[self.support])
+        return dual_certificate(self.operator, self.support, signs, sign=self.sign, minimal=True)

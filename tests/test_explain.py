@@ -1,0 +1,366 @@
+"""What theory promises beside what was measured: every number of the table against an independent computation."""
+
+import dataclasses
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import minimal_l1, planted
+from scipy.sparse.linalg import aslinearoperator
+
+import hadaflow as hf
+from hadaflow.theory import _promises
+from hadaflow.theory._promise import Promise
+from hadaflow.theory.explanation import Explanation, explain
+from hadaflow.theory.l1_bounds import l1_excess_bound
+from hadaflow.theory.measurements import measurements_needed
+from hadaflow.theory.null_space import null_space_constants
+
+
+def noisy(m=100, n=200, sigma=0.5, seed=0):
+    rng = np.random.default_rng(seed)
+    A = rng.choice([-1.0, 1.0], (m, n))
+    return hf.Problem(A, A[:, :5].sum(axis=1) + sigma * rng.standard_normal(m))
+
+
+SMALL = planted(25, 60, 3, seed=2)
+
+
+def results():
+    """One of each kind."""
+    problem = noisy()
+    small = hf.Problem(SMALL.A, SMALL.y)
+    rng = np.random.default_rng(0)
+    return {
+        "exact": hf.recover(SMALL.A, SMALL.y),
+        "weighted": hf.recover(SMALL.A, SMALL.y, weights=rng.uniform(0.5, 2, 60)),
+        "positive": hf.recover(SMALL.A, SMALL.A @ np.abs(SMALL.x), positive=True),
+        "dense solution": hf.recover(SMALL.A, rng.standard_normal(25)),
+        "zero": hf.recover(SMALL.A, 0 * SMALL.y),
+        "least squares": hf.recover(SMALL.A.T, rng.standard_normal(60)),
+        "float32": hf.recover(SMALL.A.astype(np.float32), SMALL.y.astype(np.float32), depth=3, init_scale=1e-2),
+        "sparse": hf.recover(sp.csr_array(SMALL.A), SMALL.y, depth=4, init_scale=1e-1),
+        "operator": hf.recover(aslinearoperator(SMALL.A), SMALL.y),
+        "depth 2": hf.recover(SMALL.A, SMALL.y, depth=2, init_scale=1e-4),
+        "depth 3": hf.recover(SMALL.A, SMALL.y, depth=3, init_scale=1e-2),
+        "tiny": hf.recover(SMALL.A, SMALL.y, depth=3, init_scale=1e-30),
+        "large": hf.recover(SMALL.A, SMALL.y, depth=3, init_scale=0.9),
+        "positive limit": hf.recover(SMALL.A, SMALL.A @ np.abs(SMALL.x), depth=3, init_scale=1e-2, positive=True),
+        "depth 1": hf.recover(SMALL.A, SMALL.y, depth=1, init_scale=1e-2),
+        "weights of a start": hf.recover(SMALL.A, SMALL.y, depth=3, init_scale=np.linspace(0.01, 0.03, 60)),
+        "flow to its limit": hf.flow(small, hf.HadamardPower(3), init_scale=1e-2),
+        "flow": hf.flow(problem, hf.HadamardPower(3), init_scale=0.01, t_end=0.6),
+        "training": hf.descend(problem, hf.HadamardPower(2), init_scale=0.005, stop=hf.stopping.MaxSteps(100)),
+        "noise": hf.recover(problem.A, problem.y, noise_level=5.5),
+    }
+
+
+@pytest.fixture(scope="module")
+def explained():
+    return {name: (result, explain(result)) for name, result in results().items()}
+
+
+# ---- all kinds -------------------------------------------------------------------------------------------------------
+
+
+def test_no_promise_is_broken(explained):
+    for name, (_, explanation) in explained.items():
+        assert explanation.holds, (name, str(explanation))
+        assert explanation.rows, name
+
+
+def test_tables_fit_and_say_what_programs_see(explained):
+    for name, (_, explanation) in explained.items():
+        text = str(explanation)
+        assert max(map(len, text.splitlines())) <= 100, (name, text)
+        assert text.splitlines()[2].split() == ["quantity", "promise", "measured", "holds", "source"]
+        table = json.loads(json.dumps(explanation.to_dict()))
+        assert list(table) == [row.key for row in explanation.rows]
+        assert len(table) == len(explanation.rows), "keys are unique"
+        for row in explanation.rows:
+            assert row.quantity in text
+            assert explanation[row.key] is row
+            assert table[row.key]["measured"] == row.measured
+            assert html_of(row.quantity) in explanation._repr_html_()
+
+
+def html_of(text):
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def test_nothing_holds_without_two_numbers(explained):
+    for _, explanation in explained.values():
+        for row in explanation.rows:
+            missing = row.promise is None or row.measured is None or not math.isfinite(row.promise)
+            assert not (missing and row.holds is not None)
+
+
+# ---- as the start vanishes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["exact", "operator", "positive", "dense solution"])
+def test_numbers_of_the_exact_answer(explained, name):
+    result, explanation = explained[name]
+    positive = result.positive
+    y = result.problem.y
+    assert explanation["l1_norm"].measured == pytest.approx(minimal_l1(SMALL.A, y, positive=positive), rel=1e-8)
+    assert explanation["l1_norm"].holds
+    support = np.flatnonzero(result.x)
+    sign = "positive" if positive else "both"
+    rho = null_space_constants(SMALL.A, support, np.sign(result.x[support]), sign=sign, method="bounds").rho
+    assert explanation["separation"].measured == pytest.approx(1 - rho, abs=1e-8)
+    assert explanation["separation"].holds == result.certificate.unique
+    assert explanation["margin"].measured == result.certificate.margin
+    needed = measurements_needed(60, len(support), sign=sign).transition
+    assert explanation["measurements"].promise == needed
+    assert explanation["measurements"].holds == (True if needed <= 25 else None)
+    assert explanation["coherence"].measured == len(support)
+
+
+def test_weights_are_those_of_the_norm(explained):
+    result, explanation = explained["weighted"]
+    least = minimal_l1(SMALL.A, SMALL.y, weights=result.weights)
+    assert explanation["l1_norm"].measured == pytest.approx(least, rel=1e-8)
+    assert "weighted" in explanation["l1_norm"].quantity
+    support = np.flatnonzero(result.x)
+    scaled = null_space_constants(SMALL.A / result.weights, support, np.sign(result.x[support]), method="bounds")
+    assert explanation["separation"].measured == pytest.approx(1 - scaled.rho, abs=1e-8)
+
+
+def test_an_answer_that_is_not_minimal_is_found_out(explained):
+    result, _ = explained["exact"]
+    kernel = np.linalg.svd(SMALL.A)[2][-1]
+    worse = dataclasses.replace(result, x=result.x + kernel)
+    worse = dataclasses.replace(worse, certificate=hf.certify(worse.problem, worse.x, worse.dual))
+    table = explain(worse)
+    assert table["l1_norm"].holds is None
+    assert table["l1_norm"].measured > table["l1_norm"].promise
+    assert "not proved minimal" in table["l1_norm"].note
+    assert any("Uniqueness" in text for text in table.left_out)
+    unfit = dataclasses.replace(result, certificate=hf.certify(result.problem, 2 * result.x, result.dual))
+    table = explain(unfit)
+    assert table["residual"].holds is False
+    assert not table.holds
+    assert " NO " in str(table)
+
+
+def test_ties_are_not_called_unique():
+    r = hf.recover(np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 3.0]]), np.array([1.0, 1.0]))
+    row = explain(r)["separation"]
+    assert row.holds is None
+    assert row.measured == pytest.approx(0, abs=1e-9) or row.measured == -math.inf
+
+
+# ---- from a given start ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["depth 2", "depth 3", "sparse", "positive limit", "flow to its limit"])
+def test_numbers_of_a_limit(explained, name):
+    result, explanation = explained[name]
+    depth = result.model.depth
+    positive = name == "positive limit"
+    y = SMALL.A @ np.abs(SMALL.x) if positive else SMALL.y
+    least = minimal_l1(SMALL.A, y, positive=positive)
+    excess = explanation["l1_excess"]
+    assert excess.measured == pytest.approx(np.abs(result.x).sum() - least, abs=1e-8)
+    scale = result.product_scale ** (1 / depth)
+    sign = "positive" if positive else "both"
+    bound = l1_excess_bound(depth=depth, init_scale=scale, l1_norm=least, n=60, sign=sign)
+    assert excess.promise == pytest.approx(bound, rel=1e-8)
+    truth = np.abs(SMALL.x) if positive else SMALL.x
+    distance = np.abs(result.x - truth).sum()
+    assert np.abs(hf.recover(SMALL.A, y, positive=positive).x - truth).max() < 1e-9  # it is the minimiser
+    assert explanation["error_upper"].measured == pytest.approx(distance, rel=1e-6)
+    assert explanation["error_lower"].measured == pytest.approx(distance, rel=1e-6)
+    assert 0 < explanation["error_lower"].promise <= distance <= explanation["error_upper"].promise
+    assert explanation["error_upper"].promise < 0.1 * excess.promise + 1  # the sharper of the two statements
+
+
+def test_bounds_do_not_hold_by_accident(explained, monkeypatch):
+    result, _ = explained["depth 3"]
+    monkeypatch.setattr(_promises, "l1_excess_bound", lambda **_: 1e-6)
+    monkeypatch.setattr(_promises, "error_lower_bound", lambda *_, **__: 1e6)
+    table = explain(result)
+    assert table["l1_excess"].holds is False
+    assert table["error_lower"].holds is False
+    assert table["error_upper"].holds is True
+    assert not table.holds
+
+
+def test_what_rounding_hides_stays_open(explained):
+    _, explanation = explained["tiny"]
+    assert explanation["error_upper"].promise < 1e-80
+    assert explanation["error_upper"].holds is None
+    assert "below what this answer resolves" in explanation["error_upper"].note
+
+
+def test_starts_too_large_are_told_nothing(explained):
+    _, explanation = explained["large"]
+    assert explanation["l1_excess"].promise == math.inf
+    assert explanation["l1_excess"].holds is None
+
+
+def test_starts_that_differ_and_depth_one_have_no_bounds(explained):
+    for name, word in (("weights of a start", "differs by coordinate"), ("depth 1", "depth 2 and more")):
+        _, explanation = explained[name]
+        assert "l1_excess" not in explanation.to_dict()
+        assert any(word in text for text in explanation.left_out)
+    problem = hf.Problem(SMALL.A, SMALL.y)
+    path = hf.flow(problem, hf.HadamardPower(3), init_scale=np.linspace(0.01, 0.03, 60))
+    assert any("differs by coordinate" in text for text in explain(path).left_out)
+
+
+# ---- stopped ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_lasso_of_a_stopped_path(explained):
+    path, explanation = explained["flow"]
+    penalty = path.penalty(path.t_end)
+    found = hf.certify_lasso(path.problem, path.average(path.t_end), penalty)
+    assert explanation["lasso"].measured == pytest.approx(found.objective)
+    assert explanation["lasso"].promise == pytest.approx(found.lower_bound)
+    run, explanation = explained["training"]
+    assert explanation["lasso"].measured == pytest.approx(run.lasso_certificate.objective)
+
+
+def test_the_window_opens_and_closes():
+    """For orthogonal columns the window is exact: before, within and behind it."""
+    rng = np.random.default_rng(1)
+    Q = np.linalg.qr(rng.standard_normal((150, 150)))[0]
+    x = np.zeros(150)
+    x[:3] = [3.0, 4.0, 5.0]
+    noise = 0.05 * rng.standard_normal(150)
+    problem = hf.Problem(Q, Q @ (x + noise))
+    seen = []
+    model = hf.HadamardPower(3)
+    for time in (5.0, 40.0, 4000.0):
+        path = hf.flow(problem, model, init_scale=0.01, t_end=time)
+        table = explain(path)
+        seen.append((table["window_start"].holds, table["window_stop"].holds))
+        grown = np.abs(path.x[:3] / (x + noise)[:3]).min() >= 0.9
+        quiet = np.abs(path.x[3:]).max() <= (0.01**3) ** 0.25
+        assert (table["window_start"].holds is True) == grown
+        assert (table["window_stop"].holds is True) == quiet
+    assert seen == [(None, True), (True, True), (True, None)]
+    slow = hf.flow(problem, hf.HadamardPower(3, factors="separate"), init_scale=0.01, t_end=120.0)
+    table = explain(slow)
+    assert table["window_start"].measured == pytest.approx(40.0)
+    assert (table["window_start"].holds, table["window_stop"].holds) == (True, True)
+
+
+def test_the_plateau_of_a_noise_level(explained):
+    result, explanation = explained["noise"]
+    path = hf.saddles(result.problem, noise_level=5.5)
+    assert explanation["window_stop"].measured == pytest.approx(path.times[-1])
+    assert explanation["window_start"].measured > path.times[-1]
+    assert explanation["window_start"].holds
+    assert explanation["window_stop"].holds
+    assert explanation["residual"].promise is None
+    assert explanation["l1_norm"].promise <= explanation["l1_norm"].measured
+
+
+def test_runs_that_came_to_nothing_are_not_explained():
+    diverged = hf.descend(noisy(), hf.HadamardPower(1), init_scale=0.1, step=1.0, stop=hf.stopping.MaxSteps(500))
+    assert diverged.status is hf.Status.DIVERGED
+    table = explain(diverged)
+    assert table.rows == ()
+    assert "steps were too long" in table.left_out[0]
+    few = hf.Problem(np.ones((3, 4)), np.ones(3))
+    start = explain(hf.descend(few, hf.HadamardPower(2), init_scale=0.1, stop=hf.stopping.MaxSteps(0)))
+    assert any("at the start of a run" in text for text in start.left_out)
+    assert any("too few rows" in text for text in start.left_out)
+
+
+# ---- cost, input -----------------------------------------------------------------------------------------------------
+
+
+def test_what_takes_too_long_is_left_out_and_named(explained):
+    result, _ = explained["depth 3"]
+    quick = explain(result, time_limit=1e-12)
+    assert [row.key for row in quick.rows] == ["residual"]
+    assert any("raise time_limit" in text for text in quick.left_out)
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((400, 1600))
+    table = explain(hf.recover(A, A[:, 7]))
+    assert table.seconds < 5
+    assert table["margin"].relation == ">"
+    assert table["margin"].holds
+    assert any("smallest dual certificate" in text for text in table.left_out)
+
+
+def test_inputs_are_left_as_they_are():
+    A, y = SMALL.A.copy(), SMALL.y.copy()
+    result = hf.recover(A, y, depth=3, init_scale=1e-2)
+    x = result.x.copy()
+    explain(result)
+    np.testing.assert_array_equal(A, SMALL.A)
+    np.testing.assert_array_equal(y, SMALL.y)
+    np.testing.assert_array_equal(result.x, x)
+
+
+@pytest.mark.parametrize("result", [None, 3.0, np.ones(3)])
+def test_other_things_are_refused(result):
+    with pytest.raises(TypeError, match="result must be a Recovery, FlowPath or Trajectory"):
+        explain(result)
+
+
+def test_bad_arguments_are_named(explained):
+    problem = hf.Problem(SMALL.A, SMALL.y)
+    with pytest.raises(TypeError, match=r"hadaflow\.recover"):
+        explain(hf.limit(problem, hf.HadamardPower(3), init_scale=0.1))
+    with pytest.raises(TypeError, match="got SaddlePath"):
+        explain(hf.saddles(problem))
+    with pytest.raises(ValueError, match="time_limit must be"):
+        explain(explained["exact"][0], time_limit=0)
+    with pytest.raises(KeyError, match="there are residual"):
+        explained["exact"][1]["nothing"]
+
+
+@pytest.mark.parametrize(
+    ("relation", "promise", "measured", "allowance", "holds"),
+    [
+        ("<=", 1.0, 0.5, 0.0, True),
+        ("<=", 1.0, 1.5, 0.0, False),
+        ("<=", 1.0, 1.05, 0.1, True),
+        ("<=", 1e-20, 1e-12, 1e-9, None),
+        (">=", 1e-20, 1e-12, 1e-9, None),
+        (">=", 1.0, 0.5, 0.0, False),
+        (">", 0.0, 0.0, 0.0, False),
+        ("=", 2.0, 2.0 + 1e-9, 1e-8, True),
+        ("=", 2.0, 2.1, 1e-8, False),
+        ("<=", math.inf, 1.0, 0.0, None),
+        ("<=", 1.0, math.nan, 0.0, None),
+        ("<=", None, 1.0, 0.0, None),
+        ("<=", 1.0, None, 0.0, None),
+    ],
+)
+def test_rows_decide_themselves(relation, promise, measured, allowance, holds):
+    row = Promise.of("k", "q", relation, promise, measured, unit="", source="s", allowance=allowance)
+    assert row.holds is holds
+    as_condition = Promise.of(
+        "k", "q", relation, promise, measured, unit="", source="s", allowance=allowance, condition=True
+    )
+    assert as_condition.holds is (holds or None)
+
+
+def test_markup_in_a_table_is_text():
+    row = Promise.of("k", "<b>", "<=", 1.0, 0.5, unit="", source="s", note="<i>")
+    markup = Explanation("<s>", (row,), ("<u>",), 0.0)._repr_html_()
+    for tag in ("<b>", "<i>", "<s>", "<u>"):
+        assert tag not in markup
+
+
+def test_the_page_shows_what_is_printed():
+    page = (Path(__file__).parent.parent / "docs" / "theory.md").read_text(encoding="utf-8")
+    snippet, table = re.findall(r"```(?:python)?\n(.*?)```", page, flags=re.DOTALL)
+    names = {}
+    exec(snippet.replace("print(explanation)", ""), names)
+    shown = [re.sub(r"\d\.\d+e-1\d", "rounding", line).split() for line in table.splitlines()]
+    printed = [re.sub(r"\d\.\d+e-1\d", "rounding", line).split() for line in str(names["explanation"]).splitlines()]
+    assert printed[: len(shown)] == shown
+    for name in re.findall(r"`(\w+)`", page.split("## Reading")[0]):
+        assert name == "_bounds" or hasattr(hf.theory, name), name
