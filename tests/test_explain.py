@@ -198,6 +198,13 @@ def test_what_rounding_hides_stays_open(explained):
     assert "below what this answer resolves" in explanation["error_upper"].note
 
 
+def test_a_single_point_within_reach_is_no_matter_of_distance():
+    A = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 4.0]])
+    table = explain(hf.recover(A, np.array([1.0, 1.0]), depth=3, init_scale=0.1, positive=True))
+    assert "error_upper" not in table.to_dict()
+    assert any("no other point" in text for text in table.left_out)
+
+
 def test_starts_too_large_are_told_nothing(explained):
     _, explanation = explained["large"]
     assert explanation["l1_excess"].promise == math.inf

@@ -134,7 +134,9 @@ class ExtendedDual:
             if abs(descent) < mp.mpf(10) ** -110:
                 return nu
             share, start = mp.mpf(1), self.objective(nu, w)
-            while not self.objective(nu + share * step, w) <= start + share * descent / 4:
+            # Near the minimum the objective has too few digits to judge a step, and Newton's steps are safe.
+            far = abs(descent) > mp.mpf(10) ** -30
+            while far and not self.objective(nu + share * step, w) <= start + share * descent / 4:
                 share /= 2
             nu = nu + share * step
 

@@ -114,8 +114,8 @@ class Case:
 
     @property
     def resolution(self) -> float:
-        """Below this, in units of x and in the l1 norm, its entries are rounding."""
-        return max(1e-9, self.rounding) * float(np.abs(self.x).sum())
+        """Below this, in units of x and in the l1 norm, differences are rounding, or what is left of the residual."""
+        return max(1e-8, self.rounding, 1e4 * self.certificate.residual) * float(np.abs(self.x).sum())
 
     @cached_property
     def matrix(self) -> Vector:

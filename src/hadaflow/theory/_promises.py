@@ -168,12 +168,16 @@ def _nearness(case: Case) -> Iterator[Promise]:
 
 
 def _distance(case: Case, depth: float, init_scale: float, minimiser: Recovery) -> Iterator[Promise]:
-    """Bounds from both sides of the distance between the limit and the minimal solution."""
-    if not case.affords(_BOUNDS * case.programme_seconds, "Bounds of the distance from the minimal solution"):
+    """Bounds from both sides of the distance between the limit and the minimal solution, which is not zero."""
+    what = "Bounds of the distance from the minimal solution"
+    if not len(case.support) or not case.affords(_BOUNDS * case.programme_seconds, what):
         return
     target = np.asarray(minimiser.x, dtype=np.float64)
     distance = float(np.abs(case.x - target).sum())
     upper = certified_error_bound(case.matrix, target, depth=depth, init_scale=init_scale, sign=case.sign)
+    if upper.total == 0:
+        case.left_out.append(f"{what}: no other point within reach has this A x, and any distance is rounding.")
+        return
     yield Promise.of(
         "error_upper",
         "distance from the ℓ1 minimiser, at most",
@@ -185,11 +189,10 @@ def _distance(case: Case, depth: float, init_scale: float, minimiser: Recovery) 
         note="ℓ1 norm of the difference. Infinite where the start is too large for a statement.",
         allowance=case.resolution,
     )
-    constants = null_space_constants(
-        case.matrix, case.support, np.sign(target[case.support]), sign=case.sign, method="bounds"
-    )
-    if not len(case.support) or not case.x[case.support].all() or (case.positive and (case.x[case.support] <= 0).any()):
-        return
+    signs, on_support = np.sign(target[case.support]), case.x[case.support]
+    if not on_support.all() or (case.positive and on_support.min() <= 0):
+        return  # so far away that there is no lower bound
+    constants = null_space_constants(case.matrix, case.support, signs, sign=case.sign, method="bounds")
     yield Promise.of(
         "error_lower",
         "distance from the ℓ1 minimiser, at least",

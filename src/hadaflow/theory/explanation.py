@@ -97,7 +97,8 @@ def _cells(row: Promise) -> tuple[str, ...]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}" if abs(value) < 1e4 or not float(value).is_integer() else f"{value:.0f}"
+    whole = float(value).is_integer() and abs(value) < 1e6
+    return f"{value:.0f}" if whole else f"{value:.4g}"
 
 
 def explain(result: Recovery | FlowPath | Trajectory, *, time_limit: float = 5.0) -> Explanation:

@@ -26,6 +26,8 @@ def panels(figure: Figure, depths: Iterable[float]) -> Mapping[float, Axes]:
     """One panel per depth, one above the other, since each has a clock of its own."""
     depths = tuple(depths)
     axes = figure.subplots(len(depths), squeeze=False)[:, 0]
+    for ax in axes:
+        ax.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     axes[-1].set_xlabel("gradient steps")
     return dict(zip(depths, axes, strict=True))
 
@@ -51,7 +53,14 @@ def draw_targets(ax: Axes, targets: Iterable[float]) -> None:
         label = ""
 
 
-def draw_window(ax: Axes, start: float, stop: float, predicted: tuple[float, float]) -> None:
+def draw_window(
+    ax: Axes,
+    start: float,
+    stop: float,
+    predicted: tuple[float, float],
+    *,
+    label: str = "its ends for one coordinate alone",
+) -> None:
     """The measured window shaded between its lines, the predicted one as triangles on the upper edge."""
     low, high = ax.get_xlim()
     last = stop if math.isfinite(stop) else high
@@ -69,7 +78,7 @@ def draw_window(ax: Axes, start: float, stop: float, predicted: tuple[float, flo
         linestyle="none",
         clip_on=False,
         transform=ax.get_xaxis_transform(),
-        label="its ends as predicted",
+        label=label,
     )
 
 
