@@ -60,8 +60,8 @@ class Experiment(ABC):
         """The units of work. Each is saved when it is done, so that a killed run goes on where it was."""
 
     @abstractmethod
-    def run(self, **task: Any) -> Iterable[Row]:
-        """Measure one task. Depends on the config and the task alone, so it seeds its own random numbers.
+    def run(self, *_: Any, **task: Any) -> Iterable[Row]:  # so spelt, subclasses may name the keys of their tasks
+        """Measure one task, given by keywords. Depends on the config and the task alone: it seeds its own rng.
 
         Yields
         ------

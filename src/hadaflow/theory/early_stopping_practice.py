@@ -186,8 +186,8 @@ def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> Windo
     No theorem. Checked by simulation of 40 draws each: 100 x 200 and 200 x 600, 5 or 8 entries between 1 and 2 in size,
     ``sigma`` 0.5 and 1.5. With signs, normal entries, and neighbours correlated by 0.5 the support was right in 95 to
     100 % of the draws; 90 % of the estimates of ``sigma`` and ``noise`` lay within 15 % of the truth, of ``signal``
-    within 25 %. With neighbours correlated by 0.9 the support was right in over 95 % at ``sigma`` 0.5, but in 30 to 55
-    % at 1.5, and ``noise`` then up to 2.2 times too large. With 80 entries in 400 x 500, ``noise`` comes out 10 % low.
+    within 25 %. With neighbours correlated by 0.9 the support was right in 95 % at ``sigma`` 0.5, but in 30 to 55 % at
+    1.5, and ``noise`` then up to 2.2 times too large. With 80 entries in 400 x 500, ``noise`` comes out 10 % low.
     An x that is not sparse is taken for noise. Cost: the saddle path, and a product per plateau.
     Source: docs/mathematics.md, "The saddle path" and "Early stopping".
 

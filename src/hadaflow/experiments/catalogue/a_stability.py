@@ -136,7 +136,7 @@ class Stability(Experiment):
             )
         return Claim(
             "With noise the error grows in proportion to it, whether the flow is stopped or not.",
-            source="open hint (paper A is believed to have such a statement); at most proportional: proved, as above",
+            source="at most proportional, where rho is below 1: proved, as above; that paper A says so: open hint",
             checks=checks,
             note="Between the smallest and the largest noise. What the start adds, of the order of the product "
             "scale, is below the smallest noise.",
@@ -196,8 +196,8 @@ class Stability(Experiment):
 
     def _draw_tail(self, ax: Axes, smooth: pd.DataFrame) -> None:
         ax.loglog(smooth["size"], smooth["l1"], "o", color=BLUE, markersize=3, label="limit")
-        median = smooth.groupby("size")["bound"].median()
-        ax.loglog(median.index, median, color=GREY, label="bound (median)")
+        median = smooth.groupby("level")[["size", "bound"]].median()
+        ax.loglog(median["size"], median["bound"], color=GREY, label="bound (median)")
         ends = np.array([smooth["size"].min(), smooth["size"].max()])
         ax.loglog(ends, ends, ":", color=ORANGE, label="error of the best five")
         ax.set(xlabel="ℓ1 norm of all but the five largest entries", ylabel="ℓ1 error")

@@ -363,7 +363,7 @@ class KernelRegime(_Errors):
                 low, median, high = np.quantile(self._values(records, name), [0.25, 0.5, 0.75])
                 ax.axhspan(low, high, color=colour, alpha=0.15, linewidth=0)
                 ax.axhline(median, color=colour, linestyle=line, linewidth=1.6, label=f"{name} (band: quartiles)")
-            ax.set_ylim(5.4, 8)
+            ax.set_ylim(5.2, 8)
             ax.set_title(f"depth {depth:g}", loc="left")
         legend_below(figure, axes.values(), columns=2)
 
