@@ -1,6 +1,8 @@
 """Paper A's experiments: what they measure is what they say, and their claims can fail."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -197,3 +199,18 @@ def test_claims_on_ensembles_can_fail(quick):
 def test_frequencies_may_be_off_by_three_standard_deviations():
     assert a_common.binomial_error(0.5, 100) == pytest.approx(0.155)
     assert a_common.binomial_error(0.0, 100) == pytest.approx(0.005)
+
+
+# ---- the page --------------------------------------------------------------------------------------------------------
+
+
+def test_snippets_of_the_page_print_what_it_says(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "paper_a.md").read_text(encoding="utf-8")
+    scales, counts, errors = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(scales, {})
+    assert capsys.readouterr().out == re.search(r"```\n(3 .*?)```", page, flags=re.DOTALL)[1]
+    exec(counts, {})
+    told = [line.split("# ")[1].split(":")[0] for line in counts.splitlines() if "# " in line]
+    assert capsys.readouterr().out.splitlines() == told
+    exec(errors, {})
+    assert capsys.readouterr().out == "True\n"

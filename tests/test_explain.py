@@ -13,9 +13,9 @@ from conftest import minimal_l1, planted
 from scipy.sparse.linalg import aslinearoperator
 
 import hadaflow as hf
-from hadaflow.theory import _promises
-from hadaflow.theory._promise import Promise
 from hadaflow.theory.explanation import Explanation, explain
+from hadaflow.theory.explanation import rows as promise_rows
+from hadaflow.theory.explanation.promise import Promise
 from hadaflow.theory.l1_bounds import l1_excess_bound
 from hadaflow.theory.measurements import measurements_needed
 from hadaflow.theory.null_space import null_space_constants
@@ -182,8 +182,8 @@ def test_numbers_of_a_limit(explained, name):
 
 def test_bounds_do_not_hold_by_accident(explained, monkeypatch):
     result, _ = explained["depth 3"]
-    monkeypatch.setattr(_promises, "l1_excess_bound", lambda **_: 1e-6)
-    monkeypatch.setattr(_promises, "error_lower_bound", lambda *_, **__: 1e6)
+    monkeypatch.setattr(promise_rows, "l1_excess_bound", lambda **_: 1e-6)
+    monkeypatch.setattr(promise_rows, "error_lower_bound", lambda *_, **__: 1e6)
     table = explain(result)
     assert table["l1_excess"].holds is False
     assert table["error_lower"].holds is False

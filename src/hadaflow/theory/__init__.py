@@ -1,5 +1,18 @@
-"""What the papers' theorems say, as functions of depth, scale, noise and matrix."""
+"""What the papers' theorems say, as functions of depth, scale, noise and matrix (docs/theory.md).
 
+- Paper A: :mod:`l1_bounds` (excess of the l1 norm, scales, recovery error), :mod:`measurements` (how many).
+- Paper B: :mod:`early_stopping` (windows, scales), :mod:`early_stopping_practice` (steps, inputs from data).
+- Paper C: :mod:`null_space` (constants), :mod:`approximation_error` (bounds), :mod:`leading_error`, :mod:`limit_error`.
+- All: :mod:`matrix_properties` (coherence, isometry, certificates), :mod:`explanation` (promised and measured).
+"""
+
+from hadaflow.theory.approximation_error import (
+    ErrorBound,
+    certified_error_bound,
+    error_lower_bound,
+    error_upper_bound,
+    predicted_exponent,
+)
 from hadaflow.theory.early_stopping import (
     StoppingWindow,
     largest_useful_scale,
@@ -16,6 +29,8 @@ from hadaflow.theory.l1_bounds import (
     recovery_error_bound,
     start_weights,
 )
+from hadaflow.theory.leading_error import LeadingError, leading_error
+from hadaflow.theory.limit_error import LimitError, limit_error
 from hadaflow.theory.matrix_properties import (
     CertificateSearch,
     Coherence,
@@ -31,3 +46,55 @@ from hadaflow.theory.measurements import (
     recovery_probability,
     recovery_probability_bounds,
 )
+from hadaflow.theory.null_space import (
+    DualCertificate,
+    Interval,
+    NullSpaceConstants,
+    null_space_constants,
+    smallest_dual_certificate,
+)
+
+__all__ = [
+    "CertificateSearch",
+    "Coherence",
+    "DualCertificate",
+    "ErrorBound",
+    "Explanation",
+    "Interval",
+    "LeadingError",
+    "LimitError",
+    "MeasurementsNeeded",
+    "NullSpaceConstants",
+    "ProbabilityBounds",
+    "Promise",
+    "RipEstimate",
+    "SafeStep",
+    "StoppingWindow",
+    "WindowInputs",
+    "certified_error_bound",
+    "coherence",
+    "dual_certificate",
+    "error_lower_bound",
+    "error_upper_bound",
+    "estimate_window_inputs",
+    "explain",
+    "l1_excess_bound",
+    "largest_init_scale",
+    "largest_useful_scale",
+    "leading_error",
+    "limit_error",
+    "log10_largest_init_scale",
+    "measurements_needed",
+    "noise_time",
+    "null_space_constants",
+    "predicted_exponent",
+    "recovery_error_bound",
+    "recovery_probability",
+    "recovery_probability_bounds",
+    "rip_estimate",
+    "safe_step",
+    "signal_time",
+    "smallest_dual_certificate",
+    "start_weights",
+    "stopping_window",
+]

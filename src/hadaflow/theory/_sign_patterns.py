@@ -84,11 +84,12 @@ def certificate(kernel: SupportSplit, pattern: Vector, *, one_sided: bool, floor
     """The mu of the smallest certificate, from the certificate's side; not smaller than ``floor``."""
     slope: Vector = -kernel.carry.T @ pattern
     k, r = len(slope), len(kernel.checks)
+    size = float(np.abs(slope).max(initial=0.0)) or 1.0
     upper = np.hstack([kernel.checks.T, -np.ones((k, 1))])
-    rows, right = upper, -slope
+    rows, right = upper, -slope / size
     if not one_sided:
         rows = np.vstack([upper, np.hstack([-kernel.checks.T, -np.ones((k, 1))])])
-        right = np.concatenate([-slope, slope])
+        right = np.concatenate([right, -right])
     found = linprog(
         np.append(np.zeros(r), 1.0),
         A_ub=rows,
@@ -99,7 +100,7 @@ def certificate(kernel: SupportSplit, pattern: Vector, *, one_sided: bool, floor
     )
     if found.status != 0:
         raise RuntimeError(f"the linear programme of the dual certificate was not solved: {found.message}")
-    return np.asarray(found.x[:-1], dtype=np.float64)
+    return size * np.asarray(found.x[:-1], dtype=np.float64)
 
 
 def _of_trivial_kernel(kernel: SupportSplit, slope: Vector, one_sided: bool) -> Supremum:

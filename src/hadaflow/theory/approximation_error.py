@@ -12,7 +12,7 @@ from hadaflow._validation import check_finite, instance, one_of, positive_number
 from hadaflow.models import HadamardPower
 from hadaflow.theory._sign_patterns import Cube, flattened, supremum
 from hadaflow.theory._support_split import Vector, checked_matrix, split
-from hadaflow.theory.limit_error import barrier, checked_minimiser, one_scale
+from hadaflow.theory.limit_error import barrier, checked_minimiser, dual_state, one_scale
 from hadaflow.theory.null_space import NullSpaceConstants, Sign
 
 
@@ -207,8 +207,7 @@ def certified_error_bound(
         return ErrorBound(math.inf, math.inf)
     if kernel.trivial:
         return ErrorBound(0.0, 0.0)
-    state = np.asarray(model.inverse(target[kernel.support], a), dtype=np.float64)
-    top = supremum(kernel, state, one_sided=not model.signed)
+    top = supremum(kernel, dual_state(model, target[kernel.support], a), one_sided=not model.signed)
     if top.upper == -math.inf:
         return ErrorBound(0.0, 0.0)
     off_support = len(kernel.others) * float(model.mirror_map(np.float64(top.upper), a))
@@ -270,14 +269,14 @@ def error_lower_bound(
         return 0.0
     if not model.signed and (on_support <= 0).any():
         raise ValueError('x must be positive on the support for sign="positive"')
-    state = -float(constants.maximiser[constants.support] @ model.inverse(on_support, a))
+    state = -float(constants.maximiser[constants.support] @ dual_state(model, on_support, a))
     return max(0.0, float(model.mirror_map(np.float64(state), a)))
 
 
 def _sharp(sizes: Vector, constants: NullSpaceConstants, model: HadamardPower, a: float) -> float:
     if not len(sizes):
         return float(model.mirror_map(np.float64(0.0), a))
-    low, high = (float(t) for t in model.inverse(np.array([sizes.min(), sizes.max()]), a))
+    low, high = dual_state(model, np.array([sizes.min(), sizes.max()]), a)
     state = constants.rho * low + constants.rho_minus.upper * (high - low)
     return float(model.mirror_map(np.float64(state), a))
 

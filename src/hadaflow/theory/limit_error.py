@@ -108,10 +108,8 @@ def limit_error(
     kernel = split(matrix, np.flatnonzero(target))
     if not kernel.injective:
         raise ValueError("the columns of A on the support of x are dependent: x is not the only l1-minimiser")
-    off = None if kernel.trivial else _Outer(kernel, model, a, target[kernel.support]).solve()
-    if kernel.trivial:
-        off = np.zeros(len(kernel.others))
-    elif off is None:
+    off = _Outer(kernel, model, a, target[kernel.support]).solve()
+    if off is None:
         end = limit(Problem(matrix, matrix @ target), model, init_scale=a)
         if not end.status.ok:
             raise RuntimeError(f"the limit at product scale {a**depth:g} was not found: {end!r}")
@@ -157,6 +155,14 @@ def barrier(model: HadamardPower, init_scale: float) -> float:
     return math.nan if branches is None else branches.dual_scale
 
 
+def dual_state(model: HadamardPower, x: Vector, init_scale: float) -> Vector:
+    """Q'(x), also of an empty vector; NaN or -inf where a positive model does not reach x."""
+    if not len(x):
+        return np.zeros(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(model.inverse(x, init_scale), dtype=np.float64)
+
+
 class Balance(NamedTuple):
     """Where ``checks B(theta) = 0``, at scale one."""
 
@@ -176,6 +182,7 @@ def balance(model: HadamardPower, base: Vector, checks: Matrix, mu: Vector) -> B
     value = float(np.sum(model.conjugate(theta, 1.0)))
     if not np.isfinite(value):
         return None
+    noise = _ROUNDING * (1 + float(np.abs(base).max()))  # relative, of a value whose theta are rounded
     for _ in range(_MOST_NEWTON):
         x, slope = model.mirror_map(theta, 1.0), model.slope(theta, 1.0)
         normal = (checks * (slope / slope.max())) @ checks.T
@@ -187,7 +194,7 @@ def balance(model: HadamardPower, base: Vector, checks: Matrix, mu: Vector) -> B
         for halving in range(_MOST_HALVINGS):
             share = 0.5**halving
             trial = float(np.sum(model.conjugate(theta + share * move, 1.0)))
-            if trial <= value + 1e-4 * share * descent + 1e-14 * abs(value):
+            if trial <= value + 1e-4 * share * descent + noise * abs(value):
                 break
         else:
             return None
@@ -208,10 +215,10 @@ class _Outer:
     def solve(self) -> Vector | None:
         """x_inf off the support, or None where this does not converge."""
         theta = self._state(self.on_support)
-        if not np.isfinite(theta).all():
-            return None
-        start = supremum(self.kernel, theta, one_sided=not self.model.signed).mu
-        inner = self._inner(theta, start)
+        start = supremum(self.kernel, theta, one_sided=not self.model.signed)
+        if self.kernel.trivial or start.upper == -math.inf:  # x is the only solution
+            return np.zeros(len(self.kernel.others))
+        inner = self._inner(theta, start.mu)
         gap = self._gap(theta, inner)
         for _ in range(_MOST_OUTER):
             if inner is None or gap is None:
@@ -224,9 +231,8 @@ class _Outer:
 
     def _state(self, on_support: Vector) -> Vector:
         """Q' in the units of scale one (where the dual state of the same t is a^(D-2) times as long)."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            theta = self.model.inverse(on_support, self.init_scale)
-            return np.asarray(theta * self.init_scale ** (self.model.depth - 2), dtype=np.float64)
+        theta: Vector = dual_state(self.model, on_support, self.init_scale) * self.init_scale ** (self.model.depth - 2)
+        return theta
 
     def _inner(self, theta: Vector, mu: Vector) -> Balance | None:
         with np.errstate(over="ignore"):

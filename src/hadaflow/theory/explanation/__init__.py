@@ -11,9 +11,9 @@ from typing import Any
 from hadaflow._validation import positive_number
 from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.results import Recovery
-from hadaflow.theory._explained import Case
-from hadaflow.theory._promise import Promise
-from hadaflow.theory._promises import promises
+from hadaflow.theory.explanation.case import Case
+from hadaflow.theory.explanation.promise import Promise
+from hadaflow.theory.explanation.rows import promises
 
 __all__ = ["Explanation", "Promise", "explain"]
 

@@ -12,11 +12,11 @@ from hadaflow.certificates import certify_lasso
 from hadaflow.dynamics import saddles
 from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.results import Recovery, Status
-from hadaflow.theory._explained import PROVED_GAP, Case
-from hadaflow.theory._promise import Promise
 from hadaflow.theory.approximation_error import certified_error_bound, error_lower_bound, predicted_exponent
 from hadaflow.theory.early_stopping import stopping_window
 from hadaflow.theory.early_stopping_practice import WindowInputs, estimate_window_inputs
+from hadaflow.theory.explanation.case import PROVED_GAP, Case
+from hadaflow.theory.explanation.promise import Promise
 from hadaflow.theory.l1_bounds import l1_excess_bound
 from hadaflow.theory.matrix_properties import coherence
 from hadaflow.theory.measurements import measurements_needed, recovery_probability
