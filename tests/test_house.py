@@ -1,5 +1,6 @@
 """What holds for the package as a whole."""
 
+import re
 import subprocess
 import sys
 
@@ -40,3 +41,21 @@ def test_version_agrees_with_the_metadata():
     from importlib.metadata import version
 
     assert hf.__version__ == version("hadaflow")
+
+
+@pytest.mark.parametrize("name", hf.theory.__all__)
+def test_theory_says_where_it_comes_from(name):
+    """Functions name their source and the section of the mathematics; classes describe their attributes."""
+    from pathlib import Path
+
+    thing = getattr(hf.theory, name)
+    if isinstance(thing, type):
+        assert "Attributes\n" in thing.__doc__
+        return
+    assert "Source:" in thing.__doc__
+    assert "docs/mathematics.md" in thing.__doc__
+    page = (Path(__file__).parent.parent / "docs" / "mathematics.md").read_text(encoding="utf-8")
+    titles = set(re.findall(r"^#+ (?:\d+\. )?(.+)$", page, flags=re.MULTILINE))
+    text = " ".join(thing.__doc__.split())
+    for title in re.findall(r'docs/mathematics\.md, "([^"]+)"', text):
+        assert title in titles, title

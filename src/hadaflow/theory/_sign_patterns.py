@@ -152,6 +152,8 @@ def enumerate_cube(kernel: SupportSplit, signs: Vector, cube: Cube, *, one_sided
         patterns = itertools.islice(patterns, 2 ** max(s - 1, 0))
     lower = upper = 0.0
     for pattern in patterns:
+        if not any(pattern):
+            continue  # its value is zero
         one = supremum(kernel, signs * np.asarray(pattern), one_sided=one_sided)
         lower, upper = max(lower, cube.gain(signs * (kernel.carry @ one.off_support))), max(upper, one.upper)
     return lower, max(lower, upper)

@@ -139,8 +139,7 @@ class TransitionPlane(Experiment):
         return grids
 
     def draw(self, figure: Figure, records: pd.DataFrame) -> None:
-        axes = figure.subplots(2, 2, sharex=True, sharey=True)
-        figure.get_layout_engine().set(wspace=0.06)
+        axes = figure.subplots(2, 2, sharex=True, sharey=True, gridspec_kw={"wspace": 0.06})
         grids = self._grids(records)
         titles = {
             _name(_EXACT, "both"): "basis pursuit",
