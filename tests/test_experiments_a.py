@@ -23,9 +23,9 @@ KINDS = [Ensembles, L1Excess, Stability, Starts, TransitionPlane, Transitions, T
 
 
 @pytest.fixture(scope="module")
-def quick():
-    """Records of the quick sizes, made once."""
-    return {kind.name: run_inline(kind.quick()) for kind in KINDS}
+def quick(quick_records):
+    """Records of the quick sizes."""
+    return {kind.name: quick_records(kind.name) for kind in KINDS}
 
 
 def verdicts(kind, records):
@@ -61,7 +61,9 @@ def test_a_task_depends_on_itself_alone(kind, quick):
     before = quick[kind.name]
     for key, value in task.items():
         before = before[before[key] == value]
-    pd.testing.assert_frame_equal(again, before[again.columns].reset_index(drop=True), check_dtype=False)
+    before = before[again.columns].reset_index(drop=True)
+    # Files have one kind of missing value, and sums depend on BLAS's threads.
+    pd.testing.assert_frame_equal(again.convert_dtypes(), before.convert_dtypes(), check_dtype=False, rtol=1e-7)
 
 
 # ---- transitions -----------------------------------------------------------------------------------------------------

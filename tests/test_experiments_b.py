@@ -2,26 +2,23 @@
 
 import math
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
 
-pd = pytest.importorskip("pandas")
-pytest.importorskip("matplotlib")
-
-from hadaflow.experiments import Verdict, known, run_inline  # noqa: E402
-from hadaflow.experiments.catalogue import _b_training as training  # noqa: E402
-from hadaflow.experiments.catalogue.b_coordinates import (  # noqa: E402
+from hadaflow.experiments import Verdict, known, run_inline
+from hadaflow.experiments.catalogue import _b_training as training
+from hadaflow.experiments.catalogue.b_coordinates import (
     Convergence,
     EarlyStoppingCoordinate,
     IncrementalLearning,
     InitializationEffects,
 )
-from hadaflow.experiments.catalogue.b_errors import EarlyStoppingError, KernelRegime, ridge  # noqa: E402
-from hadaflow.experiments.catalogue.b_image import Image, digit  # noqa: E402
-from hadaflow.experiments.report import draw  # noqa: E402
+from hadaflow.experiments.catalogue.b_errors import EarlyStoppingError, KernelRegime, ridge
+from hadaflow.experiments.catalogue.b_image import Image, digit
+from hadaflow.experiments.report import draw
 
 KINDS = [
     Convergence,
@@ -35,18 +32,14 @@ KINDS = [
 each = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
-def small(kind):
-    """The quick size, with one picture where pictures are many."""
-    return replace(kind.quick(), pictures=1) if kind is Image else kind.quick()
-
-
-@cache
-def records_of(kind):
-    return run_inline(small(kind))
+@pytest.fixture(scope="module")
+def records_of(quick_records):
+    """The records of the quick size of a kind."""
+    return lambda kind: quick_records(kind.name)
 
 
 def verdicts(kind, records):
-    return [claim.verdict for claim in small(kind).claims(records)]
+    return [claim.verdict for claim in kind.quick().claims(records)]
 
 
 # ---- all of them -----------------------------------------------------------------------------------------------------
@@ -59,8 +52,8 @@ def test_the_seven_figures_of_the_paper_are_there():
 
 
 @each
-def test_claims_hold(kind):
-    claims = small(kind).claims(records_of(kind))
+def test_claims_hold(kind, records_of):
+    claims = kind.quick().claims(records_of(kind))
     assert len(claims) >= 1
     for claim in claims:
         failed = [check for check in claim.checks if check.holds is not True]
@@ -69,19 +62,19 @@ def test_claims_hold(kind):
 
 
 @each
-def test_records_are_tidy(kind):
+def test_records_are_tidy(kind, records_of):
     records = records_of(kind)
     assert len(records) > 100
     assert all(value is None or np.isscalar(value) for value in records.iloc[0])
-    experiment = small(kind)
+    experiment = kind.quick()
     for task in experiment.tasks():
         assert set(task) <= set(records.columns)
         assert all(isinstance(value, (int, float, str, bool)) for value in task.values())
 
 
 @each
-def test_figures_are_drawn_from_the_records(kind):
-    figure = draw(small(kind), records_of(kind))
+def test_figures_are_drawn_from_the_records(kind, records_of):
+    figure = draw(kind.quick(), records_of(kind))
     figure.canvas.draw()
     assert len(figure.axes) >= 3
     texts = [text.get_text() for ax in figure.axes for text in (ax.title, *ax.texts)]
@@ -92,13 +85,13 @@ def test_figures_are_drawn_from_the_records(kind):
 
 
 @pytest.mark.parametrize("kind", [Convergence, KernelRegime], ids=lambda kind: kind.name)
-def test_a_task_depends_on_config_and_task_alone(kind):
-    experiment = small(kind)
+def test_a_task_depends_on_config_and_task_alone(kind, records_of):
+    experiment = kind.quick()
     task = experiment.tasks()[1]
     again = pd.DataFrame(list(experiment.run(**task)))
     records = records_of(kind)
     same = np.logical_and.reduce([records[key] == value for key, value in task.items()])
-    np.testing.assert_array_equal(again["value"], records[same]["value"])
+    np.testing.assert_allclose(again["value"], records[same]["value"], rtol=1e-7)  # sums depend on BLAS's threads
 
 
 # ---- claims can fail -------------------------------------------------------------------------------------------------
@@ -141,17 +134,17 @@ def with_number(records, quantity, value, depth=None):
         (Image, "error", 0.01, 5.0, 2),
     ],
 )
-def test_claims_fail_on_falsified_records(kind, quantity, value, depth, claim):
+def test_claims_fail_on_falsified_records(kind, quantity, value, depth, claim, records_of):
     changed = with_number(records_of(kind), quantity, value, depth)
     assert verdicts(kind, changed)[claim] is Verdict.FAILS
 
 
-def test_what_was_not_reached_is_not_decided():
+def test_what_was_not_reached_is_not_decided(records_of):
     changed = with_number(records_of(EarlyStoppingCoordinate), "stop", math.nan, 3.0)
     assert verdicts(EarlyStoppingCoordinate, changed)[2] is Verdict.OPEN
 
 
-def test_the_window_of_the_error_has_to_grow():
+def test_the_window_of_the_error_has_to_grow(records_of):
     """Depths exchanged: the claim that it grows with depth fails."""
     records = records_of(EarlyStoppingError).replace({"depth": {2.0: 4.0, 4.0: 2.0}})
     assert verdicts(EarlyStoppingError, records)[0] is Verdict.FAILS
@@ -233,8 +226,9 @@ def test_pictures_are_enlarged_digits():
     assert picture[:6].sum() == picture[:, 22:].sum() == 0
 
 
-def test_recorded_pixels_are_the_picture():
+def test_recorded_pixels_are_the_picture(records_of):
     records = records_of(Image)
+    records = records[records["picture"] == 0]
     truth = records[(records["kind"] == "truth") & (records["depth"] == 2.0)].sort_values("pixel")["value"]
     np.testing.assert_array_equal(truth, digit(0, 28).ravel())
     found = records[(records["kind"] == "found") & (records["depth"] == 2.0)].sort_values("pixel")["value"]

@@ -12,7 +12,7 @@ from scipy.optimize import linprog
 from sklearn.linear_model import Lasso
 
 import hadaflow as hf
-from hadaflow.experiments import Verdict, known, run_inline
+from hadaflow.experiments import Verdict, known
 from hadaflow.experiments.catalogue.scale_average import AverageAndLasso
 from hadaflow.experiments.catalogue.scale_saddles import SaddleToSaddle, exponent, rate
 
@@ -20,9 +20,9 @@ KINDS = [SaddleToSaddle, AverageAndLasso]
 
 
 @pytest.fixture(scope="module")
-def quick():
-    """Records of the quick sizes, made once."""
-    return {kind.name: run_inline(kind.quick()) for kind in KINDS}
+def quick(quick_records):
+    """Records of the quick sizes."""
+    return {kind.name: quick_records(kind.name) for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -53,7 +53,9 @@ def test_a_task_depends_on_itself_alone(kind, quick):
     before = quick[kind.name]
     for key, value in task.items():
         before = before[before[key] == value]
-    pd.testing.assert_frame_equal(again, before[again.columns].reset_index(drop=True), check_dtype=False)
+    before = before[again.columns].reset_index(drop=True)
+    # Files have one kind of missing value, and sums depend on BLAS's threads.
+    pd.testing.assert_frame_equal(again.convert_dtypes(), before.convert_dtypes(), check_dtype=False, rtol=1e-7)
 
 
 # ---- from saddle to saddle -------------------------------------------------------------------------------------------

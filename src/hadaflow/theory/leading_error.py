@@ -121,7 +121,7 @@ def leading_error(
     if model.depth > 2:
         edge = barrier(model, 1.0)
         inner = balance(model, -kernel.carry.T @ sigma * edge, kernel.checks, top.mu * edge)
-        off_support = np.full(len(kernel.others), np.nan) if inner is None else product * inner.off_support
+        off_support = np.full(len(kernel.others), np.nan) if inner is None else inner.entries(math.log(product))
         face = _Face.of(kernel, top, signed=model.signed)
         return _leading(kernel, off_support, 1.0, (model.depth - 2) / model.depth, unique=face.unique)
     if model.signed and rho < _ACTIVE:
@@ -177,7 +177,7 @@ class _Face:
         checks = kernel.checks[:, self.active] * self.signs
         inner = balance(model, base / 4, checks, np.zeros(len(checks)))
         off_support = np.zeros(len(kernel.others))
-        off_support[self.active] = np.nan if inner is None else self.signs * inner.off_support
+        off_support[self.active] = np.nan if inner is None else self.signs * inner.entries(0.0)
         return off_support
 
 

@@ -150,7 +150,7 @@ def checked_minimiser(x: object, n: int, sign: str) -> Vector:
 
 
 def barrier(model: HadamardPower, init_scale: float) -> float:
-    """The dual state at which a coordinate would be infinite (depth > 2)."""
+    """The dual state at which a coordinate would be infinite (depth 2: at which it has grown by a factor e)."""
     branches = model.branches(init_scale, 1)
     return math.nan if branches is None else branches.dual_scale
 
@@ -164,13 +164,18 @@ def dual_state(model: HadamardPower, x: Vector, init_scale: float) -> Vector:
 
 
 class Balance(NamedTuple):
-    """Where ``checks B(theta) = 0``, at scale one."""
+    """Where ``checks B(theta) = 0``, at scale one; ``off_support`` and ``slope`` in units of ``exp(log_unit)``."""
 
     mu: Vector
-    theta: Vector
     off_support: Vector
     slope: Vector
     normal: Matrix
+    log_unit: float
+
+    def entries(self, log_scale: float) -> Vector:
+        """B(theta) at product scale ``exp(log_scale)``."""
+        x: Vector = math.exp(log_scale + self.log_unit) * self.off_support
+        return x
 
 
 def balance(model: HadamardPower, base: Vector, checks: Matrix, mu: Vector) -> Balance | None:
@@ -178,18 +183,24 @@ def balance(model: HadamardPower, base: Vector, checks: Matrix, mu: Vector) -> B
 
     None where the start lies beyond the barrier or the iteration does not come to rest.
     """
+    exponential = not model.signed and model.depth == 2  # B(theta - c) = B(theta) / B(c): entries may be tiny or huge
+    size = float(np.abs(base).max())
+    start = float((base + checks.T @ mu).max()) if exponential else 0.0
+    log_unit = start / barrier(model, 1.0) if exponential else 0.0
+    base = base - start
     theta = base + checks.T @ mu
     value = float(np.sum(model.conjugate(theta, 1.0)))
     if not np.isfinite(value):
         return None
-    noise = _ROUNDING * (1 + float(np.abs(base).max()))  # relative, of a value whose theta are rounded
+    noise = _ROUNDING * (1 + size)  # relative, of a value whose theta are rounded
     for _ in range(_MOST_NEWTON):
         x, slope = model.mirror_map(theta, 1.0), model.slope(theta, 1.0)
         normal = (checks * (slope / slope.max())) @ checks.T
         step = -la.lstsq(normal, checks @ (x / slope.max()), check_finite=False)[0]
         move = checks.T @ step
-        if np.abs(move).max(initial=0.0) <= _ROUNDING * (np.abs(theta).max() + 1e-3):
-            return Balance(mu, theta, x, slope, normal)
+        at_rest = np.abs(slope * move).max() <= noise * np.abs(x).max()
+        if at_rest or np.abs(move).max() <= _ROUNDING * (size + 1e-3):
+            return Balance(mu, x, slope, normal, log_unit)
         descent = float(x @ move)  # negative
         for halving in range(_MOST_HALVINGS):
             share = 0.5**halving
@@ -224,10 +235,13 @@ class _Outer:
             if inner is None or gap is None:
                 return None
             if np.abs(gap).max(initial=0.0) <= _ROUNDING * (np.abs(theta).max(initial=0.0) + 1e-3):
-                off_support: Vector = self.init_scale**self.model.depth * inner.off_support
-                return off_support
+                return inner.entries(self._log_scale)
             theta, inner, gap = self._advance(theta, inner, gap)
         return None
+
+    @property
+    def _log_scale(self) -> float:
+        return self.model.depth * math.log(self.init_scale)
 
     def _state(self, on_support: Vector) -> Vector:
         """Q' in the units of scale one (where the dual state of the same t is a^(D-2) times as long)."""
@@ -241,7 +255,7 @@ class _Outer:
     def _gap(self, theta: Vector, inner: Balance | None) -> Vector | None:
         if inner is None:
             return None
-        shift = self.init_scale**self.model.depth * (self.kernel.carry @ inner.off_support)
+        shift = self.kernel.carry @ inner.entries(self._log_scale)
         gap: Vector = self._state(self.on_support + shift) - theta
         return gap if np.isfinite(gap).all() else None
 
@@ -253,7 +267,7 @@ class _Outer:
         pull = la.lstsq(inner.normal, cross.T, check_finite=False)[0]
         response = weighted @ kernel.carry.T - cross @ pull  # of n_S to -theta_S, in units of w size
         on_slope = np.asarray(self.model.slope(theta, 1.0), dtype=np.float64)
-        ease = np.where(np.isfinite(on_slope), size / on_slope, 0.0)
+        ease = np.where(np.isfinite(on_slope), math.exp(inner.log_unit) * size / on_slope, 0.0)
         step = np.linalg.solve(np.eye(len(theta)) + ease[:, None] * response, gap)
         for halving in range(_MOST_HALVINGS):
             share = 0.5**halving
