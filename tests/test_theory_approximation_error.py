@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import mpmath as mp
 import numpy as np
@@ -516,6 +518,17 @@ def test_gaussian_errors(seed):
         np.testing.assert_allclose(local, slopes, atol=0.0055)
 
 
+def test_the_page_tells_the_truth(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "paper_c.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(block, names)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] in page
+    assert printed[1].startswith("0.635")
+    assert "\n".join(["```", *printed[2:], "```"]) in page
+
+
 # ---- input -----------------------------------------------------------------------------------------------------
 
 
@@ -579,3 +592,25 @@ def test_where_x_is_not_the_only_minimiser():
     with pytest.raises(ValueError, match="dependent"):
         limit_error(twins, [1.0, 1.0, 0], depth=2, product_scale=1e-3)
     assert certified_error_bound(twins, [1.0, 1.0, 0], depth=2, product_scale=1e-3).total == math.inf
+
+
+@pytest.mark.parametrize("form", ["sharp", "explicit"])
+@pytest.mark.parametrize("depth", [2, 3])
+def test_no_support_at_all(depth, form):
+    """x = 0: a signed limit is zero; a non-negative one may keep the size of its start."""
+    A = np.array([[1.0, -1.0, 0.5]])
+    for sign in ("both", "positive"):
+        c = null_space_constants(A, np.array([], dtype=int), [], sign=sign)
+        found = limit_error(A, np.zeros(3), depth=depth, product_scale=1e-3, sign=sign)
+        bound = error_upper_bound(np.zeros(3), c, depth=depth, product_scale=1e-3, form=form)
+        certified = certified_error_bound(A, np.zeros(3), depth=depth, product_scale=1e-3, sign=sign)
+        assert found.total <= certified.total * (1 + 1e-9) <= bound.total * (1 + 1e-8)
+        assert (found.total > 1e-4) == (sign == "positive")
+        assert bound.total <= 3.01e-3
+
+
+def test_sizes_far_from_the_scale_do_not_overflow():
+    A, x = planted_case(102, 5, 10, 2)
+    big = 1e12 * x
+    bound = error_upper_bound(big, constants_of(A, x), depth=2, product_scale=1e-300, form="explicit")
+    assert limit_error(A, big, depth=2, product_scale=1e-300).total <= bound.total < 1e-100

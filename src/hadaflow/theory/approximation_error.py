@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -283,17 +284,14 @@ def _sharp(sizes: Vector, constants: NullSpaceConstants, model: HadamardPower, a
 
 def _explicit(sizes: Vector, constants: NullSpaceConstants, model: HadamardPower, a: float) -> float:
     log_product = model.depth * math.log(a)
-    low, high = float(sizes.min(initial=math.inf)), float(sizes.max(initial=0.0))
     if model.depth > 2:
-        near = math.exp((log_product - math.log(low)) / model.exponent) if len(sizes) else 0.0
+        near = math.exp((log_product - math.log(sizes.min())) / model.exponent) if len(sizes) else 0.0
         share = constants.rho + constants.rho_plus.upper * near
         return float(model.mirror_map(np.float64(share * barrier(model, a)), a))
-    logs = np.log(sizes) if len(sizes) else np.array([log_product])
-    if model.signed:
-        logs = log_product + np.arcsinh(np.exp(logs - log_product - math.log(2.0)))
-    low, high = float(logs.min()), float(logs.max())
+    logs = log_product + dual_state(model, sizes, a) / barrier(model, a)  # of z'
+    low, high = (float(logs.min()), float(logs.max())) if len(logs) else (log_product, log_product)
     value = (1 - constants.rho) * log_product + constants.rho * low + constants.rho_minus.upper * (high - low)
-    return math.exp(min(value, 700.0))
+    return math.exp(value) if value < math.log(sys.float_info.max) else math.inf
 
 
 def _on_support(x: object, constants: NullSpaceConstants) -> Vector:

@@ -200,7 +200,7 @@ def balance(model: HadamardPower, base: Vector, checks: Matrix, mu: Vector) -> B
         move = checks.T @ step
         at_rest = np.abs(slope * move).max() <= noise * np.abs(x).max()
         if at_rest or np.abs(move).max() <= _ROUNDING * (size + 1e-3):
-            return Balance(mu, x, slope, normal, log_unit)
+            return Balance(mu + step, x + slope * move, slope, normal, log_unit)
         descent = float(x @ move)  # negative
         for halving in range(_MOST_HALVINGS):
             share = 0.5**halving

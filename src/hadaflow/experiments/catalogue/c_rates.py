@@ -37,9 +37,10 @@ class ErrorRates(Experiment):
     """Error of the limit against product scale, with predicted slopes and bounds from both sides.
 
     Two families of Gaussian matrices: 5 x 10 with 2 non-zeros, and 8 x 20 with 3 (for two of those the l1-minimiser is
-    another vector, with 8). Slopes are fitted over two windows of scales, e^-60 to e^-45 and e^-650 to e^-600: the first in
-    which corrections to the leading term are small is taken. Then the bounds are tried on many instances of
-    random size, depth and scale, with x of any sign and with non-negative x.
+    another vector, with 8). Slopes are fitted over two windows of scales, e^-60 to e^-45 and e^-650 to e^-600: the
+    first in which corrections to the leading term are small is taken. Then the bounds are tried on many instances of
+    random size, depth and scale, with x of any sign and with non-negative x. On the left the instance at which the two
+    constants differ most.
     """
 
     name: ClassVar[str] = "error-rates"
@@ -100,13 +101,17 @@ class ErrorRates(Experiment):
     def _shallow(self, slopes: pd.DataFrame) -> list[Claim]:
         note = (
             f"A slope counts as decided where the correction to the leading term, product scale to the power of the "
-            f"smaller of 1 - rho and the gap in the certificate, is below {SMALL:g} at the upper end of its window. Then "
-            f"the slope may differ from its limit by about that share of the smaller power: less than the tolerance."
+            f"smaller of 1 - rho and the gap in the certificate, is below {SMALL:g} at the upper end of its window. "
+            f"Then the slope may differ from its limit by about that share of that power: less than the tolerance."
         )
         claims = []
         for statement, some, decided in (
             ("Depth 2: the error vanishes like the product scale to the power 1 - rho.", slopes[slopes["small"]], True),
-            ("The same for instances whose corrections are not small at any scale tried.", slopes[~slopes["small"]], False),
+            (
+                "The same for instances whose corrections are not small at any scale tried.",
+                slopes[~slopes["small"]],
+                False,
+            ),
         ):
             checks = [
                 Check.near(
@@ -136,7 +141,7 @@ class ErrorRates(Experiment):
             "Above depth 2 the error vanishes linearly with the product scale, whatever rho.",
             source=f"{PROVED}; rates {ABSTRACT}",
             checks=checks,
-            note="Corrections are of the order of the product scale to the power (D - 2) / D: below 1e-6 in the window.",
+            note="Corrections are of the order of the product scale to the power (D - 2) / D: below 1e-6 there.",
         )
 
     # ---- figure --------------------------------------------------------------------------------------------------
@@ -236,8 +241,8 @@ def _bounded(records: pd.DataFrame) -> Claim:
         "Upper and lower bounds hold at every scale, for every depth from 2 on, whole or not.",
         source=PROVED,
         checks=checks,
-        note="Random instances: 3 to 8 rows, up to 10 more columns, entries over two decades, product scales e^-300 to e^2, "
-        "half of them with non-negative x and the positive model.",
+        note="Random instances: 3 to 8 rows, up to 10 more columns, entries over two decades, product scales e^-300 to "
+        "e^2, half of them with non-negative x and the positive model.",
     )
 
 
@@ -246,7 +251,14 @@ def _draw_slopes(ax: Axes, slopes: pd.DataFrame) -> None:
     two, deep = slopes[slopes["depth"] == 2], slopes[slopes["depth"] > 2]
     ax.plot([0, 1], [0, 1], color=BLACK, linewidth=0.8, label="slope = 1 − ρ")
     apart = two[two["rho_tilde"] - two["rho"] > 0.05]
-    ax.plot(1 - apart["rho_tilde"].clip(upper=1), apart["slope"], "x", color=BLACK, markersize=5, label="at 1 − plain constant")
+    ax.plot(
+        1 - apart["rho_tilde"].clip(upper=1),
+        apart["slope"],
+        "x",
+        color=BLACK,
+        markersize=5,
+        label="at 1 − plain constant",
+    )
     for small, face in ((True, DEPTHS[2.0].colour), (False, "white")):
         some = two[two["small"] == small]
         if len(some):
