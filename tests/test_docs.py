@@ -66,11 +66,13 @@ def test_the_rules_of_the_page_work():
     assert "grew 3 times" in wild.reason
 
 
-def test_readme_snippets_run():
-    first, calls = code_of("README.md")
+def test_readme_snippets_run(capsys):
+    first, calls, theory = code_of("README.md")
     names = {}
     exec(first, names)
     assert names["r"].certificate.unique
+    exec(theory, names)
+    assert "excess of the" in capsys.readouterr().out
     names |= {"A": names["A"], "y": names["A"] @ np.abs(names["x"]), "w": np.linspace(1, 2, 200)}
     exec(calls, names)
 

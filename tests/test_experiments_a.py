@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 import hadaflow as hf
 from hadaflow.experiments import Verdict, known, run_inline
-from hadaflow.experiments.catalogue import a_common, a_ensembles, a_l1_excess
+from hadaflow.experiments.catalogue import _a_common, a_ensembles, a_l1_excess
 from hadaflow.experiments.catalogue.a_ensembles import Ensembles
 from hadaflow.experiments.catalogue.a_l1_excess import L1Excess
 from hadaflow.experiments.catalogue.a_plane import TransitionPlane
@@ -149,7 +149,7 @@ def test_claims_on_the_excess_can_fail(quick):
 
 def test_a_guess_holds_all_but_one_of_the_nonzeros():
     experiment, rng = Starts(), np.random.default_rng(0)
-    case = a_common.Planted(np.eye(100), a_common.sparse_vector(rng, 100, 5))
+    case = _a_common.Planted(np.eye(100), _a_common.sparse_vector(rng, 100, 5))
     guess = experiment._guess(rng, case)
     assert guess.sum() == 25
     assert guess[case.x != 0].sum() == 4
@@ -199,8 +199,8 @@ def test_claims_on_ensembles_can_fail(quick):
 
 
 def test_frequencies_may_be_off_by_three_standard_deviations():
-    assert a_common.binomial_error(0.5, 100) == pytest.approx(0.155)
-    assert a_common.binomial_error(0.0, 100) == pytest.approx(0.005)
+    assert _a_common.binomial_error(0.5, 100) == pytest.approx(0.155)
+    assert _a_common.binomial_error(0.0, 100) == pytest.approx(0.005)
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from hadaflow.experiments import Verdict, known, run_inline
-from hadaflow.experiments.catalogue.c_common import anything, minimal, planted, with_kernel
+from hadaflow.experiments.catalogue._c_common import anything, minimal, planted, with_kernel
 from hadaflow.experiments.catalogue.c_depths import DepthComparison
 from hadaflow.experiments.catalogue.c_gaussian import Gaussian
 from hadaflow.experiments.catalogue.c_rates import ErrorRates

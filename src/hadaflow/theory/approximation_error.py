@@ -55,9 +55,9 @@ def predicted_exponent(depth: float, rho: float) -> float:
 
     Notes
     -----
-    For rho > 0 both bounds of this module have these powers: proved, docs/mathematics.md, "The error off the support".
-    Where rho vanishes the error may be smaller. Paper C has the same rates (abstract); that its rho is this one is an
-    open hint.
+    For rho > 0 both bounds of this module have these powers. Source: docs/mathematics.md, "The error off the support"
+    (proved). Where rho vanishes the error may be smaller. Paper C has the same rates (abstract); that its rho is this
+    one is an open hint.
 
     Examples
     --------

@@ -152,6 +152,10 @@ def log10_largest_init_scale(
     TypeError, ValueError
         If an argument has the wrong kind or range, or ``form="recalled"`` is asked for outside its proved range.
 
+    Notes
+    -----
+    Source: as for :func:`largest_init_scale`, docs/mathematics.md, "How small the start has to be".
+
     Examples
     --------
     >>> round(log10_largest_init_scale(excess=1.0, depth=2, l1_norm=10.0, n=10_000, sign="positive"))

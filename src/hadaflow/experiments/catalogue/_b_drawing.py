@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hadaflow._drawing import BLUE, GREY, ORANGE
+from hadaflow.experiments.catalogue._looks import BLACK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLACK, SHADE = "#222222", "#dfe9f3"
+SHADE = "#dfe9f3"
 
 ENTRY: dict[str, Any] = {"color": BLUE, "linewidth": 1.4}
 OTHERS: dict[str, Any] = {"color": ORANGE, "linewidth": 1.6, "linestyle": (0, (5, 2))}

@@ -13,18 +13,8 @@ from scipy.fft import dct
 import hadaflow as hf
 from hadaflow._drawing import BLUE, GREY, ORANGE
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue.a_common import (
-    BLACK,
-    RECOVERED,
-    TEAL,
-    Look,
-    Planted,
-    Vector,
-    binomial_error,
-    gaussian,
-    legend_above,
-    sparse_vector,
-)
+from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, Vector, binomial_error, gaussian, sparse_vector
+from hadaflow.experiments.catalogue._looks import BLACK, TEAL, Look, legend_above
 from hadaflow.theory.measurements import measurements_needed, recovery_probability
 
 if TYPE_CHECKING:

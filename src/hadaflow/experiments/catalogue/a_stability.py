@@ -13,7 +13,8 @@ import hadaflow as hf
 from hadaflow._drawing import BLUE, GREY, ORANGE
 from hadaflow._validation import Float
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue.a_common import TEAL, Vector, gaussian, legend_above
+from hadaflow.experiments.catalogue._a_common import Vector, gaussian
+from hadaflow.experiments.catalogue._looks import TEAL, legend_above
 from hadaflow.theory.l1_bounds import recovery_error_bound
 from hadaflow.theory.null_space import null_space_constants
 

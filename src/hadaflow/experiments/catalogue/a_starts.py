@@ -14,16 +14,8 @@ import hadaflow as hf
 from hadaflow._drawing import BLUE, GREY
 from hadaflow._validation import Float
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue.a_common import (
-    BLACK,
-    DEPTHS,
-    RECOVERED,
-    Planted,
-    Vector,
-    gaussian,
-    legend_above,
-    sparse_vector,
-)
+from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, Vector, gaussian, sparse_vector
+from hadaflow.experiments.catalogue._looks import BLACK, DEPTHS, legend_above
 from hadaflow.theory.l1_bounds import start_weights
 
 if TYPE_CHECKING:

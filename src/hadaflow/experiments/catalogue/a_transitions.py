@@ -12,16 +12,8 @@ import numpy as np
 import hadaflow as hf
 from hadaflow._drawing import GREY
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue.a_common import (
-    BLACK,
-    DEPTHS,
-    RECOVERED,
-    Planted,
-    binomial_error,
-    gaussian,
-    legend_above,
-    sparse_vector,
-)
+from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, binomial_error, gaussian, sparse_vector
+from hadaflow.experiments.catalogue._looks import BLACK, DEPTHS, legend_above
 from hadaflow.theory.measurements import Sign, measurements_needed, recovery_probability
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from hadaflow._drawing import BLUE, ORANGE
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue.a_common import TEAL, Look, Vector
-from hadaflow.experiments.catalogue.c_common import PROVED, SMALL, Instance, planted, with_kernel
+from hadaflow.experiments.catalogue._c_common import PROVED, SMALL, Instance, Vector, planted, with_kernel
+from hadaflow.experiments.catalogue._looks import ORDER, Look, legend_above
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PRODUCT, _FACTOR, _LINE = "product", "factor", "line"
-_LOOKS = (Look(BLUE, "o", "-"), Look(ORANGE, "s", "--"), Look(TEAL, "^", "-."))
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ class DepthComparison(Experiment):
             (left, _PRODUCT, self.product_scales, "w"),
             (middle, _FACTOR, self.factor_scales, "a"),
         ):
-            for look, scale in zip(_LOOKS, scales, strict=True):
+            for look, scale in zip(ORDER, scales, strict=False):
                 self._draw_depths(ax, _by_depth(records, kind, scale), look, f"{letter} = {scale:g}")
             ax.set(xlabel="depth", xscale="log", yscale="log")
             ax.set_xticks([2, 3, 4, 6, 8], ["2", "3", "4", "6", "8"])
@@ -162,8 +160,7 @@ class DepthComparison(Experiment):
         left.set_ylabel("relative ℓ1 error")
         self._draw_lines(right, records[records["kind"] == _LINE])
         for ax, title in ((left, "equal product scale"), (middle, "equal factor scale"), (right, "near ρ = 1")):
-            ax.legend(title=title, title_fontsize=9, fontsize=8, frameon=False, loc="lower center",
-                      bbox_to_anchor=(0.5, 1.0), ncols=1)  # fmt: skip
+            legend_above(ax, title, columns=1)
 
     def _draw_depths(self, ax: Axes, wide: pd.DataFrame, look: Look, label: str) -> None:
         ax.fill_between(wide.columns, wide.min(), wide.max(), color=look.colour, alpha=0.15, linewidth=0)
@@ -171,7 +168,7 @@ class DepthComparison(Experiment):
                 linewidth=1.2, label=label)  # fmt: skip
 
     def _draw_lines(self, ax: Axes, lines: pd.DataFrame) -> None:
-        for look, depth in zip(_LOOKS, self.line_depths, strict=False):
+        for look, depth in zip(ORDER, self.line_depths, strict=False):
             some = lines[lines["depth"] == depth].sort_values("rho")
             ax.loglog(1 - some["rho"], some["error"], look.marker, color=look.colour, markersize=4)
             rho = 1 - np.geomspace(1 - max(self.line_rhos), 1 - min(self.line_rhos), 60)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue.a_common import BLACK
-from hadaflow.experiments.catalogue.c_common import ABSTRACT, DEPTHS, PROVED, ROUNDING, Instance, planted
+from hadaflow.experiments.catalogue._c_common import ABSTRACT, PROVED, ROUNDING, Instance, planted
+from hadaflow.experiments.catalogue._looks import BLACK, DEPTHS
 from hadaflow.theory.approximation_error import predicted_exponent
 
 if TYPE_CHECKING:

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue.a_common import BLACK
-from hadaflow.experiments.catalogue.c_common import (
+from hadaflow.experiments.catalogue._c_common import (
     ABSTRACT,
-    DEPTHS,
     PROVED,
     ROUNDING,
     SMALL,
@@ -22,6 +20,7 @@ from hadaflow.experiments.catalogue.c_common import (
     minimal,
     planted,
 )
+from hadaflow.experiments.catalogue._looks import BLACK, DEPTHS, legend_above
 from hadaflow.theory.approximation_error import predicted_exponent
 
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ class ErrorRates(Experiment):
             values = 0.1 * start["error"] * np.exp(power * (ends - ends[0]))
             ax.loglog(np.exp(ends), values, color=BLACK, linewidth=1.2, linestyle=line, label=label)
         ax.set(xlabel="product scale", ylabel="ℓ1 error, and its bounds (shaded)")
-        ax.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        legend_above(ax, columns=2)
 
 
 def _slope(instance: Instance, depth: float, low: float, high: float) -> dict[str, float]:
@@ -267,4 +266,4 @@ def _draw_slopes(ax: Axes, slopes: pd.DataFrame) -> None:
                     markeredgecolor=DEPTHS[2.0].colour, label=label)  # fmt: skip
     ax.plot(1 - deep["rho"], deep["slope"], "s", color=DEPTHS[3.0].colour, markersize=4, label="depths above 2")
     ax.set(xlabel="1 − constant", ylabel="measured slope", xlim=(-0.03, 1.03), ylim=(-0.03, 1.08))
-    ax.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    legend_above(ax, columns=2)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue.a_common import BLACK
-from hadaflow.experiments.catalogue.c_common import ABSTRACT, DEPTHS, PROVED, ROUNDING, with_kernel
+from hadaflow.experiments.catalogue._c_common import ABSTRACT, PROVED, ROUNDING, with_kernel
+from hadaflow.experiments.catalogue._looks import BLACK, DEPTHS, legend_above
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ class Tightness(Experiment):
             ax.loglog(np.exp(one["log_scale"]), gap.where(gap > _VISIBLE), look.line, color=look.colour,
                       marker=look.marker, markersize=4, linewidth=1.2, label=f"depth {depth:g}")  # fmt: skip
         ax.set(xlabel="product scale", ylabel="1 − error / upper bound", xticks=[1e-30, 1e-20, 1e-10, 1.0])
-        ax.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        legend_above(ax, columns=2)
 
 
 def _draw_spread(ax: Axes, records: pd.DataFrame) -> None:
@@ -161,4 +161,4 @@ def _draw_spread(ax: Axes, records: pd.DataFrame) -> None:
     bound = records[records["order"] == "large first"].sort_values("ratio")
     ax.loglog(bound["ratio"], bound["bound_constant"], color=BLACK, linewidth=1.0, label="bound, k to the power 0.9")
     ax.set(xlabel="largest entry over smallest, k", ylabel="error off the support / √scale")
-    ax.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    legend_above(ax, columns=2)

@@ -12,7 +12,8 @@ import numpy as np
 import hadaflow as hf
 from hadaflow._drawing import BLUE, GREY, ORANGE
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue.scale_saddles import legend_above, rate
+from hadaflow.experiments.catalogue._looks import legend_above
+from hadaflow.experiments.catalogue.scale_saddles import rate
 
 if TYPE_CHECKING:
     import pandas as pd

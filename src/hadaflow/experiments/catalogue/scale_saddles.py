@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import hadaflow as hf
 from hadaflow._drawing import BLUE, GREY, ORANGE
 from hadaflow.experiments import Check, Claim, Experiment
+from hadaflow.experiments.catalogue._looks import legend_above
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -295,16 +296,3 @@ def _draw_algebraic(ax: Axes, distances: pd.DataFrame) -> None:
     ax.invert_xaxis()
     ax.set(xlabel="product scale", ylabel="median relative distance")
     legend_above(ax, "Above depth 2: a power", columns=1)
-
-
-def legend_above(ax: Axes, title: str, *, columns: int) -> None:
-    """What the lines are, between title and axes, where it covers nothing."""
-    ax.legend(
-        title=title,
-        fontsize=8,
-        title_fontsize=10,
-        ncols=columns,
-        frameon=False,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-    )

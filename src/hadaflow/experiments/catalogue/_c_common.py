@@ -1,4 +1,4 @@
-"""What the experiments on paper C share: instances, the error of a limit beside what is known of it, looks."""
+"""What the experiments on paper C share: instances, the error of a limit beside what is known of it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import hadaflow as hf
-from hadaflow._drawing import BLUE, GREY, ORANGE
-from hadaflow.experiments.catalogue.a_common import TEAL, Look, Vector
 from hadaflow.theory.approximation_error import certified_error_bound, error_lower_bound, error_upper_bound
 from hadaflow.theory.leading_error import LeadingError, leading_error
 from hadaflow.theory.limit_error import LimitError, limit_error
 from hadaflow.theory.null_space import NullSpaceConstants, Sign, null_space_constants
+
+Vector = NDArray[np.float64]
 
 #: Corrections to the leading term of the error below this share of it count as small: a slope is then decided.
 SMALL = 0.05
@@ -24,13 +25,6 @@ ROUNDING = 1e-9
 
 PROVED = 'proved: docs/mathematics.md, "The error off the support"'
 ABSTRACT = "from paper C's abstract"
-
-DEPTHS = {
-    2.0: Look(BLUE, "o", "-"),
-    3.0: Look(ORANGE, "s", "--"),
-    4.0: Look(TEAL, "^", "-."),
-    5.0: Look(GREY, "D", ":"),
-}
 
 
 @dataclass(frozen=True, eq=False)

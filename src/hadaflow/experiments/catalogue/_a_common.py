@@ -1,42 +1,24 @@
-"""What the experiments on paper A share: sparse vectors, what counts as recovered, errors of frequencies, looks."""
+"""What the experiments on paper A share: sparse vectors, what counts as recovered, errors of frequencies."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 import hadaflow as hf
-from hadaflow._drawing import BLUE, GREY, ORANGE
 from hadaflow._validation import Float
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
 Vector = NDArray[np.float64]
 
 #: Relative l2 error up to which a vector counts as recovered.
 RECOVERED = 1e-2
-TEAL, BLACK = "#35978f", "#222222"
-
-
-class Look(NamedTuple):
-    """How a line is drawn; each differs in all three, so that colour is not needed to tell them apart."""
-
-    colour: str
-    marker: str
-    line: str
-
-
-DEPTHS = {
-    2.0: Look(BLUE, "o", "-"),
-    3.0: Look(ORANGE, "s", "--"),
-    4.0: Look(TEAL, "^", "-."),
-    6.0: Look(GREY, "D", ":"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,18 +57,3 @@ def gaussian(rng: np.random.Generator, m: int, n: int) -> Vector:
 def binomial_error(probability: float, trials: int) -> float:
     """Three standard deviations of a frequency, and half a trial."""
     return 3 * math.sqrt(probability * (1 - probability) / trials) + 0.5 / trials
-
-
-def legend_above(ax: Axes, title: str, *, columns: int) -> None:
-    """What the lines are, between title and axes, where it covers nothing."""
-    ax.legend(
-        title=title,
-        fontsize=8,
-        title_fontsize=10,
-        ncols=columns,
-        frameon=False,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        handlelength=2.5,
-        columnspacing=1.2,
-    )
