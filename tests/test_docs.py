@@ -71,6 +71,7 @@ def test_readme_snippets_run(capsys):
     names = {}
     exec(first, names)
     assert names["r"].certificate.unique
+    names["y"] = names["A"] @ names["x"]
     exec(theory, names)
     assert "excess of the" in capsys.readouterr().out
     names |= {"A": names["A"], "y": names["A"] @ np.abs(names["x"]), "w": np.linspace(1, 2, 200)}

@@ -106,7 +106,7 @@ def test_records_carry_where_they_come_from(tmp_path):
     assert about["config_hash"] == experiment.config_hash
     assert {"hadaflow", "python", "numpy", "scipy"} <= about["versions"].keys()
     assert store.provenance().seconds > 0
-    assert [p.name for p in (tmp_path / "records").iterdir()] == ["squares.parquet"]
+    assert [p.name for p in (tmp_path / "records").glob("[!.]*")] == ["squares.parquet"]
 
 
 def test_processes_change_nothing(tmp_path):
@@ -145,7 +145,7 @@ def test_what_is_done_is_not_done_again(tmp_path):
     reproduce([Squares(count=5)], tmp_path, jobs=1, progress=seen.append)
     assert len(seen) == 5
     store.clear()
-    assert list((tmp_path / "records").iterdir()) == []
+    assert list((tmp_path / "records").glob("[!.]*")) == []
 
 
 def test_a_run_killed_before_its_files_were_joined_goes_on(tmp_path, monkeypatch):
@@ -154,6 +154,91 @@ def test_a_run_killed_before_its_files_were_joined_goes_on(tmp_path, monkeypatch
     monkeypatch.undo()
     assert Store(tmp_path / "records", Squares()).pending() == []
     reproduce([Squares()], tmp_path, jobs=1)
+    assert len(Store(tmp_path / "records", Squares()).read()) == 8
+
+
+def test_a_damaged_file_of_a_task_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(Store, "finish", lambda self: None)
+    reproduce([Squares()], tmp_path, jobs=1)
+    monkeypatch.undo()
+    store = Store(tmp_path / "records", Squares())
+    parts = sorted(tmp_path.glob("records/*/*.parquet"))
+    parts[0].write_bytes(b"")
+    parts[1].write_bytes(parts[1].read_bytes()[:100])
+    pd.DataFrame({"a": [1]}).to_parquet(parts[2])
+    assert store.pending() == [0, 1, 2]
+    reproduce([Squares()], tmp_path, jobs=1)
+    pd.testing.assert_frame_equal(store.read(), run_inline(Squares()))
+
+
+@pytest.mark.parametrize("value", [1j, [1, 2], {"a": 1}, np.zeros(2), object(), 2**70], ids=lambda v: type(v).__name__)
+def test_what_cannot_be_recorded_is_the_fault_of_its_experiment_alone(tmp_path, value):
+    class Odd(Squares):
+        name: ClassVar[str] = "odd"
+
+        def run(self, *, k):
+            yield {"value": value}
+
+    failed = reproduce([Odd(), Squares()], tmp_path, jobs=1)
+    assert set(failed) == {"odd"}
+    assert Store(tmp_path / "records", Squares()).finished()
+
+
+@pytest.mark.parametrize(
+    ("method", "result", "words"),
+    [
+        ("run", [], "recorded nothing"),
+        ("run", [{"k": 3}], "repeats 'k', which is a key of the task"),
+        ("tasks", [], "at least one dict"),
+        ("tasks", [3], "at least one dict"),
+        ("tasks", None, "TypeError"),
+    ],
+)
+def test_experiments_that_cannot_work_are_told_apart(tmp_path, monkeypatch, method, result, words):
+    class Odd(Squares):
+        name: ClassVar[str] = "odd"
+
+    setattr(Odd, method, lambda self, **task: result)
+    failed = reproduce([Odd(), Squares()], tmp_path, jobs=1)
+    assert set(failed) == {"odd"}
+    assert words in failed["odd"]
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "*", "", "all", "x.py", 5, None])
+def test_names_are_those_of_files(tmp_path, name):
+    kind = type("Odd", (Squares,), {"name": name})
+    with pytest.raises((ValueError, TypeError), match=r"name of experiment Odd|class attribute name"):
+        reproduce([kind()], tmp_path, jobs=1)
+    with pytest.raises(ValueError, match="two experiments have one name"):
+        reproduce([Squares(), Squares(count=5)], tmp_path, jobs=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fields_have_to_be_plain(tmp_path):
+    failed = reproduce([Squares(broken=object())], tmp_path, jobs=1)
+    assert "fields of experiment 'squares' must be numbers" in failed["squares"]
+
+
+def test_a_claim_that_is_none_spoils_its_own_section_only(tmp_path):
+    class Odd(Squares):
+        name: ClassVar[str] = "odd"
+
+        def claims(self, records):
+            return ["it holds"]
+
+    reproduce([Odd(), Squares()], tmp_path, jobs=1)
+    odd, good = write_report([Odd(), Squares()], tmp_path)
+    assert "claim must be a hadaflow.Claim" in odd.error
+    assert good.claims
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    def second(step):
+        if step.done == 1:
+            with pytest.raises(OSError, match="another run is at work in"):
+                reproduce([Squares(count=3)], tmp_path, jobs=1)
+
+    reproduce([Squares()], tmp_path, jobs=1, progress=second)
     assert len(Store(tmp_path / "records", Squares()).read()) == 8
 
 
@@ -249,6 +334,22 @@ def test_experiments_are_found_by_paper_name_and_file(tmp_path):
     with pytest.raises(ValueError, match="holds no experiment"):
         find([str(empty)])
     code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)[1]
+    for text, words in [
+        ("def f(:", "SyntaxError"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module' (line 1)"),
+        ("\nraise SystemExit(3)", "SystemExit: 3 (line 2)"),
+    ]:
+        empty.write_text(text)
+        with pytest.raises(ValueError, match=rf"empty\.py cannot be loaded: {re.escape(words)}"):
+            find([str(empty)])
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.py").write_text(code)
+    with pytest.raises(ValueError, match="two experiments are called 'regimes'"):
+        find([str(tmp_path / folder / "same.py") for folder in ("one", "two")])
+    (tmp_path / "two" / "same.py").write_text(code.replace('"regimes"', '"others"').replace("Regimes", "Others"))
+    kinds = find([str(tmp_path / folder / "same.py") for folder in ("one", "two")])
+    assert reproduce([kind.quick() for kind in kinds.values()], tmp_path / "both", jobs=2) == {}
     taken = tmp_path / "taken.py"
     taken.write_text(code.replace('name = "regimes"', f'name = "{name}"'))
     with pytest.raises(ValueError, match="taken"):
@@ -283,7 +384,7 @@ def test_the_page_on_adding_an_experiment_works(page_file, tmp_path, monkeypatch
     assert "hadaflow reproduce regimes.py --quick" in PAGE.read_text(encoding="utf-8")
     assert main(["reproduce", "regimes.py", "--quick", "--jobs", jobs]) == 0
     folder = tmp_path / "reproduction-quick"
-    made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    made = {str(path.relative_to(folder)) for path in folder.rglob("[!.]*") if path.is_file()}
     assert made == {"records/regimes.parquet", "figures/regimes.png", "figures/regimes.svg", "report.html"}
     assert len(pd.read_parquet(folder / "records" / "regimes.parquet")) == 5 * 2 * 7
     shown = capsys.readouterr()
@@ -319,6 +420,31 @@ def test_a_killed_run_goes_on_where_it_was(page_file, tmp_path):
     reproduce([experiment], folder, jobs=1, progress=seen.append)
     assert [(s.done, s.total) for s in seen] == [(3, 5), (4, 5), (5, 5)]
     assert len(Store(folder / "records", experiment).read()) == 70
+
+
+def test_a_worker_that_dies_is_told(page_file, tmp_path, capsys):
+    page_file.write_text(
+        page_file.read_text().replace("        rng = ", "        import os; os._exit(1)\n        rng = ")
+    )
+    assert main(["reproduce", str(page_file), "-j", "2", "-q", "-o", str(tmp_path / "out")]) == 1
+    assert "a worker process died" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_run_and_its_workers(page_file, tmp_path, sent):
+    folder = tmp_path / "out"
+    page_file.write_text(
+        page_file.read_text().replace("        rng = ", "        import time; time.sleep(trial)\n        rng = ")
+    )
+    call = [sys.executable, "-m", "hadaflow", "reproduce", str(page_file), "-o", str(folder), "-j", "2"]
+    running = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    give_up = time.monotonic() + 60
+    while not list(folder.glob("records/*/*.parquet")) and time.monotonic() < give_up:
+        time.sleep(0.02)
+    running.send_signal(sent)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert told.rstrip().endswith("hadaflow: interrupted")
 
 
 def test_command_line_tells_what_is_wrong(tmp_path, monkeypatch, capsys):

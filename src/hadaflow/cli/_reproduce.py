@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +19,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from hadaflow.cli import _options as given
-from hadaflow.experiments import Experiment, Store, Verdict, find, known, reproduce, write_report
+from hadaflow.experiments import Experiment, Verdict, find, known, reproduce, write_report
 from hadaflow.experiments.base import Size
 from hadaflow.experiments.report import Finding
 from hadaflow.experiments.runner import Step
@@ -67,7 +70,7 @@ def reproduce_papers(
     listing: _List = False,
     quiet: given.Quiet = False,
 ) -> int:
-    _require("jinja2", "joblib", "matplotlib", "pandas", "pyarrow", "sklearn")
+    _require("filelock", "jinja2", "joblib", "matplotlib", "pandas", "pyarrow", "sklearn")
     if listing:
         Console().print(_overview())
         return 0
@@ -76,12 +79,10 @@ def reproduce_papers(
     size: Size = "full" if full else "quick"
     folder = output or Path(f"reproduction-{size}")
     chosen = find(what or ["all"])
-    experiments = [kind.of_size(size) for kind in chosen.values()]
-    if fresh:
-        for experiment in experiments:
-            Store(folder / "records", experiment).clear()
-    failed = _run(experiments, folder, jobs, quiet=quiet)
-    everything = [kind.of_size(size) for kind in (known() | chosen).values()]
+    experiments = [_configured(kind, size) for kind in chosen.values()]
+    with _terminated_like_interrupted():
+        failed = _run(experiments, folder, jobs, fresh=fresh, quiet=quiet)
+    everything = [_configured(kind, size) for kind in (known() | chosen).values()]
     findings = write_report(everything, folder, failed=failed)
     asked = [finding for finding in findings if finding.experiment.name in chosen]
     if not quiet:
@@ -100,7 +101,29 @@ def _require(*modules: str) -> None:
         raise ImportError(f"experiments need {missing[0]}: pip install 'hadaflow[experiments]'")
 
 
-def _run(experiments: list[Experiment], folder: Path, jobs: int | None, *, quiet: bool) -> dict[str, str]:
+def _configured(kind: type[Experiment], size: Size) -> Experiment:
+    """The config of a size; what is wrong with a user's class is told by its name."""
+    try:
+        return kind.of_size(size)
+    except Exception as error:
+        raise ValueError(f"experiment {kind.name} has no {size} config: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends the workers, too, and says how to go on."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(experiments: list[Experiment], folder: Path, jobs: int | None, *, fresh: bool, quiet: bool) -> dict[str, str]:
     """Run what is left to do, with a bar on a terminal and a line per experiment elsewhere."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -115,7 +138,7 @@ def _run(experiments: list[Experiment], folder: Path, jobs: int | None, *, quiet
                     f"[{step.done}/{step.total}] {step.experiment.name}: done", highlight=False, markup=False
                 )
 
-        return reproduce(experiments, folder, jobs=jobs, progress=report)
+        return reproduce(experiments, folder, jobs=jobs, fresh=fresh, progress=report)
 
 
 def _overview() -> Table:

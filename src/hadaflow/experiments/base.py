@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -91,4 +92,22 @@ class Experiment(ABC):
     def config_hash(self) -> str:
         """12 digits that change with the config, the revision and the version of the library."""
         identity = [self.name, self.revision, hf.__version__, self.config]
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+        try:
+            text = json.dumps(identity, sort_keys=True)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"the fields of experiment {self.name!r} must be numbers, strings, bools or None: {error}"
+            ) from error
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def check_labels(kind: type[Experiment]) -> None:
+    """Raise TypeError or ValueError unless name, paper and title are words, and the name can be that of a file."""
+    for label in ("name", "paper", "title"):
+        if not isinstance(getattr(kind, label, None), str):
+            raise TypeError(f"experiment {kind.__name__} needs a class attribute {label}, a string")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", kind.name) or kind.name == "all":
+        raise ValueError(
+            f"name of experiment {kind.__name__} must be letters, digits, - and _, and not 'all', got {kind.name!r}: "
+            f"files are called after it"
+        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import pkgutil
 import sys
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hadaflow.experiments.base import Experiment
+from hadaflow.experiments.base import Experiment, check_labels
 
 Kind = type[Experiment]
 
@@ -48,13 +50,18 @@ def load(path: Path) -> dict[str, Kind]:
     """
     path = path.resolve()
     source = path.read_bytes()  # so that a missing file is told as such
-    name = _OF_FILE + path.stem
+    name = f"{_OF_FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"  # one per path
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path.name} is not a Python file: its name has to end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
-    exec(compile(source, str(path), "exec"), module.__dict__)
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"{path.name} cannot be loaded: {type(error).__name__}: {error}{_line_in(path, error)}"
+        ) from error
     found: dict[str, Kind] = {}
     _add(found, module)
     if not found:
@@ -65,6 +72,12 @@ def load(path: Path) -> dict[str, Kind]:
             f"the name {taken[0]!r} in {path.name} is taken by an experiment of the library; choose another"
         )
     return found
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    """The line of the file that an error came from, where that can be told."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 @dataclass(frozen=True)
@@ -105,9 +118,14 @@ def _add(found: dict[str, Kind], module: ModuleType) -> None:
             continue
         if inspect.isabstract(kind):
             continue
-        if kind.name in found:
-            raise ValueError(f"two experiments are called {kind.name!r}; names have to differ")
-        found[kind.name] = kind
+        check_labels(kind)
+        _join(found, {kind.name: kind})
+
+
+def _join(found: dict[str, Kind], more: dict[str, Kind]) -> None:
+    for name, kind in more.items():
+        if found.setdefault(name, kind) is not kind:
+            raise ValueError(f"two experiments are called {name!r}; names have to differ")
 
 
 def find(wanted: Iterable[str]) -> dict[str, Kind]:
@@ -134,7 +152,7 @@ def find(wanted: Iterable[str]) -> dict[str, Kind]:
     found: dict[str, Kind] = {}
     for word in wanted:
         if word.endswith(".py"):
-            found |= load(Path(word))
+            _join(found, load(Path(word)))
         elif word in catalogue:
             found[word] = catalogue[word]
         else:

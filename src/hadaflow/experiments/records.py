@@ -12,13 +12,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import hadaflow as hf
-from hadaflow.experiments.base import Experiment, Row, Task
+from hadaflow.experiments.base import Experiment, Row, Task, check_labels
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _KEY = b"hadaflow"  # of what is written into the schema of a file, beside its columns
+_SCALARS = (str, bool, int, float, np.bool_, np.integer, np.floating)
 _PACKAGES = ("numpy", "scipy", "pandas", "matplotlib")
 
 
@@ -66,18 +69,18 @@ class Store:
     def _parts(self) -> Path:
         return self.folder / f"{self.experiment.name}-{self.experiment.config_hash}"
 
+    def __post_init__(self) -> None:
+        check_labels(type(self.experiment))
+
     def finished(self) -> bool:
         """Whether all records of this very config are there."""
-        try:
-            return self.provenance().config_hash == self.experiment.config_hash
-        except (OSError, ValueError, KeyError):  # missing, or not a file of ours
-            return False
+        return _about(self.path).get("config_hash") == self.experiment.config_hash
 
     def pending(self) -> list[int]:
-        """Numbers of the tasks that are not saved yet."""
+        """Numbers of the tasks that are not saved yet, or whose file is damaged."""
         if self.finished():
             return []
-        return [k for k in range(len(self.experiment.tasks())) if not self._part(k).exists()]
+        return [k for k in range(len(tasks_of(self.experiment))) if "seconds" not in _about(self._part(k))]
 
     def save(self, number: int, rows: list[dict[str, Any]], seconds: float) -> None:
         """Keep what a task measured."""
@@ -88,7 +91,7 @@ class Store:
         """Join the files of all tasks, in their order."""
         import pandas as pd
 
-        parts = [self._part(k) for k in range(len(self.experiment.tasks()))]
+        parts = [self._part(k) for k in range(len(tasks_of(self.experiment)))]
         about = Provenance(
             self.experiment.config_hash,
             self.experiment.config,
@@ -119,9 +122,36 @@ class Store:
         return self._parts / f"{number:05d}.parquet"
 
 
+def tasks_of(experiment: Experiment) -> list[Task]:
+    """The tasks of an experiment, checked."""
+    tasks = list(experiment.tasks())
+    if not tasks or not all(isinstance(task, dict) for task in tasks):
+        raise ValueError(f"tasks() of {experiment.name} must give at least one dict, got {tasks!r}")
+    return tasks
+
+
 def rows_of(experiment: Experiment, task: Task) -> list[dict[str, Any]]:
-    """Run a task; its keys and what it measured, one dict a row."""
-    return [task | dict(row) for row in experiment.run(**task)]
+    """Run a task; its keys and what it measured, one dict a row.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is no plain scalar, a row repeats a key of the task, or there is no row.
+    """
+    rows = []
+    for row in experiment.run(**task):
+        taken = task.keys() & row.keys()
+        if taken:
+            raise ValueError(f"a row repeats {min(taken)!r}, which is a key of the task; choose another name")
+        for name, value in row.items():
+            if not (value is None or isinstance(value, _SCALARS)):
+                raise TypeError(
+                    f"{name!r} must be a plain scalar, got {type(value).__name__}; record one row per number"
+                )
+        rows.append(task | dict(row))
+    if not rows:
+        raise ValueError("it recorded nothing: run() has to yield at least one row")
+    return rows
 
 
 def frame(rows: Iterable[Row]) -> pd.DataFrame:
@@ -143,7 +173,12 @@ def _write(table: pd.DataFrame, path: Path, about: dict[str, Any]) -> None:
 
 
 def _about(path: Path) -> dict[str, Any]:
+    """What was written beside the columns of a file; nothing if it is missing, damaged, or not one of ours."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    about: dict[str, Any] = json.loads(pq.read_schema(path).metadata[_KEY])
-    return about
+    try:
+        about = json.loads((pq.read_schema(path).metadata or {})[_KEY])
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return {}
+    return about if isinstance(about, dict) else {}

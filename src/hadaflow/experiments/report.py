@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import hadaflow as hf
 from hadaflow._drawing import require_matplotlib
+from hadaflow._validation import instance
 from hadaflow.experiments.base import Experiment
-from hadaflow.experiments.claims import Claim, Verdict
+from hadaflow.experiments.claims import Check, Claim, Verdict
 from hadaflow.experiments.records import Provenance, Store
 
 if TYPE_CHECKING:
@@ -115,12 +116,17 @@ def _read(store: Store, figures: Path) -> Finding:
     try:
         return _finding(store, figures)
     except Exception as error:  # noqa: BLE001 - one experiment's mistake leaves the others their page
-        return Finding(store.experiment, (), None, b"", f"reading the records: {type(error).__name__}: {error}")
+        reason = f"reading the records: {type(error).__name__}: {error} (--fresh makes damaged records anew)"
+        return Finding(store.experiment, (), None, b"", reason)
 
 
 def _finding(store: Store, figures: Path) -> Finding:
     experiment, records = store.experiment, store.read()
     claims = tuple(experiment.claims(records))
+    for claim in claims:
+        instance(claim, Claim, "claim")
+        for check in claim.checks:
+            instance(check, Check, "check")
     path = figures / f"{experiment.name}.png"
     figure = draw(experiment, records)
     figure.savefig(path, dpi=_DPI)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
-from hadaflow._validation import callback, instance, whole_number
+from hadaflow._validation import callback, flag, instance, whole_number
 from hadaflow.experiments.base import Experiment, Task
 from hadaflow.experiments.finding import Parcel, pack
-from hadaflow.experiments.records import Store, frame, rows_of
+from hadaflow.experiments.records import Store, frame, rows_of, tasks_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_IDLE = 20  # seconds
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def run_inline(experiment: Experiment) -> pd.DataFrame:
         One measurement a row.
     """
     instance(experiment, Experiment, "experiment")
-    return frame(row for task in experiment.tasks() for row in rows_of(experiment, task))
+    return frame(row for task in tasks_of(experiment) for row in rows_of(experiment, task))
 
 
 def reproduce(
@@ -65,6 +69,7 @@ def reproduce(
     folder: str | os.PathLike[str],
     *,
     jobs: int | None = None,
+    fresh: bool = False,
     progress: Callable[[Step], object] | None = None,
 ) -> dict[str, str]:
     """Run experiments and keep their records, going on where an earlier run was cut off.
@@ -77,18 +82,23 @@ def reproduce(
         Where ``records/<name>.parquet`` go, and one file per finished task until then.
     jobs : int, optional
         Processes, each with one thread; default as many as there are cores. With 1 all runs in this process.
+    fresh : bool, default False
+        Forget what these experiments have in the folder, and start anew.
     progress : callable, optional
         Called with a :class:`Step` for every task.
 
     Returns
     -------
     dict
-        Name and reason of experiments that raised an error; their other tasks are done and kept.
+        Name and reason of experiments that raised an error; their other tasks, and other experiments, are done and
+        kept.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind or range.
+        If an argument has the wrong kind or range, or two experiments have one name.
+    OSError
+        If the folder cannot be written to, or another run is at work in it.
     KeyboardInterrupt
         On Ctrl-C; what is done is kept.
 
@@ -100,27 +110,38 @@ def reproduce(
         instance(experiment, Experiment, "experiment")
     callback(progress, "progress")
     jobs = whole_number(jobs, "jobs") if jobs is not None else os.cpu_count() or 1
-    stores = [Store(Path(folder) / "records", experiment) for experiment in experiments]
-    left = {store.experiment.name: set(store.pending()) for store in stores}
-    total = sum(len(store.experiment.tasks()) for store in stores)
-    done = total - sum(map(len, left.values()))
-    failed: dict[str, str] = {}
-    for store in stores:  # killed between the last task and the end
-        if not left[store.experiment.name] and not store.finished():
-            store.finish()
-    for number, task, outcome in _outcomes(stores, left, jobs):
-        store, name = stores[number], stores[number].experiment.name
-        done += 1
-        if outcome.error:
-            failed.setdefault(name, outcome.error)
-        else:
-            store.save(task, outcome.rows, outcome.seconds)
-            left[name].discard(task)
-        if finished := not left[name]:
-            store.finish()
-        if progress:
-            progress(Step(store.experiment, done, total, finished, outcome.error))
-    return failed
+    records = Path(folder) / "records"
+    stores = [Store(records, experiment) for experiment in experiments]
+    if len({store.experiment.name for store in stores}) < len(stores):
+        raise ValueError("two experiments have one name: their records would overwrite each other")
+    records.mkdir(parents=True, exist_ok=True)
+    with _alone_in(records):
+        if flag(fresh, "fresh"):
+            for store in stores:
+                store.clear()
+        work = _Work(stores)
+        try:
+            for number, at, outcome in work.outcomes(jobs):
+                step = work.keep(number, at, outcome)
+                if progress:
+                    progress(step)
+        except BrokenProcessPool:
+            work.fail_rest(
+                "a worker process died, killed for its memory perhaps; the same call goes on, with jobs=1 alone"
+            )
+    return work.failed
+
+
+@contextmanager
+def _alone_in(records: Path) -> Iterator[None]:
+    """Two runs in one folder would do everything twice and get in each other's way."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(records / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise OSError(f"another run is at work in {records.parent}: wait for it, or choose another folder") from error
 
 
 @dataclass(frozen=True)
@@ -130,17 +151,67 @@ class _Outcome:
     error: str
 
 
-def _outcomes(stores: Sequence[Store], left: dict[str, set[int]], jobs: int) -> Iterator[tuple[int, int, _Outcome]]:
-    """Number of the store, of the task, and what came out, as they get done."""
-    import joblib
+class _Work:
+    """What is left to do, and what came of it."""
 
-    pending = [(k, task) for k, store in enumerate(stores) for task in sorted(left[store.experiment.name])]
-    if not pending:
-        return
-    lists = [store.experiment.tasks() for store in stores]
-    parcels = [pack(store.experiment) for store in stores]
-    pool = joblib.Parallel(n_jobs=min(jobs, len(pending)), return_as="generator_unordered", pre_dispatch="2*n_jobs")
-    yield from pool(joblib.delayed(_work)(k, t, parcels[k], lists[k][t]) for k, t in pending)
+    def __init__(self, stores: Sequence[Store]) -> None:
+        self.stores, self.failed = stores, dict[str, str]()
+        self.tasks: list[list[Task]] = []
+        self.left: list[set[int]] = []
+        for number, store in enumerate(stores):
+            tasks, left = [], set[int]()
+            with self._isolated(number):
+                tasks, left = tasks_of(store.experiment), set(store.pending())
+                if not left and not store.finished():  # killed between the last task and the end
+                    store.finish()
+            self.tasks.append(tasks)
+            self.left.append(left)
+        self.total = sum(map(len, self.tasks))
+        self.done = self.total - sum(map(len, self.left))
+
+    def outcomes(self, jobs: int) -> Iterator[tuple[int, int, _Outcome]]:
+        """Number of the store, of the task, and what came out, as they get done."""
+        import joblib
+
+        pending = [(number, at) for number, left in enumerate(self.left) for at in sorted(left)]
+        if not pending:
+            return
+        parcels = [pack(store.experiment) for store in self.stores]
+        calls = (joblib.delayed(_work)(k, at, parcels[k], self.tasks[k][at]) for k, at in pending)
+        # Workers whose parent was killed wait for it no longer than that.
+        with joblib.parallel_config(backend="loky", idle_worker_timeout=_IDLE):
+            pool = joblib.Parallel(n_jobs=min(jobs, len(pending)), return_as="generator_unordered")
+            yield from pool(calls)
+
+    def keep(self, number: int, at: int, outcome: _Outcome) -> Step:
+        """Save what a task measured; what cannot be saved is the fault of its experiment alone."""
+        store, error = self.stores[number], outcome.error
+        if not error:
+            with self._isolated(number):
+                store.save(at, outcome.rows, outcome.seconds)
+                self.left[number].discard(at)
+                if not self.left[number]:
+                    store.finish()
+        else:
+            self.failed.setdefault(store.experiment.name, error)
+        self.done += 1
+        finished = not self.left[number] and store.experiment.name not in self.failed
+        return Step(store.experiment, self.done, self.total, finished, error)
+
+    def fail_rest(self, reason: str) -> None:
+        """Nothing more can be done."""
+        for store, left in zip(self.stores, self.left, strict=True):
+            if left:
+                self.failed.setdefault(store.experiment.name, reason)
+
+    @contextmanager
+    def _isolated(self, number: int) -> Iterator[None]:
+        try:
+            yield
+        except OSError:  # the folder, not the experiment
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever an experiment does wrong, the others go on
+            self.failed.setdefault(self.stores[number].experiment.name, f"{type(error).__name__}: {error}")
 
 
 def _work(number: int, at: int, parcel: Experiment | Parcel, task: Task) -> tuple[int, int, _Outcome]:
@@ -149,7 +220,7 @@ def _work(number: int, at: int, parcel: Experiment | Parcel, task: Task) -> tupl
         experiment = parcel.open() if isinstance(parcel, Parcel) else parcel
         with threadpool_limits(1):
             rows = rows_of(experiment, task)
-    except Exception as error:  # noqa: BLE001 - whatever an experiment raises, the others go on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an experiment raises, the others go on
         reason = f"{type(error).__name__} in task {task}: {error}"
         return number, at, _Outcome([], time.perf_counter() - began, reason)
     return number, at, _Outcome(rows, time.perf_counter() - began, "")
