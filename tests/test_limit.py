@@ -226,3 +226,35 @@ def test_float32_stays_float32(easy):
     found = end(easy.A.astype(np.float32), easy.y.astype(np.float32), 3, 1e-2)
     assert found.x.dtype == np.float32
     np.testing.assert_allclose(found.x, end(easy.A, easy.y, 3, 1e-2).x, atol=1e-5)
+
+
+@pytest.mark.parametrize("sign", ["both", "positive"])
+@pytest.mark.parametrize("depth", [2.5, 3, 4, 8])
+@pytest.mark.parametrize("product_scale", [1e-6, 1e-12, 1e-18, 1e-60])
+def test_columns_that_are_nearly_alike(depth, product_scale, sign):
+    """Both coordinates are large for a long while, so that x is not settled when all others are negligible."""
+    A = np.array([[1.0, 0.997]])
+    model, scale = hf.HadamardPower(depth, sign), product_scale ** (1 / depth)
+    end = hf.limit(hf.Problem(A, [1.0]), model, init_scale=scale)
+    assert end.status is hf.Status.LIMIT
+    error = hf.theory.limit_error(A, [1.0, 0.0], depth=depth, init_scale=scale, sign=sign).error
+    np.testing.assert_allclose(end.x, np.array([1.0, 0.0]) + error, atol=1e-9)
+
+
+def test_excess_of_nearly_coherent_matrices_obeys_its_bound():
+    seen = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        m, n = rng.integers(1, 4), rng.integers(5, 9)
+        A, x = 1 + 1e-3 * rng.standard_normal((m, n)), np.zeros(n)
+        x[rng.choice(n, m, replace=False)] = rng.uniform(0.5, 1, m)
+        problem = hf.Problem(A, A @ x)
+        least = hf.recover(A, problem.y, positive=True)
+        end = hf.limit(problem, hf.HadamardPower(3, "positive"), init_scale=1e-5)
+        if least.status is not hf.Status.EXACT or not end.status.ok:
+            continue
+        seen += 1
+        l1_norm = float(least.x.sum())
+        bound = hf.theory.l1_excess_bound(depth=3, init_scale=1e-5, l1_norm=l1_norm, n=int(n), sign="positive")
+        assert end.x.sum() - l1_norm <= bound + 1e-8 * l1_norm, seed
+    assert seen >= 50

@@ -30,6 +30,7 @@ _BOUNDARY = 0.95  # share of the way to a barrier that a step may go
 _KEEP = 0.1  # a branch that would shrink below this share is taken from its slack instead
 _LOOSE = 0.1  # accuracy that a stage needs before the next begins
 _GENTLE = 0.8  # share of the way to the barrier (depth 2: of a factor e) up to which B is nearly linear
+_MISSED = 1e-7  # share of the slacks of large entries that no nu gives, if their columns are independent
 _NEGLIGIBLE = 1e-18  # relative size below which an entry of x changes no digit of A x
 
 
@@ -207,8 +208,8 @@ class Continuation:
     def jump(self) -> bool:
         """Go to the last level at once if no entry of x would change any more; False if some would.
 
-        With a barrier, and once all entries away from it are negligible, x is settled: what is left is to shrink the
-        slacks of its large entries to their new values and to move nu along.
+        With a barrier, once all entries away from it are negligible and the columns of the others are independent, x is
+        settled: what is left is to shrink the slacks of its large entries to their new values and to move nu along.
         """
         flow = self.flow
         if not flow.has_barrier or self.last:
@@ -218,17 +219,22 @@ class Continuation:
         if any(float(b.value[~mask].max(initial=0.0)) > tiny for b, mask in zip(self.branches, near, strict=True)):
             return False
         wanted, weight = np.zeros_like(self.z), np.full_like(self.z, 1e-10)
+        slacks = []
         for branch, mask in zip(self.branches, near, strict=True):
-            slack = flow.slack_of(np.log(branch.value[mask]), flow.level)
-            wanted[mask] = branch.sign * (branch.slack[mask] - slack)
+            slacks.append(flow.slack_of(np.log(branch.value[mask]), flow.level))
+            wanted[mask] = branch.sign * (branch.slack[mask] - slacks[-1])
             weight[mask] = 1.0
-            branch.slack[mask] = slack
         direction = self.equations.solve(weight, self.equations.forward(weight * wanted))
         moved = self.equations.backward(direction)
+        large = weight == 1.0
+        missed = float(np.abs((moved - wanted)[large]).max(initial=0.0))
+        if missed > _MISSED * float(np.abs(wanted).max()):
+            return False  # dependent columns: how they share x changes with the scale
         self.level = flow.level
-        for branch, mask in zip(self.branches, near, strict=True):
+        for branch, mask, shrunk in zip(self.branches, near, slacks, strict=True):
             slack = np.maximum(branch.slack - branch.sign * moved, 1e-3 * flow.rest)
-            branch.slack = np.where(mask, branch.slack, slack)
+            slack[mask] = shrunk
+            branch.slack = slack
             branch.value = np.where(mask, branch.value, np.exp(flow.log_size(branch.slack, self.level)))
         self.nu = self.nu + direction
         self.z = self.z + moved
