@@ -36,7 +36,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "adding_an_experiment.md"
 
 @dataclass(frozen=True)
 class Squares(Experiment):
-    """Squares of numbers.
+    """Squares of `numbers`.
 
     <b>Nothing</b> of this is markup.
     """
@@ -106,7 +106,7 @@ def test_records_carry_where_they_come_from(tmp_path):
     assert about["config_hash"] == experiment.config_hash
     assert {"hadaflow", "python", "numpy", "scipy"} <= about["versions"].keys()
     assert store.provenance().seconds > 0
-    assert [p.name for p in (tmp_path / "records").glob("[!.]*")] == ["squares.parquet"]
+    assert [p.name for p in (tmp_path / "records").glob("[!.]*")] == [f"squares-{experiment.config_hash}.parquet"]
 
 
 def test_processes_change_nothing(tmp_path):
@@ -144,6 +144,8 @@ def test_what_is_done_is_not_done_again(tmp_path):
     assert seen == []
     reproduce([Squares(count=5)], tmp_path, jobs=1, progress=seen.append)
     assert len(seen) == 5
+    # Records of several configs live side by side.
+    assert Store(tmp_path / "records", Squares()).finished()
     store.clear()
     assert list((tmp_path / "records").glob("[!.]*")) == []
 
@@ -244,9 +246,10 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
 
 def test_a_foreign_file_is_not_taken_for_records(tmp_path):
     (tmp_path / "records").mkdir()
-    (tmp_path / "records" / "squares.parquet").write_bytes(b"nothing")
+    path = Store(tmp_path / "records", Squares()).path
+    path.write_bytes(b"nothing")
     assert not Store(tmp_path / "records", Squares()).finished()
-    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "records" / "squares.parquet")
+    pd.DataFrame({"a": [1]}).to_parquet(path)
     assert not Store(tmp_path / "records", Squares()).finished()
     reproduce([Squares()], tmp_path, jobs=1)
     assert len(Store(tmp_path / "records", Squares()).read()) == 8
@@ -293,6 +296,7 @@ def test_the_page_tells_everything_and_needs_no_other_file(tmp_path):
         experiment.config_hash,
     ):
         assert words in text, words
+    assert "Squares of <code>numbers</code>." in page
     assert all(source.startswith(("data:", "#")) for source in tags.sources)
     png, svg = (tmp_path / "figures" / f"squares.{kind}" for kind in ("png", "svg"))
     before = png.read_bytes(), svg.read_bytes()
@@ -332,6 +336,9 @@ def test_experiments_are_found_by_paper_name_and_file(tmp_path):
     empty = tmp_path / "empty.py"
     empty.write_text("x = 1\n")
     with pytest.raises(ValueError, match="holds no experiment"):
+        find([str(empty)])
+    empty.write_text("from hadaflow.experiments import Experiment\nclass Half(Experiment):\n    name = 'half'\n")
+    with pytest.raises(ValueError, match="class Half lacks claims, draw, quick, run, tasks"):
         find([str(empty)])
     code = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)[1]
     for text, words in [
@@ -385,8 +392,11 @@ def test_the_page_on_adding_an_experiment_works(page_file, tmp_path, monkeypatch
     assert main(["reproduce", "regimes.py", "--quick", "--jobs", jobs]) == 0
     folder = tmp_path / "reproduction-quick"
     made = {str(path.relative_to(folder)) for path in folder.rglob("[!.]*") if path.is_file()}
-    assert made == {"records/regimes.parquet", "figures/regimes.png", "figures/regimes.svg", "report.html"}
-    assert len(pd.read_parquet(folder / "records" / "regimes.parquet")) == 5 * 2 * 7
+    (records,) = folder.glob("records/*.parquet")
+    name = f"records/{records.name}"
+    assert re.fullmatch(r"records/regimes-[0-9a-f]{12}\.parquet", name)
+    assert made == {name, "figures/regimes.png", "figures/regimes.svg", "report.html"}
+    assert len(pd.read_parquet(records)) == 5 * 2 * 7
     shown = capsys.readouterr()
     assert "[5/5] regimes: done" in shown.err
     assert "report.html" in shown.out
@@ -444,6 +454,7 @@ def test_signals_end_a_run_and_its_workers(page_file, tmp_path, sent):
     running.send_signal(sent)
     _, told = running.communicate(timeout=60)
     assert running.returncode == 130
+    assert "the same command goes on" in told
     assert told.rstrip().endswith("hadaflow: interrupted")
 
 

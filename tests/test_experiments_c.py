@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
-from hadaflow.experiments import Verdict, known, run_inline
+from hadaflow.experiments import Verdict
 from hadaflow.experiments.catalogue._c_common import anything, minimal, planted, with_kernel
 from hadaflow.experiments.catalogue.c_depths import DepthComparison
 from hadaflow.experiments.catalogue.c_gaussian import Gaussian
@@ -17,61 +16,19 @@ KINDS = {"error-rates": ErrorRates, "tightness": Tightness, "gaussian": Gaussian
 
 
 @pytest.fixture(scope="module")
-def records():
-    return {name: run_inline(kind.quick()) for name, kind in KINDS.items()}
+def records(quick_records):
+    """Records of the quick sizes."""
+    return {name: quick_records(name) for name in KINDS}
 
 
 def verdicts(name, records):
     return [claim.verdict for claim in KINDS[name].quick().claims(records)]
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_is_found_by_name(name):
-    assert KINDS[name].name == name
-    assert KINDS[name].paper == "C"
-    assert known()[name] is KINDS[name]
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_claims_hold_and_only_preasymptotic_slopes_are_open(name, records):
-    said = verdicts(name, records[name])
-    expected = [Verdict.HOLDS] * len(said)
-    if name == "error-rates":
-        expected[1] = Verdict.OPEN
-    assert said == expected
-
-
 def test_the_open_claim_is_about_the_one_certificate_without_a_gap(records):
     claim = ErrorRates.quick().claims(records["error-rates"])[1]
     assert [check.label for check in claim.checks] == ["5x10, seed 106"]
     assert claim.checks[0].holds is None
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_few_checks_with_short_labels_each_with_its_source(name, records):
-    for claim in KINDS[name].quick().claims(records[name]):
-        assert 1 <= len(claim.checks) <= 12
-        assert all(len(check.label) < 80 for check in claim.checks)
-        assert claim.source
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_figures_are_drawn_with_texts_of_readable_size(name, records):
-    figure = Figure(figsize=KINDS[name].figsize, layout="constrained")
-    KINDS[name].quick().draw(figure, records[name])
-    texts = [text for ax in figure.axes for text in (*ax.texts, ax.title, ax.xaxis.label, ax.yaxis.label)]
-    legends = [ax.get_legend() for ax in figure.axes if ax.get_legend()] + figure.legends
-    texts += [text for legend in legends for text in legend.get_texts()]
-    assert min(text.get_fontsize() for text in texts) >= 8
-    assert legends
-    assert all(ax.has_data() for ax in figure.axes)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_the_full_size_is_larger_and_knows_it(name):
-    quick, full = KINDS[name].quick(), KINDS[name]()
-    assert quick.config_hash != full.config_hash
-    assert len(full.tasks()) >= len(quick.tasks())
 
 
 def test_a_wrong_exponent_is_noticed(records):

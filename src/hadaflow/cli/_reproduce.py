@@ -81,7 +81,11 @@ def reproduce_papers(
     chosen = find(what or ["all"])
     experiments = [_configured(kind, size) for kind in chosen.values()]
     with _terminated_like_interrupted():
-        failed = _run(experiments, folder, jobs, fresh=fresh, quiet=quiet)
+        try:
+            failed = _run(experiments, folder, jobs, fresh=fresh, quiet=quiet)
+        except KeyboardInterrupt:
+            typer.echo(f"hadaflow: what is done is kept in {folder}: the same command goes on", err=True)
+            raise
     everything = [_configured(kind, size) for kind in (known() | chosen).values()]
     findings = write_report(everything, folder, failed=failed)
     asked = [finding for finding in findings if finding.experiment.name in chosen]

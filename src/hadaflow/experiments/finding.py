@@ -65,13 +65,21 @@ def load(path: Path) -> dict[str, Kind]:
     found: dict[str, Kind] = {}
     _add(found, module)
     if not found:
-        raise ValueError(f"{path.name} holds no experiment: subclass hadaflow.experiments.Experiment")
+        raise ValueError(f"{path.name} holds no experiment: {_missing(module)}")
     taken = sorted(found.keys() & known().keys())
     if taken:
         raise ValueError(
             f"the name {taken[0]!r} in {path.name} is taken by an experiment of the library; choose another"
         )
     return found
+
+
+def _missing(module: ModuleType) -> str:
+    """What a file without experiments lacks."""
+    for kind in vars(module).values():
+        if inspect.isclass(kind) and issubclass(kind, Experiment) and kind.__module__ == module.__name__:
+            return f"class {kind.__name__} lacks {', '.join(sorted(kind.__abstractmethods__))}"
+    return "subclass hadaflow.experiments.Experiment"
 
 
 def _line_in(path: Path, error: BaseException) -> str:

@@ -54,7 +54,8 @@ class Provenance:
 class Store:
     """The records of one experiment in a folder.
 
-    While it runs: ``folder/<name>-<hash>/<number>.parquet``, one per task. Then: ``folder/<name>.parquet``.
+    While it runs: ``folder/<name>-<hash>/<number>.parquet``, one per task. Then: ``folder/<name>-<hash>.parquet``. With
+    the hash of the config in their names, records of several sizes live side by side.
     """
 
     folder: Path
@@ -63,7 +64,7 @@ class Store:
     @property
     def path(self) -> Path:
         """The file of all records."""
-        return self.folder / f"{self.experiment.name}.parquet"
+        return self._parts.with_name(f"{self._parts.name}.parquet")
 
     @property
     def _parts(self) -> Path:
@@ -104,9 +105,8 @@ class Store:
 
     def clear(self) -> None:
         """Forget everything of this experiment, whatever its config."""
-        self.path.unlink(missing_ok=True)
-        for folder in self.folder.glob(f"{self.experiment.name}-" + "[0-9a-f]" * 12):
-            shutil.rmtree(folder)
+        for path in self.folder.glob(f"{self.experiment.name}-" + "[0-9a-f]" * 12 + "*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def read(self) -> pd.DataFrame:
         """All records, one measurement a row."""

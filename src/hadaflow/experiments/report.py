@@ -6,6 +6,7 @@ import base64
 import inspect
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from hadaflow.experiments.claims import Check, Claim, Verdict
 from hadaflow.experiments.records import Provenance, Store
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 _DPI = 160
@@ -80,7 +82,8 @@ def write_report(
     experiments : sequence of Experiment
         Which, in the order of the page. Those without complete records are left out, unless they failed.
     folder : path
-        Holds ``records/<name>.parquet``; gets ``figures/<name>.png``, ``figures/<name>.svg`` and ``report.html``.
+        Holds ``records/<name>-<config hash>.parquet``; gets ``figures/<name>.png``, ``figures/<name>.svg`` and
+        ``report.html``.
     failed : mapping, optional
         Name and reason of experiments that could not be run, as :func:`reproduce` returns it.
 
@@ -156,7 +159,7 @@ def _render(findings: Sequence[Finding]) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"number": _number, "duration": _duration}
+    environment.filters |= {"number": _number, "duration": _duration, "code": _code}
     papers: dict[str, list[Finding]] = {}
     for finding in findings:
         papers.setdefault(finding.experiment.paper, []).append(finding)
@@ -181,6 +184,13 @@ def _number(value: Any) -> str:
     if float(value).is_integer() and abs(value) < 1e6:
         return f"{value:.0f}".replace("-", "\N{MINUS SIGN}")
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _code(text: str) -> Markup:
+    """Escaped text in which what stands between backticks is code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"(`+)([^`]+)\1", r"<code>\2</code>", str(escape(text))))
 
 
 def _duration(seconds: float) -> str:

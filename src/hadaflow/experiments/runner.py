@@ -79,7 +79,7 @@ def reproduce(
     experiments : sequence of Experiment
         What to run. Records whose config, revision and library version are the same are not made again.
     folder : path
-        Where ``records/<name>.parquet`` go, and one file per finished task until then.
+        Where ``records/<name>-<config hash>.parquet`` go, and one file per finished task until then.
     jobs : int, optional
         Processes, each with one thread; default as many as there are cores. With 1 all runs in this process.
     fresh : bool, default False

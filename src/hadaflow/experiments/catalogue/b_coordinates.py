@@ -22,6 +22,7 @@ from hadaflow.experiments.catalogue._b_training import ABSTRACT, CODE, THEORY, C
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _REDRAW = "Two standard deviations of the pull on an entry between two draws of the noise (the design is the same)."
@@ -34,6 +35,16 @@ def _ordered(values: Sequence[float]) -> str:
 
 def _curves(records: pd.DataFrame, depth: float) -> pd.DataFrame:
     return records[(records["kind"] == "curve") & (records["depth"] == depth)]
+
+
+def _draw_with_window(experiment: Coordinates, ax: Axes, records: pd.DataFrame, depth: float) -> None:
+    """Coordinates of one depth, the level that the others must not pass, and the window, measured and predicted."""
+    numbers = experiment.numbers(records)[depth]
+    draw_coordinates(ax, _curves(records, depth))
+    draw_targets(ax, experiment.entries)
+    level = experiment.schedule(depth).product_scale ** 0.25
+    ax.axhline(level, label="level, product scale^(1/4)", **LEVEL)
+    draw_window(ax, numbers["start"], numbers["stop"], (numbers["predicted start"], numbers["predicted stop"]))
 
 
 @dataclass(frozen=True)
@@ -99,12 +110,8 @@ class Convergence(Coordinates):
     def draw(self, figure: Figure, records: pd.DataFrame) -> None:
         axes = panels(figure, self.depths)
         for depth, ax in axes.items():
-            numbers = self.numbers(records)[depth]
-            draw_coordinates(ax, _curves(records, depth))
-            draw_targets(ax, self.entries)
-            ax.axhline(self.schedule(depth).product_scale ** 0.25, label="level, product scale^(1/4)", **LEVEL)
+            _draw_with_window(self, ax, records, depth)
             ax.set_ylim(0, 1.5)
-            draw_window(ax, numbers["start"], numbers["stop"], (numbers["predicted start"], numbers["predicted stop"]))
             ax.set_title(f"depth {depth:g}", loc="left")
         legend_below(figure, axes.values(), columns=3)
 
@@ -262,12 +269,9 @@ class EarlyStoppingCoordinate(Coordinates):
     def draw(self, figure: Figure, records: pd.DataFrame) -> None:
         axes = panels(figure, self.depths)
         for depth, ax in axes.items():
+            _draw_with_window(self, ax, records, depth)
             numbers = self.numbers(records)[depth]
-            draw_coordinates(ax, _curves(records, depth))
-            draw_targets(ax, self.entries)
-            ax.axhline(self.schedule(depth).product_scale ** 0.25, label="level, product scale^(1/4)", **LEVEL)
             ax.set_ylim(0, 1.6)
-            draw_window(ax, numbers["start"], numbers["stop"], (numbers["predicted start"], numbers["predicted stop"]))
             ax.set_title(f"depth {depth:g}: a window of {numbers['stop'] - numbers['start']:,.0f} steps", loc="left")
         legend_below(figure, axes.values(), columns=3)
 
