@@ -21,7 +21,7 @@ from hadaflow.theory.approximation_error import (
 )
 from hadaflow.theory.leading_error import leading_error
 from hadaflow.theory.limit_error import limit_error
-from hadaflow.theory.null_space import null_space_constants
+from hadaflow.theory.null_space import null_space_constants, smallest_dual_certificate
 
 # seed: (m, n, s), slope at depth 2, largest ratio of error to explicit bound at depths 2, 3, 4 (where known).
 SLOPES = {
@@ -237,16 +237,16 @@ def test_reference_ratios_to_the_upper_bound(seed):
 def check_instance(seed, sign):
     """One random instance at a random depth and scale; returns ratios of the error to its bounds, in order of size."""
     rng = np.random.default_rng(seed)
-    m = int(rng.integers(3, 8))
-    n, s = m + int(rng.integers(1, 9)), int(rng.choice([1, 1, 2, 2, 3]))
+    m = int(rng.integers(3, 7))
+    n, s = m + int(rng.integers(1, 7)), int(rng.choice([1, 1, 1, 1, 1, 2, 2, 2, 2, 3]))
     A = rng.standard_normal((m, n)) * (10.0 ** rng.uniform(-2, 2))
     x = np.zeros(n)
     x[rng.choice(n, min(s, m - 1), replace=False)] = 10 ** rng.uniform(-1, 1, min(s, m - 1))
     if sign == "both":
         x *= rng.choice([-1.0, 1.0], n)
-    c = constants_of(A, x, sign=sign)
-    if not c.unique:
+    if smallest_dual_certificate(A, np.flatnonzero(x), np.sign(x[x != 0]), sign=sign).size >= 1:
         return None
+    c = constants_of(A, x, sign=sign)
     depth = float(rng.choice([2.0, 2.0, 2.3, 3.0, 4.0, 7.0]))
     scale = {"depth": depth, "product_scale": 10.0 ** rng.uniform(-120, 1)}
     found = limit_error(A, x, sign=sign, **scale)
@@ -592,6 +592,105 @@ def test_where_x_is_not_the_only_minimiser():
     with pytest.raises(ValueError, match="dependent"):
         limit_error(twins, [1.0, 1.0, 0], depth=2, product_scale=1e-3)
     assert certified_error_bound(twins, [1.0, 1.0, 0], depth=2, product_scale=1e-3).total == math.inf
+
+
+def test_a_rho_of_one_promises_nothing():
+    """x is a minimiser, but so is every mixture with its twin; rho comes out as 1 - 1e-16."""
+    A, x = np.array([[-1.0, -1, -1, -1], [-1, -1, 1, 1]]), np.array([1.0, 0, 0, 0])
+    c = constants_of(A, x)
+    for depth in (3, 50):
+        scale = {"depth": depth, "product_scale": 1e-100}
+        for form in ("sharp", "explicit"):
+            assert error_upper_bound(x, c, form=form, **scale).total == math.inf
+        assert certified_error_bound(A, x, **scale).total == math.inf
+        with pytest.raises(ValueError, match="not the only"):
+            leading_error(A, x, **scale)
+        np.testing.assert_allclose(limit_error(A, x, **scale).error, [-0.5, 0.5, 0, 0], atol=1e-9)
+    at_two = limit_error(A, x, depth=2, product_scale=1e-100).total
+    assert (
+        at_two <= certified_error_bound(A, x, depth=2, product_scale=1e-100).total < 10
+    )  # proved, and of the size of x
+    with pytest.raises(ValueError, match="rho must be below 1"):
+        predicted_exponent(2, c.rho)
+
+
+@pytest.mark.parametrize(("depth", "w"), [(20, 1e-100), (6, 1e-20), (10, 1e-20), (2, 1e-100)])
+def test_error_between_two_minimisers(depth, w):
+    """Both columns are equal: the limit is half way, whatever the start."""
+    np.testing.assert_allclose(limit_error([[2.0, 2.0]], [1.2, 0], depth=depth, product_scale=w).error, [-0.6, 0.6])
+
+
+def test_error_between_minimisers_of_the_positive_model():
+    A = np.array([[-2, 1, 0, 1, -2, -2], [-2, 1, 0, 1, 2, 1.0]])
+    x = [0, 2.2, 0, 0, 0, 0]
+    found = limit_error(A, x, depth=2, product_scale=1e-100, sign="positive")
+    np.testing.assert_allclose(found.error, [0, -1.1, 0, 1.1, 0, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize(("A", "x", "depth", "w", "sign"), [
+    ([[0, .6, .4, -1.9, 1], [1.1, -1.1, -.2, 1, .7], [.9, .9, -.6, .6, .6]], [-.4, 0, 0, 2.4, 2.5], 2, 1.0, "both"),
+    ([[-.9, -.1, -.9, .1, 1.6], [-.8, -.4, -1.5, .6, .9]], [0, 1.8, 0, .5, 0], 2, 1e-20, "positive"),
+    ([[.4, .2, 1.1, .1, -1.5, -.1]], [0, 0, 0, 0, 0, -1.5], 2.0001, 1e-20, "both"),
+])  # fmt: skip
+def test_where_newtons_method_fails_the_limit_is_used(A, x, depth, w, sign):
+    A, x = np.array(A), np.array(x)
+    found = limit_error(A, x, depth=depth, product_scale=w, sign=sign)
+    end = hf.limit(hf.Problem(A, A @ x), hf.HadamardPower(depth, sign), init_scale=w ** (1 / depth))
+    np.testing.assert_allclose(x + found.error, end.x, atol=1e-10)
+
+
+def test_an_error_that_cannot_be_found_says_so():
+    for A, x, options in (
+        ([[2.0, -1]], [0, 2.9], {"depth": 2, "product_scale": 1e10, "sign": "positive"}),
+        ([[1.0, 0.5, 0.2], [0, 1, 0.3]], [1e-308, 0, 0], {"depth": 3, "product_scale": 1e300}),
+    ):
+        with pytest.raises(RuntimeError, match=r"NOT_CONVERGED.*take a scale nearer"):
+            limit_error(A, x, **options)
+
+
+def test_what_exceeds_doubles_is_infinite_and_no_warning():
+    A, x = np.array([[1.0, 0.5]]), np.array([1.0, 0.0])
+    near_two = {"depth": 2.0001, "product_scale": 1e-40}
+    assert math.isnan(leading_error(A, x, **near_two).total)
+    assert error_upper_bound(x, constants_of(A, x), form="explicit", **near_two).total == math.inf
+    found, bound = limit_error(A, x, **near_two), certified_error_bound(A, x, **near_two)
+    assert 0 < found.total <= bound.total * (1 + 1e-9) < 1e-19
+    assert certified_error_bound([[1.0, 50]], x, depth=2, product_scale=1e-16).total == math.inf
+    tiny = certified_error_bound([[1.0, 0.5, 0.2], [0, 1, 0.3]], [1e-308, 0, 0], depth=3, product_scale=1e300)
+    assert tiny.total == math.inf
+
+
+def test_signs_have_to_be_those_of_the_constants():
+    A = np.random.default_rng(0).standard_normal((3, 6))
+    c = null_space_constants(A, [0, 1], [1.0, 1.0])
+    positive = null_space_constants(A, [0, 1], [1.0, 1.0], sign="positive")
+    for constants, x in ((c, [1.0, -1, 0, 0, 0, 0]), (positive, [-1.0, -1, 0, 0, 0, 0])):
+        with pytest.raises(ValueError, match=r"signs of x differ from constants\.signs"):
+            error_upper_bound(x, constants, depth=2, product_scale=1e-3)
+
+
+def test_lower_bound_holds_for_limits_of_other_signs():
+    """At a large start the limit may have other signs on the support: the inequality is one for every kernel vector."""
+    turned = 0
+    for seed in range(40):
+        A, x = planted_case(seed, 5, 10, 2)
+        c = constants_of(A, x)
+        limit = x + limit_error(A, x, depth=2, product_scale=10.0).error
+        turned += bool((np.sign(limit[c.support]) != c.signs).any())
+        lower = error_lower_bound(limit, c, depth=2, product_scale=10.0)
+        assert lower <= np.abs(limit[2:]).max() * (1 + 1e-9)
+    assert turned > 0
+
+
+@pytest.mark.parametrize("rho", ["a", None, 1j, False])
+def test_exponent_of_no_number(rho):
+    with pytest.raises(TypeError, match="rho must be a number"):
+        predicted_exponent(2, rho)
+
+
+def test_exponent_of_a_zero_error():
+    with pytest.raises(ValueError, match="error is zero"):
+        predicted_exponent(2, -math.inf)
 
 
 @pytest.mark.parametrize("form", ["sharp", "explicit"])

@@ -586,3 +586,121 @@ def test_bad_input_of_the_others():
         estimate_window_inputs(np.eye(3))
     with pytest.raises(ValueError, match="too few rows"):
         estimate_window_inputs(hf.Problem(np.ones((8, 20)), np.ones(8)))
+
+
+# ---- sizes at the ends of the range ------------------------------------------------------------------------------
+
+
+def linear_window(depth, a, signal, noise, c, level):
+    """Start and stop where all sizes are far below the start: B is its slope there; 700 digits of exponent."""
+    a, c = mpmath.mpf(a), mpmath.mpf(c)
+    slope = 2 * depth**2 * a ** (2 * depth - 2)
+    return -mpmath.log(1 - mpmath.mpf(0.9)) / (c * slope), mpmath.mpf(level) / (slope * c * noise)
+
+
+@pytest.mark.parametrize(("depth", "a", "signal"), [(50, 1e3, 1e-250), (3, 1e90, 1e-300), (2, 10.0, 1e-200)])
+def test_windows_of_sizes_far_below_the_start(depth, a, signal):
+    for c, noise in ((1.0, 1e-3), (1e-200, 1e-150), (1e200, 1e-307), (1e-250, 1e-250)):
+        window = stopping_window(depth=depth, init_scale=a, signal=signal, noise=noise, column_square=c, level=signal)
+        start, stop = linear_window(depth, a, signal, noise, c, signal)
+        assert window.start == pytest.approx(float(start), rel=1e-10)
+        assert window.stop == pytest.approx(float(stop), rel=1e-10)
+
+
+def test_times_beyond_all_doubles_are_infinite():
+    window = stopping_window(depth=50, init_scale=1e-5, signal=1e-150, noise=0, column_square=1e-150)
+    assert window.start == window.start_asymptotic == window.stop == math.inf
+    assert not window.open
+    # Factors that leave the range one by one, and not as a product.
+    assert noise_time(depth=2, init_scale=0.1, noise=1e200, column_square=1e-200, level=1.0) == pytest.approx(
+        noise_time(depth=2, init_scale=0.1, noise=1.0, level=1.0)
+    )
+    assert noise_time(depth=2, init_scale=1e-1, noise=1e-170, column_square=1e-170, level=0.1) == math.inf
+
+
+def test_windows_and_steps_are_numbers_over_the_whole_range():
+    """And no step that never raises the loss is beyond the one that repels."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        depth, sign = float(rng.choice([2, 2.5, 3, 7, 50])), str(rng.choice(["both", "positive"]))
+        sizes = 10.0 ** rng.uniform(-307, 307, 4)
+        a = math.exp(rng.uniform(-690, 690) / depth)
+        window = stopping_window(
+            depth=depth, init_scale=a, signal=sizes[0], noise=sizes[1], column_square=sizes[2], sign=sign
+        )
+        assert not any(map(math.isnan, (window.start, window.stop, window.start_asymptotic, window.stop_asymptotic)))
+        steps = safe_step(depth=depth, init_scale=a, largest=sizes[0], norm=sizes[2], pull=sizes[3], sign=sign)
+        assert 0 <= steps.along <= steps.end * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("sign", ["both", "positive"])
+@pytest.mark.parametrize("depth", [2, 3, 50, 1e9])
+def test_largest_useful_scale_is_free_of_units(depth, sign):
+    for noise in (0.3, 1e-3):
+        one = depth * math.log(largest_useful_scale(depth=depth, signal=1.0, noise=noise, sign=sign))
+        for unit in (1e-300, 1e-100, 1e100, 1e307):
+            found = largest_useful_scale(depth=depth, signal=unit, noise=unit * noise, sign=sign)
+            assert depth * math.log(found) - math.log(unit) == pytest.approx(one, rel=1e-6)
+
+
+@pytest.mark.parametrize("sign", ["both", "positive"])
+def test_faintest_noise_has_a_useful_scale(sign):
+    """Any product scale below the noise will do: the signal is 300 orders above it."""
+    found = largest_useful_scale(depth=2, signal=1.0, noise=1e-300, sign=sign)
+    assert found**2 == pytest.approx(1e-300, rel=1e-6)
+    assert largest_useful_scale(depth=2, signal=1e300, noise=1e-307, sign=sign) == 0  # beyond what is looked for
+
+
+@pytest.mark.parametrize(
+    ("depth", "a", "largest", "norm", "pull"),
+    [
+        (2, 0.1, 1.0, 1e150, 1e-150),
+        (2, 0.1, 1e-150, 1e-150, 1.0),
+        (2, 0.1, 1.0, 1e-150, 1e140),
+        (3, 1e-3, 1e100, 1.0, 1.0),
+        (50, 1e-5, 1e60, 1e20, 1e-20),
+        (3, 1e-3, 1e-200, 1e100, 1e-100),
+    ],
+)
+def test_safe_step_against_its_formula_in_many_digits(depth, a, largest, norm, pull):
+    with mpmath.workdps(50):
+        D, a, x = mpmath.mpf(depth), mpmath.mpf(a), mpmath.mpf(largest)
+        c = D / (D - 2) if depth > 2 else mpmath.inf
+        if depth == 2:
+            d = mpmath.asinh(x / (2 * a**2))
+            large, small = a * mpmath.exp(d / 2), a * mpmath.exp(-d / 2)
+        else:
+            low, high = mpmath.mpf(0), mpmath.mpf(1000)  # of -log(1 - t)
+            for _ in range(170):
+                w = (low + high) / 2
+                low, high = (w, high) if a**D * (mpmath.exp(c * w) - (2 - mpmath.exp(-w)) ** -c) < x else (low, w)
+            large, small = a * mpmath.exp(low / (D - 2)), a * (2 - mpmath.exp(-low)) ** (-1 / (D - 2))
+        curvature = mpmath.mpf(norm) ** 2 * D**2 * (large ** (2 * D - 2) + small ** (2 * D - 2))
+        rate = D * pull * large ** (D - 2)
+    steps = safe_step(depth=depth, init_scale=float(a), largest=largest, norm=norm, pull=pull)
+    assert steps.end == pytest.approx(float(2 / curvature), rel=1e-9)
+    with mpmath.workdps(50):
+        share = steps.along * rate
+        bound = curvature * (1 + share) ** (2 * D - 2) + (D - 1) * rate * (1 + share) ** (D - 2)
+        assert float(steps.along * bound) == pytest.approx(1, rel=1e-8)
+
+
+def test_steps_beyond_all_doubles_are_infinite():
+    assert safe_step(depth=2, init_scale=0.1, largest=1.0, norm=5e-324, pull=5e-324).along == math.inf
+    assert safe_step(depth=2, init_scale=0.1, largest=1.0, norm=1e300, pull=1.0).end == 0
+
+
+def test_window_inputs_follow_the_units_of_the_data():
+    """Powers of two, so that all comes out the same to the last digit."""
+    rng = np.random.default_rng(0)
+    A = rng.choice([-1.0, 1.0], (60, 80))
+    y = A[:, :4].sum(axis=1) + 0.5 * rng.standard_normal(60)
+    one = estimate_window_inputs(hf.Problem(A, y))
+    for power_a, power_y in ((-530, 0), (515, 0), (-530, -500), (515, 1000), (1000, 800), (-1000, -800)):
+        other = estimate_window_inputs(hf.Problem(np.ldexp(A, power_a), np.ldexp(y, power_y)))
+        np.testing.assert_array_equal(other.support, one.support)
+        assert other.sigma == pytest.approx(math.ldexp(one.sigma, power_y), rel=1e-12)
+        assert other.noise == pytest.approx(math.ldexp(one.noise, power_y - power_a), rel=1e-12)
+        assert other.signal == pytest.approx(math.ldexp(one.signal, power_y - power_a), rel=1e-12)
+    assert estimate_window_inputs(hf.Problem(A * 1e155, y)).column_square == math.inf
+    assert estimate_window_inputs(hf.Problem(A * 1e-170, y)).column_square == 0

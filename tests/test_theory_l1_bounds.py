@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from conftest import minimal_l1, planted
@@ -311,3 +312,32 @@ def test_no_tail_and_an_empty_support_are_fine():
     assert l1_excess_bound(depth=2, init_scale=0.01, l1_norm=0.0, n=5) > 0
     with pytest.raises(ValueError, match="recalled"):
         largest_init_scale(excess=1e-9, depth=2, l1_norm=0.0, n=5, form="recalled")
+
+
+# ---- sizes at the ends of the range ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [2, 2.5, 3, 50])
+def test_logarithms_of_scales_at_all_sizes(depth):
+    """Against 60 digits; what no double holds is minus infinity."""
+    with mpmath.workdps(60):
+        for excess, q, n in itertools.product(
+            (1e-320, 1e-300, 1e-3, 1e150, 1e308), (0, 1e-200, 1, 1e150, 1e308), (1, 10**9)
+        ):
+            e, total = mpmath.mpf(excess), mpmath.mpf(q) + n + mpmath.mpf(excess)
+            if depth == 2:
+                log = -0.5 - (mpmath.mpf(q) ** 2 + n / mpmath.e) / (2 * e)
+            else:
+                log = mpmath.log(2 * e / (depth * total)) / (depth - 2)
+            found = log10_largest_init_scale(excess=excess, depth=depth, l1_norm=q, n=n, sign="positive")
+            assert found == pytest.approx(float(log / mpmath.log(10)), rel=1e-12, abs=1e-12)
+
+
+def test_bounds_of_huge_norms_are_reached_without_overflow():
+    setting = {"l1_norm": 1e306, "n": 5}
+    assert l1_excess_bound(depth=2, init_scale=1e-8, **setting) == pytest.approx(
+        1e306 * (math.log(1e306) / (16 * math.log(10) - 1))
+    )
+    assert l1_excess_bound(depth=3, init_scale=1e-3, l1_norm=1.7e308, n=10**308) > 4e305
+    assert log10_largest_init_scale(excess=1, depth=2, form="recalled", l1_norm=1e308, n=5) == -math.inf
+    assert largest_init_scale(excess=1, depth=2, l1_norm=1e308, n=5) == 0

@@ -240,6 +240,26 @@ def test_dependent_columns():
     assert not zero.independent
 
 
+@pytest.mark.parametrize("decades", [3, 5, 6])
+def test_the_smallest_certificate_whatever_the_column_lengths(decades):
+    for seed in range(12):
+        rng = RNG(seed)
+        A = rng.standard_normal((7, 12)) * 10.0 ** rng.uniform(-decades, decades, 12)
+        found = dual_certificate(A, range(4), np.ones(4), minimal=True)
+        rho = null_space_constants(A, range(4), np.ones(4), method="bounds").rho
+        assert found.method == "linear programme"
+        assert found.size == pytest.approx(rho, rel=1e-6)
+        assert decades == 6 or found.proves_unique == dual_certificate(A, range(4), np.ones(4)).proves_unique == (
+            rho < 1
+        )
+
+
+def test_signs_that_tiny_dependent_columns_cannot_meet():
+    found = dual_certificate([[-3.8e-156, -2.7e-153]], [0, 1], [1.0, 1.0])
+    assert not found.independent
+    assert not found.proves_minimal
+
+
 def test_empty_and_full_supports():
     empty = dual_certificate(np.eye(2), np.array([], dtype=int), [])
     assert (empty.size, empty.proves_unique) == (0.0, True)
@@ -287,3 +307,29 @@ def test_nothing_is_written_to():
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call(RNG(0).standard_normal((5, 9)))
+
+
+# ---- restricted isometry: any size, any source of supports -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "operator"])
+@pytest.mark.parametrize("most_supports", [0, 10_000])
+@pytest.mark.parametrize("scaling", ["best", "columns"])
+def test_rip_of_any_size(scaling, most_supports, kind):
+    """Entries up to the largest double: lengths of columns, and sums of their entries, exceed it."""
+    A = RNG(0).uniform(-1, 1, (12, 20))
+    options = {"scaling": scaling, "most_supports": most_supports, "samples": 5}
+    one = rip_estimate(A, 2, **options)
+    for power in (-1000, -530, 515, 1023):
+        found = rip_estimate(kinds(np.ldexp(A, power))[kind], 2, **options)
+        assert found.lower_bound == pytest.approx(one.lower_bound, rel=1e-9)
+        np.testing.assert_array_equal(found.strongest, one.strongest)
+        np.testing.assert_array_equal(found.weakest, one.weakest)
+        assert found.factor == pytest.approx(np.ldexp(one.factor, -power if scaling == "best" else 0), rel=1e-9)
+    assert rip_estimate(np.ldexp(A, 1023), 2, scaling="none").largest == np.inf
+
+
+@pytest.mark.parametrize(("rng", "error"), [("a", TypeError), (-1, ValueError), (1.5, TypeError)])
+def test_rip_names_a_bad_rng(rng, error):
+    with pytest.raises(error, match="rng must be a whole number >= 0 or a numpy Generator"):
+        rip_estimate(np.eye(3), 2, rng=rng)

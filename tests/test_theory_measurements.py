@@ -3,12 +3,14 @@
 import itertools
 import math
 
+import mpmath
 import numpy as np
 import pytest
 from conftest import planted
 from scipy.optimize import brentq
 
 import hadaflow as hf
+from hadaflow.theory import measurements
 from hadaflow.theory.measurements import measurements_needed, recovery_probability, recovery_probability_bounds
 
 SIGNS = ["both", "positive"]
@@ -139,6 +141,35 @@ def test_positive_needs_fewer_and_the_rule_is_of_the_right_size():
         for needed in (both, positive):
             assert 0.67 <= needed.rule / needed.transition <= 1.28
     assert measurements_needed(10**8, 1).rule / measurements_needed(10**8, 1).transition >= 0.66
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize(("n", "s"), [(10**9, 3), (10**12, 10**9), (10**15, 2), (10**15, 5 * 10**14)])
+def test_bounds_enclose_the_estimate_at_any_length(n, s, sign):
+    """Near the transition lengths agree in all but a few digits."""
+    needed = measurements_needed(n, s, sign=sign)
+    for width in (-30, -8, -3, -1, 0, 1, 3, 8, 30):
+        m = min(n - 1, max(s, round(needed.transition + width * needed.spread)))
+        bounds, probability = recovery_probability_bounds(m, n, s, sign=sign), recovery_probability(m, n, s, sign=sign)
+        assert bounds.lower <= probability + 1e-3
+        assert probability <= bounds.upper + 1e-3
+        assert bounds.lower <= bounds.upper
+    # The bounds close in on the transition, at the width sqrt(delta (1 - delta / n)) that they need at least.
+    far = 7 * math.sqrt(n)
+    if needed.transition + far < n - 1:
+        assert recovery_probability_bounds(round(needed.transition + far), n, s, sign=sign).lower > 0.99
+
+
+@pytest.mark.parametrize("ahead", [-3.0, 0.4, 5.0])
+@pytest.mark.parametrize("k", [1, 7, 399, 400, 10**5, 10**9, 10**15])
+def test_lead_of_a_mean_length_against_mpmath(k, ahead):
+    if ahead > k:
+        return
+    with mpmath.workdps(60):
+        half = mpmath.mpf(k) / 2
+        length = mpmath.sqrt(2) * mpmath.exp(mpmath.loggamma(half + 0.5) - mpmath.loggamma(half))
+        true = max(0.0, float(length - mpmath.sqrt(k - mpmath.mpf(ahead))))
+    assert measurements._lead(k, k - ahead, ahead) == pytest.approx(true, rel=1e-7, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hadaflow._validation import one_of, positive_number, whole_number
 from hadaflow.models import HadamardPower
 
+_LINEAR = math.log(1e-100)  # of size over product scale: below, x is its slope at the start times theta, to rounding
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
@@ -44,14 +45,18 @@ class Coordinate:
 
     def dual(self, size: float) -> float:
         """B^-1 of a size: what a constant pull of 1 needs in time; 0 where the coordinate is there at the start."""
+        if self._linear(size):
+            return over(size, *self._start_slope)
         return max(0.0, float(self.model.inverse(np.float64(size), self.init_scale)))
 
-    def signal_time(self, signal: float, reach: float) -> float:
-        """``int dtheta / (signal - B)`` up to ``B = reach * signal``.
+    def signal_time(self, signal: float, reach: float, column_square: float = 1.0) -> float:
+        """``int dtheta / (c (signal - B))`` up to ``B = reach * signal``, with ``c = column_square``.
 
         It is ``(theta_end + int B / (signal - B) dtheta) / signal``: the wait, in closed form, and the growth, which is
         integrated over the angle of x, in which nothing is sudden, on panels that shrink towards the end.
         """
+        if self._linear(signal):
+            return over(-math.log1p(-reach), *self._start_slope, column_square)
         end = float(self.model.angle(np.float64(reach * signal), self.init_scale))
         if end <= 0:
             return 0.0
@@ -61,7 +66,11 @@ class Coordinate:
         angles = edges[:-1, None] + half * (1 + _NODES)
         x = self.model.from_angle(angles, self.init_scale)
         growth = float(np.sum(half * _WEIGHTS * self._dual_per_angle(angles) * x / (signal - x)))
-        return (self.dual(reach * signal) + growth) / signal
+        return over(self.dual(reach * signal) + growth, signal, column_square)
+
+    def noise_time(self, level: float, noise: float, column_square: float) -> float:
+        """How long a constant pull takes to a level; none where there is nothing left to go."""
+        return _waited(self.dual(level), noise, column_square)
 
     def _dual_per_angle(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
         """dtheta/dd: ``theta = d / 4`` at depth 2, else ``tanh(d / c) / k`` or, positive, ``(1 - exp(-d / c)) / k``."""
@@ -80,8 +89,22 @@ class Coordinate:
         """k: the barrier stands at ``theta = 1 / k`` (depth 2 has none)."""
         return float(self.depth * (self.depth - 2) * self.init_scale ** (self.depth - 2))
 
+    @property
+    def _start_slope(self) -> tuple[float, float, float]:
+        """The slope of the signed B at 0, as factors."""
+        return 2 * self.depth**2, self.product_scale, self.init_scale ** (self.depth - 2)
+
+    def _linear(self, size: float) -> bool:
+        return self.model.signed and self._log_ratio(size) < _LINEAR
+
+    def _log_ratio(self, size: float) -> float:
+        """Logarithm of a size over the product scale; the quotient itself may leave the range."""
+        return math.log(size) - math.log(self.product_scale)
+
     def factors(self, size: float) -> tuple[float, float]:
         """Both factors of an entry of that size, the larger one first; no second one in the positive model."""
+        if self._linear(size):
+            return self.init_scale, self.init_scale
         angle = max(0.0, float(self.model.angle(np.float64(size), self.init_scale)))
         if not self.model.signed:
             return self.init_scale * math.exp(angle / self.depth), 0.0
@@ -92,19 +115,36 @@ class Coordinate:
 
     # ---- for a small scale ---------------------------------------------------------------------------------
 
-    def signal_time_asymptotic(self, signal: float, reach: float) -> float:
+    def signal_time_asymptotic(self, signal: float, reach: float, column_square: float) -> float:
         """Leading terms of :meth:`signal_time`."""
         if self.depth == 2:
-            waits = math.log(signal / self.product_scale) + math.log(reach / (1 - reach))
-            return max(0.0, waits) / (4 * signal)
-        return 1 / (self._rate * signal)
+            waits = self._log_ratio(signal) + math.log(reach / (1 - reach))
+            return over(max(0.0, waits), 4.0, signal, column_square)
+        return over(1.0, self._rate, signal, column_square)
 
-    def dual_asymptotic(self, size: float) -> float:
-        """Leading terms of :meth:`dual`."""
-        ratio = size / self.product_scale
-        if self.depth == 2:
-            return max(0.0, math.log(ratio)) / 4
-        return max(0.0, 1 - float(ratio ** (-1 / self.model.exponent))) / self._rate
+    def noise_time_asymptotic(self, level: float, noise: float, column_square: float) -> float:
+        """Leading terms of :meth:`noise_time`."""
+        log_ratio = max(0.0, self._log_ratio(level))
+        dual = log_ratio / 4 if self.depth == 2 else -math.expm1(-log_ratio / self.model.exponent) / self._rate
+        return _waited(dual, noise, column_square)
+
+
+def over(dividend: float, *divisors: float) -> float:
+    """``dividend`` over the product of positive divisors: infinite or 0 only if no double holds the quotient."""
+    mantissa, exponent = math.frexp(dividend)
+    for divisor in divisors:
+        part, power = math.frexp(divisor)
+        mantissa, exponent = mantissa / part, exponent - power
+    try:
+        return math.ldexp(mantissa, exponent)
+    except OverflowError:
+        return math.inf
+
+
+def _waited(dual: float, noise: float, column_square: float) -> float:
+    if dual == 0:
+        return 0.0
+    return over(dual, noise, column_square) if noise > 0 else math.inf
 
 
 def share(value: object, name: str) -> float:

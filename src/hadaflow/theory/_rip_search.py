@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import combinations, islice
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._validation import Float, Index, norm
-from hadaflow.operators import Operator
+from hadaflow.operators import Columns, Operator
 
 Vector = NDArray[np.float64]
 
@@ -87,11 +88,62 @@ def blocks(operator: Operator) -> list[Index]:
     return [np.arange(i, min(n, i + step)) for i in range(0, n, step)]
 
 
-def size(operator: Operator) -> float:
-    """A power of two of about the size of a column, so that squares of columns over it stay in range."""
-    n = operator.shape[1]
-    probe = norm(operator.matvec(np.random.default_rng(0).choice([-1.0, 1.0], size=n)))
-    return math.ldexp(1.0, round(math.log2(probe) - 0.5 * math.log2(n))) if probe > 0 else 1.0
+class Reduced(Operator):
+    """``A / unit``, the unit a power of two of about the size of a column.
+
+    Half of the exponent of the unit goes to either side of each product, so that none leaves the range on the way,
+    whatever the size of A.
+    """
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+        self.shape, self.dtype, self.matrix_free = operator.shape, operator.dtype, operator.matrix_free
+        power = _size_power(operator)
+        self._before, self._after = math.ldexp(1.0, -(power // 2)), math.ldexp(1.0, -(power - power // 2))
+
+    def matvec(self, v: Vector) -> Vector:
+        return self._operator.matvec(v * self._before) * self._after
+
+    def rmatvec(self, r: Vector) -> Vector:
+        return self._operator.rmatvec(r * self._before) * self._after
+
+    def rmatmat(self, r: Vector) -> Vector:
+        return self._operator.rmatmat(r * self._before) * self._after
+
+    def columns(self, index: Index) -> Columns:
+        return self._operator.columns(index) * self._before * self._after
+
+    def column_cost(self, count: int) -> float:
+        return self._operator.column_cost(count)
+
+    def over_unit(self, value: float) -> float:
+        """``value / unit``; 0 or infinite where no double holds it."""
+        return value * self._before * self._after
+
+    def times_unit(self, value: float) -> float:
+        """``value * unit``; 0 or infinite where no double holds it."""
+        return value / self._before / self._after
+
+
+def _size_power(operator: Operator) -> int:
+    """Exponent of the power of two that is next to the size of a column; 0 for A = 0."""
+    m, n = operator.shape
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=n)
+    for shrink in (-math.ceil(math.log2(m * n)), 0):  # no sum of entries overflows; 0 for entries that then vanish
+        probe = norm(operator.matvec(signs * math.ldexp(1.0, shrink)))
+        if probe > 0:
+            return round(math.log2(probe) - shrink - 0.5 * math.log2(n))
+    return 0
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """What ``np.random.default_rng`` makes of a user's ``rng``."""
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"rng must be a whole number >= 0 or a numpy Generator (or what np.random.default_rng takes), got {rng!r}"
+        ) from error
 
 
 def lengths(operator: Operator) -> Vector:

@@ -14,11 +14,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp, minimize
+from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, linprog, milp, minimize
 
 from hadaflow.theory._support_split import Matrix, SupportSplit, Vector
 
 _TIGHT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+_ALLOWANCE = 1e-9
+_GAP = 1e-10  # relative, above which a programme is solved once more
+_EPS = 1e-15
 _SMOOTHING = (0.1, 0.02)  # of the largest column sum, in turn
 _DESCENT_STEPS = 60
 _SMALL_SUPPORT = 50  # up to which a second climb is affordable
@@ -46,49 +49,88 @@ class Supremum:
     mu: Vector
     reach: Vector
 
+    @property
+    def unique(self) -> bool:
+        """For the pattern sigma: whether g is below 1, see ``below_one``."""
+        return below_one(self.upper)
+
+
+def below_one(rho: float) -> bool:
+    """Whether a rho counts as below 1, so that x is the only minimiser: by 1e-9, far more than its rounding.
+
+    The one allowance of the package: a rho of 1 comes out as 1 - 1e-16 as easily as 1, and powers of 1 - rho follow.
+    """
+    return rho < 1 - _ALLOWANCE
+
 
 def supremum(kernel: SupportSplit, pattern: Vector, *, one_sided: bool) -> Supremum:
     """g(pattern) from the kernel's side; the certificate comes from the multipliers."""
     slope: Vector = -kernel.carry.T @ pattern
     if kernel.trivial:  # also where nothing is off the support
         return _of_trivial_kernel(kernel, slope, one_sided)
-    k, r = len(slope), len(kernel.checks)
-    both = (lambda a: a) if one_sided else (lambda a: np.concatenate([a, -a], axis=-1))
-    mass = np.ones((1, k if one_sided else 2 * k))
-    size = float(np.abs(slope).max()) or 1.0
-    found = linprog(
-        -both(slope) / size,
-        A_eq=np.vstack([both(kernel.checks), mass]),
-        b_eq=np.append(np.zeros(r), 1.0),
-        method="highs-ds",
-        options=_TIGHT,
-    )
-    if found.status == 2 and one_sided:  # no kernel vector is non-negative off the support
+    best = _one_programme(kernel, slope, np.zeros(len(kernel.checks)), one_sided)
+    if best is None:  # no kernel vector is non-negative off the support
         mu = certificate(kernel, pattern, one_sided=True, floor=0.0)
-        return Supremum(-np.inf, -np.inf, np.zeros(k), mu, slope + kernel.checks.T @ mu)
-    if found.status != 0:
+        return Supremum(-np.inf, -np.inf, np.zeros(len(slope)), mu, slope + kernel.checks.T @ mu)
+    if best.upper - best.lower > _GAP * abs(best.upper) + _EPS * np.abs(slope).max():
+        # The solver's tolerances are relative to the slopes: from the certificate found they are relative to g.
+        again = _one_programme(kernel, slope, best.mu, one_sided)
+        if again is not None:
+            best = _nearer(best, again)
+    return best
+
+
+def _one_programme(kernel: SupportSplit, slope: Vector, mu: Vector, one_sided: bool) -> Supremum | None:
+    """The programme of ``slope``, which has the solutions of that of ``slope + checks^T mu``; None if infeasible."""
+    k, unit = len(slope), kernel.ranges
+    checks, heights = kernel.ranged_checks
+    both = (lambda a: a) if one_sided else (lambda a: np.concatenate([a, -a], axis=-1))
+    mass = unit if one_sided else np.concatenate([unit, unit])
+    cost = (slope + kernel.checks.T @ mu) * unit
+    size = float(np.abs(cost).max()) or 1.0
+    for method in ("highs-ds", "highs-ipm"):
+        found = linprog(
+            -both(cost) / size,
+            A_eq=np.vstack([both(checks), mass]),
+            b_eq=np.append(np.zeros(len(checks)), 1.0),
+            method=method,
+            options=_TIGHT,
+        )
+        if found.status == 0:
+            break
+        if found.status == 2 and one_sided:
+            return None
+    else:
         raise RuntimeError(f"the linear programme of the null-space constant was not solved: {found.message}")
-    raw = found.x if one_sided else found.x[:k] - found.x[k:]
-    off_support = kernel.project(raw)
+    off_support = kernel.project(unit * (found.x if one_sided else found.x[:k] - found.x[k:]))
     if np.abs(off_support).sum() < 0.5:  # both signs at once: the value is zero, which any kernel vector attains
-        widest = int(np.argmin((kernel.checks**2).sum(axis=0)))
+        widest = int(np.argmin((kernel.basis**2).sum(axis=0)))
         off_support = kernel.project(np.eye(1, k, widest)[0])
     off_support = off_support / np.abs(off_support).sum()
-    mu = size * np.asarray(found.eqlin.marginals[:-1])
+    mu = mu + size * np.asarray(found.eqlin.marginals[:-1], dtype=np.float64) / heights
     reach = slope + kernel.checks.T @ mu
     upper = float(reach.max() if one_sided else np.abs(reach).max())
     return Supremum(float(slope @ off_support), upper, off_support, mu, reach)
 
 
+def _nearer(one: Supremum, other: Supremum) -> Supremum:
+    """The larger kernel vector and the smaller certificate of two."""
+    vector = one if one.lower >= other.lower else other
+    dual = one if one.upper <= other.upper else other
+    return Supremum(vector.lower, dual.upper, vector.off_support, dual.mu, dual.reach)
+
+
 def certificate(kernel: SupportSplit, pattern: Vector, *, one_sided: bool, floor: float | None = None) -> Vector:
     """The mu of the smallest certificate, from the certificate's side; not smaller than ``floor``."""
-    slope: Vector = -kernel.carry.T @ pattern
-    k, r = len(slope), len(kernel.checks)
+    checks, heights = kernel.ranged_checks
+    slope: Vector = -kernel.carry.T @ pattern * kernel.ranges
+    r = len(checks)
     size = float(np.abs(slope).max(initial=0.0)) or 1.0
-    upper = np.hstack([kernel.checks.T, -np.ones((k, 1))])
+    edge = kernel.ranges[:, None]
+    upper = np.hstack([checks.T, -edge])
     rows, right = upper, -slope / size
     if not one_sided:
-        rows = np.vstack([upper, np.hstack([-kernel.checks.T, -np.ones((k, 1))])])
+        rows = np.vstack([upper, np.hstack([-checks.T, -edge])])
         right = np.concatenate([right, -right])
     found = linprog(
         np.append(np.zeros(r), 1.0),
@@ -100,13 +142,14 @@ def certificate(kernel: SupportSplit, pattern: Vector, *, one_sided: bool, floor
     )
     if found.status != 0:
         raise RuntimeError(f"the linear programme of the dual certificate was not solved: {found.message}")
-    return size * np.asarray(found.x[:-1], dtype=np.float64)
+    return size / heights * np.asarray(found.x[:-1], dtype=np.float64)
 
 
 def _of_trivial_kernel(kernel: SupportSplit, slope: Vector, one_sided: bool) -> Supremum:
     """theta_C is free: zero, or (one-sided) as far below zero as one likes."""
     value = -np.inf if one_sided else 0.0
-    return Supremum(value, value, np.zeros(len(slope)), -kernel.checks @ slope, np.zeros(len(slope)))
+    mu = -np.asarray(np.linalg.solve(kernel.checks.T, slope), dtype=np.float64)
+    return Supremum(value, value, np.zeros(len(slope)), mu, np.zeros(len(slope)))
 
 
 @dataclass(frozen=True)
@@ -182,68 +225,86 @@ def climb_from_many(kernel: SupportSplit, signs: Vector, cube: Cube, known: Vect
 
 
 def branch(
-    kernel: SupportSplit, signs: Vector, cube: Cube, carried: Matrix, *, one_sided: bool, limits: Limits
+    kernel: SupportSplit, signs: Vector, cube: Cube, carried: Matrix, known: Vector, *, one_sided: bool, limits: Limits
 ) -> tuple[float, float]:
     """Lower and upper bound of the constant by HiGHS's branch and bound over the signs of n_S.
 
     Signed entries are ``sigma n_S = q - p`` with ``p <= down z``, ``q <= up (1 - z)`` and z in {0, 1}, where ``down``
     and ``up`` are the largest values an entry can take, one linear programme each. As ``sigma n_S = M n_C`` for every
-    ``carried`` M, also ``p <= M_- n_C_+ + M_+ n_C_-`` and likewise for q: with a flattened M a strong relaxation. The
-    lower bound is evaluated anew at the pattern found; to the upper one HiGHS's tolerance of 1e-6 is added.
+    ``carried`` M, also ``p <= M_- n_C_+ + M_+ n_C_-`` and likewise for q: with a flattened M a strong relaxation.
+    Every variable is measured by the largest value it can take, so that the solver's absolute tolerances mean the same
+    for all. The lower bound is the best climb from the pattern found and from a ``known`` n_C; to the upper one HiGHS's
+    tolerance of 1e-6 is added. It is infinite, of no use, where it falls below the lower one.
     """
-    s, k, r = len(signs), len(kernel.others), len(kernel.checks)
-    down, up = _entry_ranges(kernel, signs, one_sided)
-    unit = float((down + up).sum()) or 1.0
-    down, up, matrix = down / unit, up / unit, carried / unit
-    checks, exact, falls, rises = (
-        kernel.checks,
-        signs[:, None] * kernel.carry / unit,
-        _negative(matrix),
-        _negative(-matrix),
-    )
+    reach = _entry_ranges(kernel, signs, one_sided)
+    lower = climb(kernel, signs, cube, known, one_sided=one_sided)
+    unit = float(np.maximum(cube.high * reach.down, -cube.low * reach.up).sum())
+    if unit == 0.0:
+        return lower, lower
+    found = _milp(kernel, cube, carried, reach, unit, one_sided=one_sided, limits=limits)
+    if found.x is not None:
+        k = len(kernel.others)
+        raw = found.x[:k] if one_sided else found.x[:k] - found.x[k : 2 * k]
+        lower = max(lower, climb(kernel, signs, cube, kernel.project(raw * kernel.ranges), one_sided=one_sided))
+    bound = found.mip_dual_bound
+    upper = np.inf if bound is None or not np.isfinite(bound) else unit * (1e-6 - float(bound))
+    return lower, upper if upper >= lower else np.inf
+
+
+@dataclass(frozen=True, eq=False)
+class _Ranges:
+    """The largest values that ``-sigma n_S`` and ``sigma n_S`` take."""
+
+    down: Vector
+    up: Vector
+
+
+def _milp(
+    kernel: SupportSplit, cube: Cube, carried: Matrix, reach: _Ranges, unit: float, *, one_sided: bool, limits: Limits
+) -> OptimizeResult:
+    """The mixed-integer programme of ``branch``, in units of the ranges, its objective in those of ``unit``."""
+    s, r = carried.shape[0], len(kernel.checks)
+    down, up = np.where(reach.down > 0, reach.down, 1.0), np.where(reach.up > 0, reach.up, 1.0)
+    widest = np.maximum(reach.down, reach.up)[:, None]
+    widest[widest == 0] = 1.0
+    checks, exact, mass = kernel.ranged_checks[0], carried * kernel.ranges, kernel.ranges
     if not one_sided:  # n_C = positive part - negative part
-        checks, exact = np.hstack([checks, -checks]), np.hstack([exact, -exact])
-        falls, rises = np.hstack([falls, rises]), np.hstack([rises, falls])
+        checks, exact, mass = np.hstack([checks, -checks]), np.hstack([exact, -exact]), np.concatenate([mass, mass])
+    falls, rises, exact = _negative(exact) / down[:, None], _negative(-exact) / up[:, None], exact / widest
     width, eye, none = exact.shape[1], np.eye(s), np.zeros((s, s))
     equal = np.vstack([
         np.hstack([checks, np.zeros((r, 3 * s))]),
-        np.hstack([exact, eye, -eye, none]),
-        np.append(np.ones(width), np.zeros(3 * s)),
+        np.hstack([exact, np.diag(down / widest[:, 0]), -np.diag(up / widest[:, 0]), none]),
+        np.append(mass, np.zeros(3 * s)),
     ])  # fmt: skip
     below = np.vstack([
-        np.hstack([np.zeros((s, width)), eye, none, -np.diag(down)]),
-        np.hstack([np.zeros((s, width)), none, eye, np.diag(up)]),
+        np.hstack([np.zeros((s, width)), eye, none, -eye]),
+        np.hstack([np.zeros((s, width)), none, eye, eye]),
         np.hstack([-falls, eye, none, none]),
         np.hstack([-rises, none, eye, none]),
     ])  # fmt: skip
-    right, ceiling = np.append(np.zeros(r + s), 1.0), np.concatenate([np.zeros(s), up, np.zeros(2 * s)])
-    found = milp(
-        np.concatenate([np.zeros(width), np.full(s, -cube.high), np.full(s, cube.low), np.zeros(s)]),
+    right, ceiling = np.append(np.zeros(r + s), 1.0), np.concatenate([np.zeros(s), np.ones(s), np.zeros(2 * s)])
+    most = np.concatenate([np.ones(width), reach.down > 0, reach.up > 0, np.ones(s)])
+    return milp(
+        np.concatenate([np.zeros(width), -cube.high * down / unit, cube.low * up / unit, np.zeros(s)]),
         constraints=[LinearConstraint(equal, right, right), LinearConstraint(below, ub=ceiling)],
-        bounds=Bounds(0.0, np.concatenate([np.full(width, np.inf), down, up, np.ones(s)])),
+        bounds=Bounds(0.0, most.astype(np.float64)),
         integrality=np.append(np.zeros(width + 2 * s), np.ones(s)),
         options={"node_limit": limits.nodes, "time_limit": limits.seconds, "mip_rel_gap": 0.0},
     )
-    lower = 0.0
-    if found.x is not None:
-        raw = found.x[:k] if one_sided else found.x[:k] - found.x[k : 2 * k]
-        lower = climb(kernel, signs, cube, kernel.project(raw), one_sided=one_sided)
-    bound = found.mip_dual_bound
-    upper = np.inf if bound is None or not np.isfinite(bound) else unit * (1e-6 - float(bound))
-    return lower, max(lower, upper)
 
 
 def _negative(matrix: Matrix) -> Matrix:
     return np.maximum(-matrix, 0.0)
 
 
-def _entry_ranges(kernel: SupportSplit, signs: Vector, one_sided: bool) -> tuple[Vector, Vector]:
+def _entry_ranges(kernel: SupportSplit, signs: Vector, one_sided: bool) -> _Ranges:
     """How far each ``sigma_i n_i`` goes below and above zero."""
     units = np.diag(signs)
-    down = np.array([supremum(kernel, e, one_sided=one_sided).upper for e in units])
-    if not one_sided:
-        return down, down
-    return down.clip(min=0), np.array([supremum(kernel, -e, one_sided=True).upper for e in units]).clip(min=0)
+    down = up = np.array([supremum(kernel, e, one_sided=one_sided).upper for e in units])
+    if one_sided:
+        down, up = down.clip(min=0), np.array([supremum(kernel, -e, one_sided=True).upper for e in units]).clip(min=0)
+    return _Ranges(down, up)
 
 
 def flattened(kernel: SupportSplit) -> Matrix:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg as la
@@ -30,9 +31,12 @@ class SupportSplit:
     carry : ndarray of shape (s, k)
         ``-A_S^+ A_C``.
     checks : ndarray of shape (r, k)
-        Orthonormal rows; what is left of A_C orthogonal to the columns of A_S.
+        Independent rows of length one; what is left of A_C orthogonal to the columns of A_S.
     injective : bool
         Whether the columns of A_S are independent (else ``carry`` is meaningless).
+    basis, units : ndarray of shapes (r, k) and (k,)
+        The same row space with the columns of A_C brought to one size, in orthonormal rows, and those sizes: so that
+        nothing is lost where lengths differ by many powers of ten.
     """
 
     support: Index
@@ -40,15 +44,36 @@ class SupportSplit:
     carry: Matrix
     checks: Matrix
     injective: bool
+    basis: Matrix
+    units: Vector
 
     @property
     def trivial(self) -> bool:
         """Whether only the zero vector is in the kernel of A."""
         return self.injective and len(self.checks) == len(self.others)
 
+    @cached_property
+    def ranges(self) -> Vector:
+        """Upper bounds of ``|n_C|`` for kernel vectors with ``||n_C||_1 = 1``: as ``n_C = P n_C`` for a projector.
+
+        Variables of programmes are measured in these, so that a solver's absolute tolerances mean the same for all.
+        """
+        rows = np.linalg.qr(self.checks.T)[0]
+        off = np.abs(np.eye(len(rows)) - rows @ rows.T).max(axis=1, initial=0.0)
+        found: Vector = (1.01 * off + 1e-12).clip(max=1.0)
+        return found
+
+    @cached_property
+    def ranged_checks(self) -> tuple[Matrix, Vector]:
+        """``checks * ranges`` with rows brought to largest entry one, and what they were divided by."""
+        rows = self.checks * self.ranges
+        top = np.abs(rows).max(axis=1, initial=0.0)
+        return rows / top[:, None], top
+
     def project(self, off_support: Vector) -> Vector:
-        """The nearest n_C that belongs to a kernel vector."""
-        nearest: Vector = off_support - self.checks.T @ (self.checks @ off_support)
+        """The n_C of a kernel vector that is nearest where all columns are of one size."""
+        scaled = off_support * self.units
+        nearest: Vector = (scaled - self.basis.T @ (self.basis @ scaled)) / self.units
         return nearest
 
     def kernel_vector(self, off_support: Vector) -> Vector:
@@ -61,6 +86,11 @@ class SupportSplit:
 
 def checked_matrix(A: object) -> Matrix:
     """A as a dense float64 matrix without NaN or infinite entries."""
+    if hasattr(A, "matvec"):
+        raise TypeError(
+            f"A must be a dense array here, got {type(A).__name__}, of which only products are known; "
+            f"pass A @ np.eye(A.shape[1])"
+        )
     matrix = real_array(A, "A", 2)
     if 0 in matrix.shape:
         raise ValueError(f"A must have at least one row and one column, got shape {matrix.shape}")
@@ -79,17 +109,54 @@ def checked_support(support: object, n: int) -> Index:
     return index
 
 
+def column_sizes(matrix: Matrix) -> Vector:
+    """The power of two at or below the largest entry of each column, of any for a zero one: dividing by it is exact."""
+    top = np.abs(matrix).max(axis=0, initial=0.0)
+    sizes: Vector = np.ldexp(1.0, np.frexp(np.where(top > 0, top, top.max(initial=0.0) or 1.0))[1] - 1)
+    return sizes
+
+
 def split(matrix: Matrix, support: Index) -> SupportSplit:
-    """The split of a checked matrix along a checked support, O(m^2 n)."""
+    """The split of a checked matrix along a checked support, O(m^2 n).
+
+    All factorisations are of columns of one size, and the results converted back.
+    """
     n = matrix.shape[1]
     others = np.setdiff1d(np.arange(n), support)
-    scaled = matrix / (float(np.abs(matrix).max()) or 1.0)
-    on, off = scaled[:, support], scaled[:, others]
+    sizes = column_sizes(matrix)
+    scaled = matrix / sizes
+    on, off, units = scaled[:, support], scaled[:, others], sizes[others]
     q, r = la.qr(on, check_finite=False)
     s = len(support)
     injective = _independent(r[:s], len(matrix)) if s <= len(matrix) else False
     carry = -la.solve_triangular(r[:s], q[:, :s].T @ off) if injective and s else np.zeros((s, len(others)))
-    return SupportSplit(support, others, carry, _row_basis(q[:, s:].T @ off, off), injective)
+    with np.errstate(over="ignore", invalid="ignore"):
+        carry = carry * (units / sizes[support][:, None])
+    if not np.isfinite(carry).all():
+        raise ValueError("the columns of A differ in length by more than 1e300; scale them, and x with them")
+    basis = _row_basis(q[:, s:].T @ off, off)
+    return SupportSplit(support, others, carry, _graded(basis, units), injective, basis, units)
+
+
+def _graded(basis: Matrix, units: Vector) -> Matrix:
+    """Rows spanning those of ``basis * units``, eliminated from the longest column on, each of length one.
+
+    Without the elimination a few long columns would make all rows nearly parallel.
+    """
+    if 0 in basis.shape:
+        return basis
+    order = np.argsort(-units, kind="stable")
+    relative = units / units.max()
+    rows = np.empty_like(basis)
+    rows[:, order] = (
+        la.qr(basis[:, order], mode="economic", check_finite=False)[1] if np.ptp(units) else basis[:, order]
+    )
+    rows = rows * relative
+    top = np.abs(rows).max(axis=1, keepdims=True)
+    rows = rows / np.where(top > 0, top, 1.0)
+    lengths = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    graded: Matrix = rows / np.where(lengths > 0, lengths, 1.0)
+    return graded
 
 
 def _independent(triangle: Matrix, rows: int) -> bool:

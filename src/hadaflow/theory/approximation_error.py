@@ -11,7 +11,7 @@ import numpy as np
 
 from hadaflow._validation import check_finite, instance, one_of, positive_number, real_array
 from hadaflow.models import HadamardPower
-from hadaflow.theory._sign_patterns import Cube, flattened, supremum
+from hadaflow.theory._sign_patterns import Cube, below_one, flattened, supremum
 from hadaflow.theory._support_split import Vector, checked_matrix, split
 from hadaflow.theory.limit_error import barrier, checked_minimiser, dual_state, one_scale
 from hadaflow.theory.null_space import NullSpaceConstants, Sign
@@ -51,7 +51,8 @@ def predicted_exponent(depth: float, rho: float) -> float:
     Raises
     ------
     TypeError, ValueError
-        If ``depth`` is below 2 or ``rho`` is not below 1, where x is not the only l1-minimiser.
+        If ``depth`` is below 2 or ``rho`` is not below 1 by 1e-9, the allowance for its rounding (x is not the only
+        l1-minimiser then), or is -inf (x is the only solution: the error is zero, and has no power).
 
     Notes
     -----
@@ -66,9 +67,8 @@ def predicted_exponent(depth: float, rho: float) -> float:
     (0.25, 1.0)
     """
     depth = positive_number(depth, "depth", minimum=2.0, strict=False)
-    if not rho < 1:
-        raise ValueError(f"rho must be below 1, got {rho!r}: otherwise x is not the only l1-minimiser")
-    return 1 - float(rho) if depth == 2 else 1.0
+    rho = _checked_rho(rho)
+    return 1 - rho if depth == 2 else 1.0
 
 
 def error_upper_bound(
@@ -107,12 +107,14 @@ def error_upper_bound(
     Returns
     -------
     ErrorBound
-        Infinite where the argument of B or h_D reaches its barrier (large scales above depth 2), or rho >= 1.
+        Infinite where the argument of B or h_D reaches its barrier (large scales above depth 2), or rho is not below 1
+        by 1e-9, the allowance for its rounding.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind, shape or range, or both or neither scale is given.
+        If an argument has the wrong kind, shape or range, the signs of x are not those of ``constants``, or both or
+        neither scale is given.
 
     See Also
     --------
@@ -136,7 +138,12 @@ def error_upper_bound(
     one_of(form, "form", ("sharp", "explicit"))
     model = HadamardPower(positive_number(depth, "depth", minimum=2.0, strict=False), constants.sign)
     a = one_scale(model.depth, init_scale, product_scale)
-    sizes = np.abs(_on_support(x, constants))
+    on_support = _on_support(x, constants)
+    if (np.sign(on_support) != constants.signs).any():
+        raise ValueError(
+            "the signs of x differ from constants.signs; pass the minimiser, with null_space_constants of its signs"
+        )
+    sizes = np.abs(on_support)
     others = constants.size - len(constants.support)
     if others == 0 or constants.rho == -math.inf:
         return ErrorBound(0.0, 0.0)
@@ -180,7 +187,7 @@ def certified_error_bound(
     Returns
     -------
     ErrorBound
-        Infinite where t reaches the barrier of B.
+        Infinite where t reaches the barrier of B, to the 1e-9 that allow for rounding (rho = 1 above depth 2).
 
     Raises
     ------
@@ -208,10 +215,15 @@ def certified_error_bound(
         return ErrorBound(math.inf, math.inf)
     if kernel.trivial:
         return ErrorBound(0.0, 0.0)
-    top = supremum(kernel, dual_state(model, target[kernel.support], a), one_sided=not model.signed)
+    state = dual_state(model, target[kernel.support], a)
+    if not np.isfinite(state).all():  # too small beside the scale for double precision
+        return ErrorBound(math.inf, math.inf)
+    top = supremum(kernel, state, one_sided=not model.signed)
     if top.upper == -math.inf:
         return ErrorBound(0.0, 0.0)
-    off_support = len(kernel.others) * float(model.mirror_map(np.float64(top.upper), a))
+    if model.depth > 2 and not below_one(top.upper / barrier(model, a)):
+        return ErrorBound(math.inf, math.inf)
+    off_support = len(kernel.others) * _mapped(model, top.upper, a)
     carry = Cube(-1.0, 1.0).cover(flattened(kernel), one_sided=not model.signed)
     return ErrorBound(off_support, (1 + carry) * off_support)
 
@@ -229,8 +241,8 @@ def error_lower_bound(
     Parameters
     ----------
     x : array_like of shape (n,)
-        With the limit itself the inequality is exact; with the l1-minimiser, to which it tends, it holds in the limit
-        of small scales. Only entries on ``constants.support`` are read.
+        With the limit itself the inequality is exact, whatever its signs; with the l1-minimiser, to which it tends, it
+        holds in the limit of small scales. Only entries on ``constants.support`` are read.
     constants : NullSpaceConstants
         Of the minimiser's support and signs, whose ``maximiser`` is n^.
     depth : float
@@ -271,27 +283,45 @@ def error_lower_bound(
     if not model.signed and (on_support <= 0).any():
         raise ValueError('x must be positive on the support for sign="positive"')
     state = -float(constants.maximiser[constants.support] @ dual_state(model, on_support, a))
-    return max(0.0, float(model.mirror_map(np.float64(state), a)))
+    return 0.0 if math.isnan(state) else max(0.0, _mapped(model, state, a))
+
+
+def _mapped(model: HadamardPower, state: float, init_scale: float) -> float:
+    """B of one state; infinite beyond the barrier or the range of doubles, and for no state at all."""
+    if math.isnan(state):
+        return math.inf
+    with np.errstate(over="ignore"):
+        return float(model.mirror_map(np.float64(state), init_scale))
 
 
 def _sharp(sizes: Vector, constants: NullSpaceConstants, model: HadamardPower, a: float) -> float:
     if not len(sizes):
-        return float(model.mirror_map(np.float64(0.0), a))
+        return _mapped(model, 0.0, a)
     low, high = dual_state(model, np.array([sizes.min(), sizes.max()]), a)
     state = constants.rho * low + constants.rho_minus.upper * (high - low)
-    return float(model.mirror_map(np.float64(state), a))
+    return _mapped(model, state, a)
 
 
 def _explicit(sizes: Vector, constants: NullSpaceConstants, model: HadamardPower, a: float) -> float:
     log_product = model.depth * math.log(a)
     if model.depth > 2:
-        near = math.exp((log_product - math.log(sizes.min())) / model.exponent) if len(sizes) else 0.0
+        near = math.exp(min(700.0, (log_product - math.log(sizes.min())) / model.exponent)) if len(sizes) else 0.0
         share = constants.rho + constants.rho_plus.upper * near
-        return float(model.mirror_map(np.float64(share * barrier(model, a)), a))
+        return _mapped(model, share * barrier(model, a), a)
     logs = log_product + dual_state(model, sizes, a) / barrier(model, a)  # of z'
     low, high = (float(logs.min()), float(logs.max())) if len(logs) else (log_product, log_product)
     value = (1 - constants.rho) * log_product + constants.rho * low + constants.rho_minus.upper * (high - low)
     return math.exp(value) if value < math.log(sys.float_info.max) else math.inf
+
+
+def _checked_rho(rho: float) -> float:
+    if isinstance(rho, (bool, np.bool_)) or not isinstance(rho, (int, float, np.integer, np.floating)):
+        raise TypeError(f"rho must be a number, got {rho!r}; pass null_space_constants(...).rho")
+    if not below_one(rho):
+        raise ValueError(f"rho must be below 1 (by 1e-9), got {rho!r}: otherwise x is not the only l1-minimiser")
+    if rho == -math.inf:
+        raise ValueError("rho must be finite, got -inf: x is the only solution, and the error is zero at every scale")
+    return float(rho)
 
 
 def _on_support(x: object, constants: NullSpaceConstants) -> Vector:

@@ -148,7 +148,8 @@ def stopping_window(
     Returns
     -------
     StoppingWindow
-        In flow time; :meth:`StoppingWindow.in_steps` counts steps of gradient descent.
+        In flow time; :meth:`StoppingWindow.in_steps` counts steps of gradient descent. A time beyond the range of
+        doubles is infinite.
 
     Raises
     ------
@@ -176,11 +177,11 @@ def stopping_window(
     c = positive_number(column_square, "column_square")
     level = point.product_scale**0.25 if level is None else positive_number(level, "level")
     return StoppingWindow(
-        start=point.signal_time(signal, reach) / c,
-        stop=_over(point.dual(level), c * noise),
+        start=point.signal_time(signal, reach, c),
+        stop=point.noise_time(level, noise, c),
         level=level,
-        start_asymptotic=point.signal_time_asymptotic(signal, reach) / c,
-        stop_asymptotic=_over(point.dual_asymptotic(level), c * noise),
+        start_asymptotic=point.signal_time_asymptotic(signal, reach, c),
+        stop_asymptotic=point.noise_time_asymptotic(level, noise, c),
     )
 
 
@@ -225,7 +226,7 @@ def signal_time(
     """
     point = Coordinate.of(depth, init_scale, sign)
     signal, reach = positive_number(signal, "signal"), share(reach, "reach")
-    return point.signal_time(signal, reach) / positive_number(column_square, "column_square")
+    return point.signal_time(signal, reach, positive_number(column_square, "column_square"))
 
 
 def noise_time(
@@ -267,7 +268,7 @@ def noise_time(
     point = Coordinate.of(depth, init_scale, sign)
     noise = positive_number(noise, "noise", strict=False)
     level = point.product_scale**0.25 if level is None else positive_number(level, "level")
-    return _over(point.dual(level), positive_number(column_square, "column_square") * noise)
+    return point.noise_time(level, noise, positive_number(column_square, "column_square"))
 
 
 def largest_useful_scale(
@@ -306,11 +307,12 @@ def largest_useful_scale(
 
     Notes
     -----
-    Found by bisection above the topmost of 80 scales, evenly spaced in the logarithm down to 1e-290, at which the
-    window is open. ``column_square`` does not matter: it moves both ends alike. As the scale vanishes, ``stop / start``
-    tends to ``signal / noise`` (proved: leading terms), so there is a useful scale whenever ``noise < signal``; at
-    depth 2 it may be too small for doubles. Checked numerically: the useful product scale grows with depth, as the
-    abstract of paper B says of depth. Source: docs/mathematics.md, "Early stopping".
+    Found by bisection above the topmost of 80 product scales, evenly spaced in the logarithm down to 1e-290
+    ``sqrt(level * signal)``, at which the window is open. ``column_square`` does not matter: it moves both ends
+    alike. As the scale vanishes, ``stop / start`` tends to ``signal / noise`` (proved: leading terms), so there is a
+    useful scale whenever ``noise < signal``; at depth 2 it may be too small for doubles. Checked numerically: the
+    useful product scale grows with depth, as the abstract of paper B says of depth. Source:
+    docs/mathematics.md, "Early stopping".
 
     Examples
     --------
@@ -323,25 +325,22 @@ def largest_useful_scale(
     level = min(noise, highest) if level is None else positive_number(level, "level")
     if level > highest:
         raise ValueError(f"level must be at most reach * signal = {highest:g}, got {level:g}: lower it")
-    Coordinate.of(depth, 1.0, sign)  # checks them
+    depth = Coordinate.of(depth, 1.0, sign).depth  # checks them
+    # In units in which level * signal = 1: windows do not depend on units, and all sizes are inside the range.
+    unit, size = math.sqrt(level) * math.sqrt(signal), math.sqrt(signal) / math.sqrt(level)
+    log_noise = math.log(noise) - math.log(unit)
 
     def opening(log_scale: float) -> float:
         """log(stop / start) at a product scale."""
         point = Coordinate.of(depth, math.exp(log_scale / depth), sign)
-        return math.log(point.dual(level) / noise) - math.log(point.signal_time(signal, reach))
+        dual = point.dual(1 / size)
+        return math.log(dual) - log_noise - math.log(point.signal_time(size, reach)) if dual > 0 else -math.inf
 
-    scales = np.linspace(math.log(level), _SMALLEST, _GRID)[1:]
-    above = math.log(level) - 1e-9  # just below: the positive model starts there
-    for scale in map(float, scales):
+    top = -math.log(size)
+    above = top - 1e-9  # just below: the positive model starts there
+    for scale in map(float, np.linspace(top, _SMALLEST, _GRID)[1:]) if top > _SMALLEST else ():
         if opening(scale) > 0:
             edge = above if opening(above) > 0 else brentq(opening, scale, above, xtol=1e-12)
-            return math.exp(edge / depth)
+            return math.exp((edge + math.log(unit)) / depth)
         above = scale
     return 0.0
-
-
-def _over(dual: float, pull: float) -> float:
-    """Time that a constant pull takes; none where there is nothing left to go."""
-    if dual == 0:
-        return 0.0
-    return dual / pull if pull > 0 else math.inf

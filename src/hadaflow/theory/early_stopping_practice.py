@@ -16,6 +16,7 @@ from hadaflow._validation import Index, flag, instance, norm, positive_number
 from hadaflow.dynamics import saddles
 from hadaflow.problems import Problem
 from hadaflow.theory._coordinate import Coordinate, loss_factor
+from hadaflow.theory._rip_search import Reduced
 from hadaflow.theory.early_stopping import Loss, Sign
 
 Vector = NDArray[np.float64]
@@ -82,7 +83,7 @@ def safe_step(
     -------
     SafeStep
         ``along``, a step that never raises the loss, and ``end``, beyond which a solution with an entry of size
-        ``largest`` may repel.
+        ``largest`` may repel; 0 or infinite where no double holds them.
 
     Raises
     ------
@@ -107,18 +108,27 @@ def safe_step(
     point = Coordinate.of(depth, init_scale, sign)
     larger, smaller = point.factors(positive_number(largest, "largest"))
     depth, s = point.depth, loss_factor(loss, rows)
-    slope = depth**2 * (larger ** (2 * depth - 2) + smaller ** (2 * depth - 2))
-    curvature = s * positive_number(norm, "norm") ** 2 * slope
-    rate = s * depth * positive_number(pull, "pull") * larger ** (depth - 2)
+    # All in logarithms: the powers of sizes in range need not be in range themselves.
+    log_size, two = math.log(larger), math.log1p((smaller / larger) ** (2 * depth - 2))
+    log_slope = 2 * math.log(depth) + (2 * depth - 2) * log_size + two
+    log_curvature = math.log(s) + 2 * math.log(positive_number(norm, "norm")) + log_slope
+    log_rate = math.log(s) + math.log(depth) + math.log(positive_number(pull, "pull")) + (depth - 2) * log_size
 
     def excess(log_share: float) -> float:
-        """log of ``share / rate`` over ``1 / L(share)``: increasing, and positive at a share of 1."""
-        grown = 1 + math.exp(log_share)
-        bound = curvature * grown ** (2 * depth - 2) + (depth - 1) * rate * grown ** (depth - 2)
-        return log_share + math.log(bound / rate)
+        """log of ``share / rate`` over ``1 / L(share)``: grows by at least 1 per 1, not negative at a share of 1."""
+        grown = math.log1p(math.exp(log_share))
+        bends = log_curvature - log_rate + (2 * depth - 2) * grown
+        return log_share + float(np.logaddexp(bends, math.log(depth - 1) + (depth - 2) * grown))
 
-    share = math.exp(brentq(excess, math.log(1e-300), 0.0, xtol=1e-12))
-    return SafeStep(along=share / rate, end=2 / curvature)
+    log_share = brentq(excess, -excess(0.0) - 1, 0.0, xtol=1e-12)
+    return SafeStep(along=_exp(log_share - log_rate), end=_exp(math.log(2) - log_curvature))
+
+
+def _exp(logarithm: float) -> float:
+    try:
+        return math.exp(logarithm)
+    except OverflowError:
+        return math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +182,8 @@ def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> Windo
     Returns
     -------
     WindowInputs
-        ``sigma``, ``noise``, ``signal``, ``column_square``, ``support``.
+        ``sigma``, ``noise``, ``signal``, ``column_square``, ``support``; 0 or infinite where no double
+        holds the number.
 
     Raises
     ------
@@ -204,18 +215,22 @@ def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> Windo
     m, n = problem.shape
     if m <= 4 * math.log(max(2, n)):
         raise ValueError(f"too few rows to tell noise from signal: {m} for {n} columns; at least 4 log n are needed")
-    squares = problem.operator.column_squares()
-    fit = _Fit(problem, np.where(squares > 0, squares, np.inf))
+    # Data of about unit size, so that squares and quotients stay in range; powers of two add no rounding.
+    operator = Reduced(problem.operator)
+    unit = math.ldexp(1.0, math.frexp(float(np.abs(problem.y).max()))[1] - 1)
+    reduced = Problem(operator, problem.y / unit)
+    squares = operator.column_squares()
+    fit = _Fit(reduced, np.where(squares > 0, squares, np.inf))
     support = _pruned(fit, _most_plausible(fit, flag(positive, "positive")))
     values, _, residual = fit.at(support)
     outside = np.ones(n, dtype=bool)
     outside[support] = False
-    pull = np.abs(problem.operator.rmatvec(residual)) / fit.squares
+    pull = np.abs(operator.rmatvec(residual)) / fit.squares
     return WindowInputs(
-        sigma=fit.sigma(residual, len(support)),
-        noise=float(pull[outside].max(initial=0.0)),
-        signal=float(np.abs(values).min()) if len(support) else 0.0,
-        column_square=float(squares.mean()),
+        sigma=fit.sigma(residual, len(support)) * unit,
+        noise=operator.over_unit(float(pull[outside].max(initial=0.0)) * unit),
+        signal=operator.over_unit(float(np.abs(values).min()) * unit) if len(support) else 0.0,
+        column_square=operator.times_unit(operator.times_unit(float(squares.mean()))),
         support=support,
     )
 

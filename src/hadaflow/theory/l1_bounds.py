@@ -45,7 +45,8 @@ def l1_excess_bound(*, depth: float, init_scale: float, l1_norm: float, n: int, 
     Returns
     -------
     float
-        The bound, in units of x; infinite where it says nothing (``a >= e^(-1/2)``, ``delta >= 1``).
+        The bound, in units of x; infinite where it says nothing (``a >= e^(-1/2)``, ``delta >= 1``) or exceeds every
+        double.
 
     Raises
     ------
@@ -75,10 +76,15 @@ def l1_excess_bound(*, depth: float, init_scale: float, l1_norm: float, n: int, 
     log_scale = math.log(positive_number(init_scale, "init_scale"))
     if depth == 2:
         grade = -2 * log_scale - 1
-        entropy = l1_norm * math.log(l1_norm) if l1_norm > 0 else 0.0
-        return (entropy + count / math.e) / grade if grade > 0 else math.inf
+        if grade <= 0:
+            return math.inf
+        entropy = l1_norm * (math.log(l1_norm) / grade) if l1_norm > 0 else 0.0
+        return entropy + count / math.e / grade
     log_delta = math.log(depth / 2) + (depth - 2) * log_scale
-    return math.exp(log_delta) * (count + l1_norm) / -math.expm1(log_delta) if log_delta < 0 else math.inf
+    if log_delta >= 0:
+        return math.inf
+    share = math.exp(log_delta) / -math.expm1(log_delta)
+    return share * count + share * l1_norm
 
 
 def largest_init_scale(
@@ -145,7 +151,7 @@ def log10_largest_init_scale(
     Returns
     -------
     float
-        ``log10 a``.
+        ``log10 a``; minus infinity where even that is beyond the range of doubles (depth 2).
 
     Raises
     ------
@@ -165,12 +171,15 @@ def log10_largest_init_scale(
     excess = positive_number(excess, "excess")
     one_of(form, "form", ("proved", "recalled"))
     if depth > 2:
-        return math.log10(2 * excess / (depth * (l1_norm + count + excess))) / (depth - 2)
+        quarter = l1_norm / 4 + count / 4 + excess / 4  # the sum itself may exceed every double
+        return (math.log10(excess) - math.log10(2) - math.log10(depth) - math.log10(quarter)) / (depth - 2)
     shift = -0.5
     if form == "recalled":
         _check_recalled(excess, l1_norm)
         shift = 0.5
-    return (shift - (l1_norm**2 + count / math.e) / (2 * excess)) / _LN10
+    size = l1_norm / math.sqrt(excess)  # not l1_norm**2, which leaves the range long before the quotient does
+    unit = 2 * _LN10
+    return shift / _LN10 - size * (size / unit) - count / unit / math.e / excess
 
 
 def recovery_error_bound(*, excess: float, null_space_constant: float, tail: float = 0.0, noise: float = 0.0) -> float:
@@ -272,12 +281,12 @@ def start_weights(init_scale: Any, *, depth: float) -> NDArray[np.float64]:
     return np.asarray(np.exp(steepness))
 
 
-def _setting(depth: float, l1_norm: float, n: int, sign: str) -> tuple[float, float, int]:
+def _setting(depth: float, l1_norm: float, n: int, sign: str) -> tuple[float, float, float]:
     """Checked depth, Q and N."""
     depth = _checked_depth(depth)
     l1_norm = positive_number(l1_norm, "l1_norm", strict=False)
     signed = one_of(sign, "sign", ("both", "positive")) == "both"
-    return depth, l1_norm, (2 if signed else 1) * whole_number(n, "n")
+    return depth, l1_norm, (2.0 if signed else 1.0) * whole_number(n, "n")
 
 
 def _checked_depth(depth: float) -> float:

@@ -82,13 +82,13 @@ def leading_error(
     -------
     LeadingError
         Its numbers are NaN at depth 2 (signed) where rho = 0: the error then is of order w or smaller, and has
-        no common formula.
+        no common formula; and at depths so near 2 that h_D(rho) exceeds the range of doubles.
 
     Raises
     ------
     TypeError, ValueError
         If an argument has the wrong kind, shape or range, both or neither scale is given, or x is not the only
-        l1-minimiser (rho >= 1).
+        l1-minimiser (rho not below 1 by 1e-9, the allowance for rounding).
 
     Notes
     -----
@@ -114,14 +114,17 @@ def leading_error(
     sigma = np.sign(target[kernel.support])
     top = supremum(kernel, sigma, one_sided=not model.signed)
     rho = top.upper
-    if rho >= 1:
-        raise ValueError(f"x is not the only l1-minimiser of its measurements: rho is {rho:.6g}, not below 1")
+    if not top.unique:
+        raise ValueError(f"x is not the only l1-minimiser of its measurements: rho is {rho:.6g}, not below 1 by 1e-9")
     if kernel.trivial or rho == -math.inf:
         return _leading(kernel, np.zeros(len(kernel.others)), math.inf, math.inf, unique=True)
     if model.depth > 2:
         edge = barrier(model, 1.0)
-        inner = balance(model, -kernel.carry.T @ sigma * edge, kernel.checks, top.mu * edge)
-        off_support = np.full(len(kernel.others), np.nan) if inner is None else inner.entries(math.log(product))
+        with np.errstate(all="ignore"):
+            inner = balance(model, -kernel.carry.T @ sigma * edge, kernel.checks, top.mu * edge)
+            off_support = inner.entries(math.log(product)) if inner else np.full(len(kernel.others), np.nan)
+        if not np.isfinite(off_support).all():
+            off_support = np.full(len(kernel.others), np.nan)
         face = _Face.of(kernel, top, signed=model.signed)
         return _leading(kernel, off_support, 1.0, (model.depth - 2) / model.depth, unique=face.unique)
     if model.signed and rho < _ACTIVE:
@@ -168,7 +171,7 @@ class _Face:
         active = np.flatnonzero(inside)
         free = len(active) - np.linalg.matrix_rank(kernel.checks[:, active], tol=1e-9) if len(active) else 1
         gap = float(top.upper - sizes[~inside].max(initial=-math.inf))
-        return cls(active, signs[active], not grown and free == 1, gap)
+        return cls(active, signs[active], not grown and int(free) == 1, gap)
 
     def chosen(self, kernel: SupportSplit, log_sizes: Vector) -> Vector:
         """``tau w^-(1-rho) n^_C`` of the maximiser that entropy selects."""

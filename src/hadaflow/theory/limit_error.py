@@ -57,7 +57,8 @@ def limit_error(
     """The error of the limit of the flow for ``y = A x``, however small it is.
 
     The limit is ``x + n`` with n in the kernel of A and ``Q'(x + n)`` orthogonal to the kernel. :func:`hadaflow.limit`
-    gives it to 1e-12 of the largest entry; this function gives n to some 12 digits of its own size.
+    gives it to 1e-12 of the largest entry; this function gives n to some 12 digits of its own size, fewer as rho comes
+    near 1 (relative errors are those of 1 - rho). Where the error is exactly 0, it is rounding.
 
     Parameters
     ----------
@@ -89,8 +90,9 @@ def limit_error(
     Unknowns are the dual state on S and its free part mu off S, ``theta_C = -(A_S^+ A_C)^T theta_S + B^T mu``: so the
     large entries on S do not swamp the small ones off it. Given theta_S, mu minimises a smooth convex function; theta_S
     then follows from ``x_S + n_S``, by Newton's method. One linear programme for the start and some 10 systems of m - s
-    unknowns. Where the start is too large for that, ``hadaflow.limit`` is accurate, and is used. Source:
-    docs/mathematics.md, "The error off the support".
+    unknowns. Where x is not the only minimiser (rho, one more programme, not below 1 by 1e-9), or Newton's method does
+    not settle (scales far above x, mostly), x_inf is that of ``hadaflow.limit``, to 1e-12 of its largest entry; where
+    that does not converge either, this is a RuntimeError. Source: docs/mathematics.md, "The error off the support".
 
     Examples
     --------
@@ -108,15 +110,25 @@ def limit_error(
     kernel = split(matrix, np.flatnonzero(target))
     if not kernel.injective:
         raise ValueError("the columns of A on the support of x are dependent: x is not the only l1-minimiser")
-    off = _Outer(kernel, model, a, target[kernel.support]).solve()
+    rho = supremum(kernel, np.sign(target[kernel.support]), one_sided=not model.signed)
+    off = _Outer(kernel, model, a, target[kernel.support]).solve() if rho.unique else None
     if off is None:
-        end = limit(Problem(matrix, matrix @ target), model, init_scale=a)
-        if not end.status.ok:
-            raise RuntimeError(f"the limit at product scale {a**depth:g} was not found: {end!r}")
-        off = np.asarray(end.x[kernel.others], dtype=np.float64)
+        off = _of_the_limit(matrix, target, model, a)[kernel.others]
     error = kernel.kernel_vector(off)
     sizes = np.abs(off)
     return LimitError(error, float(sizes.sum()), float(sizes.max(initial=0.0)), float(np.abs(error).sum()))
+
+
+def _of_the_limit(matrix: Matrix, target: Vector, model: HadamardPower, init_scale: float) -> Vector:
+    """x_inf, where the error has the size of x or of the scale and nothing is lost by ``hadaflow.limit``."""
+    end = limit(Problem(matrix, matrix @ target), model, init_scale=init_scale)
+    if not end.status.ok:
+        raise RuntimeError(
+            f"neither Newton's method nor hadaflow.limit found the limit at depth {model.depth:g}, product scale "
+            f"{init_scale**model.depth:g} (status {end.status.name}); take a scale nearer to the entries of x, which "
+            f"are up to {np.abs(target).max():.3g}, and check with null_space_constants that x is the only l1-minimiser"
+        )
+    return np.asarray(end.x, dtype=np.float64)
 
 
 def one_scale(depth: float, init_scale: float | None, product_scale: float | None) -> float:
@@ -156,10 +168,15 @@ def barrier(model: HadamardPower, init_scale: float) -> float:
 
 
 def dual_state(model: HadamardPower, x: Vector, init_scale: float) -> Vector:
-    """Q'(x), also of an empty vector; NaN or -inf where a positive model does not reach x."""
+    """Q'(x), also of an empty vector; NaN or -inf where a positive model does not reach x.
+
+    Signed, NaN where ``|x|`` is below 1e-300 of the product scale: the state would leave the range of doubles.
+    """
     if not len(x):
         return np.zeros(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
+        if model.signed:
+            x = np.where(np.log(np.abs(x)) - model.depth * math.log(init_scale) < math.log(_SMALLEST), np.nan, x)
         return np.asarray(model.inverse(x, init_scale), dtype=np.float64)
 
 
@@ -174,7 +191,7 @@ class Balance(NamedTuple):
 
     def entries(self, log_scale: float) -> Vector:
         """B(theta) at product scale ``exp(log_scale)``."""
-        x: Vector = math.exp(log_scale + self.log_unit) * self.off_support
+        x: Vector = np.exp(log_scale + self.log_unit) * self.off_support
         return x
 
 
@@ -224,8 +241,18 @@ class _Outer:
     on_support: Vector
 
     def solve(self) -> Vector | None:
-        """x_inf off the support, or None where this does not converge."""
+        """x_inf off the support, or None where this does not converge or leaves the range of doubles."""
+        with np.errstate(all="ignore"):
+            try:
+                off = self._iterated()
+            except np.linalg.LinAlgError:
+                return None
+        return off if off is not None and np.isfinite(off).all() else None
+
+    def _iterated(self) -> Vector | None:
         theta = self._state(self.on_support)
+        if not np.isfinite(theta).all():
+            return None
         start = supremum(self.kernel, theta, one_sided=not self.model.signed)
         if self.kernel.trivial or start.upper == -math.inf:  # x is the only solution
             return np.zeros(len(self.kernel.others))
@@ -249,8 +276,7 @@ class _Outer:
         return theta
 
     def _inner(self, theta: Vector, mu: Vector) -> Balance | None:
-        with np.errstate(over="ignore"):
-            return balance(self.model, -self.kernel.carry.T @ theta, self.kernel.checks, mu)
+        return balance(self.model, -self.kernel.carry.T @ theta, self.kernel.checks, mu)
 
     def _gap(self, theta: Vector, inner: Balance | None) -> Vector | None:
         if inner is None:
@@ -267,7 +293,7 @@ class _Outer:
         pull = la.lstsq(inner.normal, cross.T, check_finite=False)[0]
         response = weighted @ kernel.carry.T - cross @ pull  # of n_S to -theta_S, in units of w size
         on_slope = np.asarray(self.model.slope(theta, 1.0), dtype=np.float64)
-        ease = np.where(np.isfinite(on_slope), math.exp(inner.log_unit) * size / on_slope, 0.0)
+        ease = np.where(np.isfinite(on_slope), np.exp(inner.log_unit) * size / on_slope, 0.0)
         step = np.linalg.solve(np.eye(len(theta)) + ease[:, None] * response, gap)
         for halving in range(_MOST_HALVINGS):
             share = 0.5**halving

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hadaflow._validation import Index, flag, norm, one_of, real_array, whole_number
 from hadaflow.operators import Operator, as_operator
-from hadaflow.theory._rip_search import Search, blocks, dense, lengths, size
+from hadaflow.theory._rip_search import Reduced, Search, blocks, dense, generator, lengths
 from hadaflow.theory._support_split import checked_support
 from hadaflow.theory.null_space import Sign, smallest_dual_certificate
 
@@ -196,7 +196,7 @@ def rip_estimate(
     >>> round(found.lower_bound, 12), found.exact, found.strongest
     (0.5, True, array([0, 4]))
     """
-    operator = as_operator(A)
+    operator = Reduced(as_operator(A))
     n = operator.shape[1]
     order = whole_number(order, "order")
     if order > n:
@@ -204,9 +204,8 @@ def rip_estimate(
     samples = whole_number(samples, "samples")
     most_supports = whole_number(most_supports, "most_supports", minimum=0)
     one_of(scaling, "scaling", ("best", "none", "columns"))
-    generator = np.random.default_rng(rng)
-    unit = 1.0 if scaling == "columns" else size(operator)
-    length = lengths(operator) if scaling == "columns" else np.full(n, unit)
+    source = generator(rng)
+    length = lengths(operator) if scaling == "columns" else np.ones(n)
     if not length.all():
         first = int(np.argmin(length))
         raise ValueError(f"A has a zero column ({first}), which cannot be normalised: drop it, or take scaling='best'")
@@ -216,15 +215,15 @@ def rip_estimate(
         search.enumerate()
     else:
         for _ in range(samples):
-            start = generator.choice(n, order, replace=False)
+            start = source.choice(n, order, replace=False)
             search.climb(start, top=True)
             search.climb(start, top=False)
     low, high, factor = max(0.0, search.smallest), search.largest, 1.0
     if scaling == "best":
         middle = (low + high) / 2 or 1.0
-        low, high, factor = low / middle, high / middle, 1 / (unit * math.sqrt(middle))
-    else:
-        low, high = low * unit * unit, high * unit * unit
+        low, high, factor = low / middle, high / middle, operator.over_unit(1 / math.sqrt(middle))
+    elif scaling == "none":
+        low, high = (operator.times_unit(operator.times_unit(value)) for value in (low, high))
     return RipEstimate(
         order=order,
         lower_bound=max(high - 1, 1 - low),
@@ -315,7 +314,8 @@ def dual_certificate(
     -----
     Proved: such a nu proves minimality, and uniqueness if A_S has independent columns and the inequality is strict;
     where the smallest certificate fails, no vector with these signs is a minimiser (the only one) at all. Checked in
-    double precision, with allowances of 1e-9 and 1e-8. Least squares: s columns and one pass over A, O(m s^2). The
+    double precision, with allowances of 1e-9 and 1e-8: column lengths that differ by 1e12 leave a mismatch above that,
+    which proves nothing. Least squares: s columns and one pass over A, O(m s^2). The
     linear programme needs all columns (n products with a LinearOperator) as a dense matrix. Source: Fuchs 2004 for the
     shortest one; docs/mathematics.md, "Certificates".
 
@@ -336,11 +336,14 @@ def dual_certificate(
     length = np.array([norm(column) for column in columns.T])
     length[length == 0] = 1.0
     kept = _independent_columns(columns / length)
+    independent = len(kept) == len(index)
     vector = np.zeros(m)
     if len(index):
-        vector = la.lstsq((columns / length).T, sigma / length, check_finite=False)[0]
-    found = _judged(operator, index, sigma, vector, sign, independent=len(kept) == len(index), shortest=True)
-    if found.mismatch > _MET or not (minimal or found.size >= 1 - _BELOW):
+        least = float(length.min())  # not sigma / length, which may overflow
+        vector = la.lstsq((columns / length).T, sigma * (least / length), check_finite=False)[0] / least
+    found = _judged(operator, index, sigma, vector, sign, independent=independent, shortest=True)
+    met = independent or found.mismatch <= _MET  # independent columns meet any signs, whatever rounding says
+    if not met or (found.proves_unique and not minimal):
         return found
     # Dependent columns whose signs are met by all that meet those of a basis: the others may be left out.
     used = np.union1d(np.setdiff1d(np.arange(n), index), index[kept])

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from hadaflow._validation import Index, one_of, positive_number, real_array, whole_number
 from hadaflow.theory import _sign_patterns as patterns
 from hadaflow.theory._sign_patterns import Cube, Limits, Supremum, supremum
-from hadaflow.theory._support_split import Matrix, SupportSplit, Vector, checked_matrix, checked_support, split
+from hadaflow.theory._support_split import (
+    Matrix,
+    SupportSplit,
+    Vector,
+    checked_matrix,
+    checked_support,
+    column_sizes,
+    split,
+)
 
 Sign = Literal["both", "positive"]
 Method = Literal["auto", "enumerate", "branch", "bounds"]
@@ -60,7 +68,8 @@ class NullSpaceConstants:
         A kernel vector n^ with ``||n^_C||_1 = 1`` and ``-<sigma, n^_S> = rho``; zero if the kernel of A is trivial (or,
         positive model, holds no vector that is non-negative off the support).
     certificate : ndarray of shape (m,)
-        The lambda with ``A_S^T lambda = sigma`` and ``max |A_C^T lambda| = rho``.
+        The lambda with ``A_S^T lambda = sigma`` and ``max |A_C^T lambda| = rho``; NaN if the columns on the support are
+        dependent, infinite where it is beyond the range of doubles (entries of A below 1e-308).
     duality_gap : float
         Difference of the two values of rho, both from feasible points: rounding.
     support : ndarray of int, shape (s,)
@@ -92,8 +101,8 @@ class NullSpaceConstants:
 
     @property
     def unique(self) -> bool:
-        """Whether x is the only l1-minimiser: ``rho < 1`` (infinite where the columns on S are dependent)."""
-        return self.rho < 1
+        """Whether x is the only l1-minimiser: ``rho < 1 - 1e-9``, allowing for rounding (inf: dependent columns)."""
+        return patterns.below_one(self.rho)
 
     def __repr__(self) -> str:
         parts = ", ".join(
@@ -131,15 +140,16 @@ def null_space_constants(
 ) -> NullSpaceConstants:
     """How fast the limit of the flow approaches the l1-minimiser with this support, and with what constants.
 
-    Suprema over kernel vectors n of A with ``||n_C||_1 <= 1``, C the complement of S::
+    Suprema over kernel vectors n of A with ``||n_C||_1 <= 1`` (positive model: ``n_C >= 0`` and ``= 1``), C the
+    complement of S::
 
         rho       = sup -<sigma, n_S>     = min { max |A_C^T lambda| : A_S^T lambda = sigma }
         rho_minus = sup sum_S max(-sigma_i n_i, 0),    rho_plus the same of sigma_i n_i
         rho_tilde = sup ||n_S||_1
 
-    so that ``rho <= rho_minus = rho_plus <= rho_tilde <= 2 rho_minus``. A vector with support S and signs sigma is
-    the only one of its l1 norm among all with the same measurements exactly if A_S has independent columns and
-    ``rho < 1``; ``rho_tilde < 1`` says that this holds for all signs.
+    so that ``rho <= rho_minus = rho_plus <= rho_tilde <= 2 rho_minus`` (signed model). A vector with support S and
+    signs sigma is the only one of its l1 norm among all with the same measurements exactly if A_S has independent
+    columns and ``rho < 1``; ``rho_tilde < 1`` says that this holds for all signs.
 
     Parameters
     ----------
@@ -150,9 +160,9 @@ def null_space_constants(
     signs : array_like of shape (s,)
         Signs -1 or 1 on S, in the order of ``support``.
     sign : {"both", "positive"}, default "both"
-        The model. For non-negative x (all signs 1) only kernel vectors with ``n_C >= 0`` count, and the modulus around
-        ``A_C^T lambda`` goes; rho may then be negative (-inf if there is no such vector), and ``rho_minus`` and
-        ``rho_plus`` differ.
+        The model. For non-negative x (all signs 1) only kernel vectors with ``n_C >= 0`` and sum 1 count, and the
+        modulus around ``A_C^T lambda`` goes; rho may then be negative (-inf if there is no such vector), ``rho_minus``
+        and ``rho_plus`` differ, and these and ``rho_tilde`` are not below 0.
     method : {"auto", "enumerate", "branch", "bounds"}, default "auto"
         How all but rho are found: one linear programme per pattern of signs; branch and bound; or bounds only.
         "auto": up to 5 entries, up to 24, beyond.
@@ -168,17 +178,20 @@ def null_space_constants(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind, shape or range.
+        If an argument has the wrong kind, shape or range, or columns of A differ in length by more than 1e300.
 
     Notes
     -----
+    Columns of any lengths: programmes are solved in units of the ranges of their variables. Constants keep nine digits
+    for lengths within a factor of 1e6 of each other, and some five for 1e12; intervals enclose them.
     rho: one linear programme (HiGHS) with m - s rows and 2 (n - s) columns. ``rho_minus`` and ``rho_tilde`` maximise
     a convex function over the corners of a cube: 2^s and 2^(s-1) programmes by enumeration, s of them and a
     mixed-integer one (HiGHS) by branch and bound, where upper ends are padded by the tolerance of 1e-6. Bounds: any
     M with ``n_S = M n_C`` on the kernel gives ``rho_tilde <= max_j sum_i |M_ij|``; M starts at ``-A_S^+ A_C`` and is
     improved by descent, some 100 steps of O(s (m - s) (n - s)); lower ends come from alternating maximisation.
-    Full support, trivial kernel, empty support: all constants are 0. Source: paper C (abstract; that its rho is this
-    one is an open hint), docs/mathematics.md, "Null-space constants": proved there.
+    Full support, trivial kernel: all constants are 0, but rho = -inf in the positive model. Empty support: all are 0.
+    ``unique`` and all that follows from it take a rho within 1e-9 of 1 for 1. Source: paper C (abstract; that its rho
+    is this one is an open hint), docs/mathematics.md, "Null-space constants": proved there.
 
     Examples
     --------
@@ -303,7 +316,15 @@ class _Search:
         if self.method == "bounds":
             return self._bounds(cube)
         found = Interval(
-            *patterns.branch(self.kernel, self.sigma, cube, self._carried, one_sided=self.one_sided, limits=self.limits)
+            *patterns.branch(
+                self.kernel,
+                self.sigma,
+                cube,
+                self._carried,
+                self.top.off_support,
+                one_sided=self.one_sided,
+                limits=self.limits,
+            )
         )
         if found.exact:
             return found
@@ -329,8 +350,11 @@ def _original_dual(matrix: Matrix, kernel: SupportSplit, sigma: Vector, mu: Vect
     theta = np.empty(matrix.shape[1])
     theta[kernel.support] = sigma
     theta[kernel.others] = kernel.checks.T @ mu - kernel.carry.T @ sigma
-    scale = float(np.abs(matrix).max()) or 1.0
-    return np.asarray(np.linalg.lstsq((matrix / scale).T, theta, rcond=None)[0] / scale, dtype=np.float64)
+    sizes = column_sizes(matrix)
+    least = float(sizes.min())
+    with np.errstate(over="ignore"):  # theta / sizes may be out of range, and so may lambda
+        found = np.linalg.lstsq((matrix / sizes).T, theta * (least / sizes), rcond=None)[0] / least
+    return np.asarray(found, dtype=np.float64)
 
 
 def _of_dependent_columns(matrix: Matrix, kernel: SupportSplit, sigma: Vector, sign: Sign) -> NullSpaceConstants:
@@ -338,9 +362,10 @@ def _of_dependent_columns(matrix: Matrix, kernel: SupportSplit, sigma: Vector, s
     everything = Interval(math.inf, math.inf)
     maximiser = np.zeros(matrix.shape[1])
     on = matrix[:, kernel.support]
-    length = np.sqrt((on**2).sum(axis=0))
-    length[length == 0] = 1.0
-    maximiser[kernel.support] = np.linalg.svd(on / length)[2][-1] / length
+    sizes = column_sizes(on)
+    relative = sizes.min() / sizes  # not 1 / sizes, which may overflow
+    maximiser[kernel.support] = np.linalg.svd(on / sizes)[2][-1] * relative
+    maximiser[kernel.support] /= np.abs(maximiser).max()
     maximiser /= np.abs(maximiser).sum() * (np.sign(-sigma @ maximiser[kernel.support]) or 1.0)
     nothing = np.full(matrix.shape[0], np.nan)
     return NullSpaceConstants(

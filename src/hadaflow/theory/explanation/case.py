@@ -28,6 +28,7 @@ Sign = Literal["both", "positive"]
 Kind = Literal["vanishing", "limit", "noise", "stopped"]
 
 PROVED_GAP = 1e-8  # relative, up to which a certificate counts as proof of the smallest l1 norm
+_MAGNIFIED = 1e4
 _PROGRAMME = 5e-8  # seconds per m^2 n of a linear programme on one core of a current machine
 
 
@@ -115,7 +116,20 @@ class Case:
     @property
     def resolution(self) -> float:
         """Below this, in units of x and in the l1 norm, differences are rounding, or what is left of the residual."""
-        return max(1e-8, self.rounding, 1e4 * self.certificate.residual) * float(np.abs(self.x).sum())
+        return max(1e-8, self.rounding, self.magnification * self.certificate.residual) * float(np.abs(self.x).sum())
+
+    @cached_property
+    def magnification(self) -> float:
+        """Relative l1 error of x per relative residual: ``sqrt(n) ||A|| / sigma``, sigma the smallest non-zero one.
+
+        At least 1e4, and that where singular values would take too long.
+        """
+        if self.programme_seconds > self.time_limit:
+            return _MAGNIFIED
+        values = np.linalg.svd(self.matrix, compute_uv=False)
+        values = values[values > max(self.matrix.shape) * np.finfo(np.float64).eps * values[0]]
+        ratio = float(values[0] / values[-1]) if len(values) else 1.0
+        return max(_MAGNIFIED, math.sqrt(self.matrix.shape[1]) * ratio)
 
     @cached_property
     def matrix(self) -> Vector:

@@ -63,7 +63,8 @@ class Promise:
     ) -> Promise:
         """A row that decides itself; ``allowance`` is for rounding, in units of the two numbers.
 
-        Inequalities between numbers that both are within the allowance of zero stay undecided.
+        Inequalities between numbers that both are within the allowance of zero stay undecided, and so does what fails
+        by a number that left the range of doubles.
         """
         holds = None
         if promise is None or measured is None or not math.isfinite(promise) or math.isnan(measured):
@@ -77,6 +78,6 @@ class Promise:
                 ">=": measured >= promise - allowance,
                 ">": measured > promise + allowance,
             }[relation]
-            if condition and not holds:
+            if not holds and (condition or not math.isfinite(measured) or not math.isfinite(allowance)):
                 holds = None
         return cls(key, quantity, relation, promise, measured, unit, holds, source, note)

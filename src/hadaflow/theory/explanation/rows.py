@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hadaflow._validation import Float
+from hadaflow._validation import Float, norm
 from hadaflow.certificates import certify_lasso
 from hadaflow.dynamics import saddles
 from hadaflow.paths import FlowPath, Trajectory
+from hadaflow.problems import Problem
 from hadaflow.results import Recovery, Status
+from hadaflow.theory._coordinate import over
 from hadaflow.theory.approximation_error import certified_error_bound, error_lower_bound, predicted_exponent
 from hadaflow.theory.early_stopping import stopping_window
 from hadaflow.theory.early_stopping_practice import WindowInputs, estimate_window_inputs
@@ -25,6 +27,7 @@ from hadaflow.theory.null_space import null_space_constants
 _FIT = 1e-9  # relative residual
 _MET, _BELOW = 1e-6, 1e-8  # how exactly a dual vector meets its bounds, and how far below counts as below
 _BOUNDS = 15  # linear programmes that all bounds of the distance cost
+_BEYOND = "its numbers are beyond the range of doubles; divide A and y by their sizes"
 _GRAM = 2e-10  # seconds per m n^2 of a Gram matrix on one core of a current machine
 
 
@@ -261,18 +264,24 @@ def _lasso(case: Case) -> Iterator[Promise]:
     if not 0 < penalty < math.inf:
         case.left_out.append("The lasso at the penalty of the average: at the start of a run there is none.")
         return
-    found = certify_lasso(case.problem, average, penalty, positive=case.positive)
+    # Judged for a y of about unit size, whose square is in range; a power of two adds no rounding.
+    unit = math.ldexp(1.0, max(-1000, math.frexp(norm(case.problem.y))[1]))
+    scaled = Problem(case.problem.operator, case.problem.y / unit)
+    found = certify_lasso(scaled, average / unit, penalty / unit, positive=case.positive)
+    if not math.isfinite(found.objective * unit * unit):
+        case.left_out.append(f"The lasso at the penalty of the average: {_BEYOND}.")
+        return
     yield Promise.of(
         "lasso",
         "lasso objective of the average",
         ">=",
-        found.lower_bound,
-        found.objective,
+        found.lower_bound * unit * unit,
+        found.objective * unit * unit,
         unit="y²",
         source="proved: duality",
         note=f"at the penalty {penalty:.4g}. The average is within {found.gap:.2g} of the minimum, relative to the "
         "objective at 0; that vanishes with the start where the lasso path is monotone.",
-        allowance=1e-9 * found.objective,
+        allowance=1e-9 * found.objective * unit * unit,
     )
 
 
@@ -292,8 +301,10 @@ def _window(case: Case) -> Iterator[Promise]:
         column_square=inputs.column_square,
     )
     stop = case.clock * (case.result.t_end if isinstance(case.result, FlowPath) else case.result.time)
-    names = ("stop, the support grown", "stop, the noise not grown")
-    yield from _between(names, "flow time", (window.start, stop), (window.stop, stop), inputs)
+    names = ("stop, after the window opens", "stop, before the window closes")
+    other = np.delete(np.abs(case.x), inputs.support)
+    grown = f"In x itself, {int((other > window.level).sum())} other entries exceed the level {window.level:.3g}."
+    yield from _between(names, "flow time", (window.start, stop), (window.stop, stop), inputs, grown)
 
 
 def _plateau(case: Case) -> Iterator[Promise]:
@@ -304,13 +315,17 @@ def _plateau(case: Case) -> Iterator[Promise]:
     inputs = _window_inputs(case)
     if inputs is None:
         return
+    start = over(1.0, inputs.column_square, inputs.signal)
+    stop = over(1.0, inputs.column_square, inputs.noise) if inputs.noise > 0 else math.inf
+    if not 0 < start < math.inf:
+        case.left_out.append(f"The stopping window: {_BEYOND}.")
+        return
     path = saddles(case.problem, positive=case.positive)
     ends = np.append(path.times[1:], math.inf)
     at = int(np.argmin([np.abs(case.x - path(tau)).max() for tau in path.times]))
-    start = 1 / (inputs.column_square * inputs.signal)
-    stop = 1 / (inputs.column_square * inputs.noise) if inputs.noise > 0 else math.inf
-    names = ("end of the plateau, the support grown", "begin of the plateau, the noise not grown")
-    yield from _between(names, "τ", (start, float(ends[at])), (stop, float(path.times[at])), inputs)
+    names = ("end of plateau, after the window opens", "its begin, before the window closes")
+    grown = f"x itself has {np.count_nonzero(np.delete(case.x, inputs.support))} other entries."
+    yield from _between(names, "τ", (start, float(ends[at])), (stop, float(path.times[at])), inputs, grown)
 
 
 def _window_inputs(case: Case) -> WindowInputs | None:
@@ -324,16 +339,24 @@ def _window_inputs(case: Case) -> WindowInputs | None:
     if inputs.signal <= 0:
         case.left_out.append("The stopping window: nothing stands out of the noise.")
         return None
+    if not 0 < inputs.column_square < math.inf or not inputs.signal < math.inf:
+        case.left_out.append(f"The stopping window: {_BEYOND}.")
+        return None
     return inputs
 
 
 def _between(
-    names: tuple[str, str], unit: str, start: tuple[float, float], stop: tuple[float, float], inputs: WindowInputs
+    names: tuple[str, str],
+    unit: str,
+    start: tuple[float, float],
+    stop: tuple[float, float],
+    inputs: WindowInputs,
+    grown: str,
 ) -> Iterator[Promise]:
-    """Two rows from pairs (promise, measured)."""
+    """Two rows from pairs (promise, measured); ``grown`` tells what x itself has besides the estimated support."""
     note = (
-        f"for nearly orthogonal columns. Estimated from the data: {inputs.sparsity} entries, the smallest "
-        f"{inputs.signal:.3g}; noise up to {inputs.noise:.3g}."
+        f"when to stop, for nearly orthogonal columns; a guess for others. Estimated from the data: {inputs.sparsity} "
+        f"entries, the smallest {inputs.signal:.3g}; noise up to {inputs.noise:.3g}."
     )
     for key, name, relation, (promise, measured) in (
         ("window_start", names[0], ">=", start),
@@ -347,6 +370,6 @@ def _between(
             measured,
             unit=unit,
             source="estimate: paper B",
-            note=note if key == "window_start" else "",
+            note=note if key == "window_start" else grown,
             condition=True,
         )
