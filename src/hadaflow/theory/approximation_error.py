@@ -12,8 +12,8 @@ import numpy as np
 from hadaflow._validation import check_finite, instance, one_of, positive_number, real_array
 from hadaflow.models import HadamardPower
 from hadaflow.theory._sign_patterns import Cube, below_one, flattened, supremum
-from hadaflow.theory._support_split import Vector, checked_matrix, split
-from hadaflow.theory.limit_error import barrier, checked_minimiser, dual_state, one_scale
+from hadaflow.theory._support_split import Vector
+from hadaflow.theory.limit_error import barrier, dual_state, one_scale, posed
 from hadaflow.theory.null_space import NullSpaceConstants, Sign
 
 
@@ -206,11 +206,7 @@ def certified_error_bound(
     >>> certified_error_bound(np.array([[1.0, 0.5]]), [1.0, 0.0], depth=3, product_scale=1e-4)
     ErrorBound(off_support=0.000667..., total=0.00100...)
     """
-    matrix = checked_matrix(A)
-    model = HadamardPower(positive_number(depth, "depth", minimum=2.0, strict=False), sign)
-    a = one_scale(model.depth, init_scale, product_scale)
-    target = checked_minimiser(x, matrix.shape[1], sign)
-    kernel = split(matrix, np.flatnonzero(target))
+    _, target, model, a, kernel = posed(A, x, depth, init_scale, product_scale, sign)
     if not kernel.injective:
         return ErrorBound(math.inf, math.inf)
     if kernel.trivial:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from hadaflow._validation import Index, positive_number
+from hadaflow._validation import Index
 from hadaflow.models import HadamardPower
 from hadaflow.theory._sign_patterns import Supremum, supremum
-from hadaflow.theory._support_split import Matrix, SupportSplit, Vector, checked_matrix, split
-from hadaflow.theory.limit_error import balance, barrier, checked_minimiser, one_scale
+from hadaflow.theory._support_split import Matrix, SupportSplit, Vector
+from hadaflow.theory.limit_error import balance, barrier, posed
 from hadaflow.theory.null_space import Sign
 
 _ACTIVE = 1e-9  # a certificate within this of its maximum is at it
@@ -104,11 +104,8 @@ def leading_error(
     >>> leading_error(np.array([[1.0, 0.5]]), [1.0, 0.0], depth=2, product_scale=1e-40).total  # 1.5 a^D^(1/2)
     1.50e-20
     """
-    matrix = checked_matrix(A)
-    model = HadamardPower(positive_number(depth, "depth", minimum=2.0, strict=False), sign)
-    product = one_scale(model.depth, init_scale, product_scale) ** model.depth
-    target = checked_minimiser(x, matrix.shape[1], sign)
-    kernel = split(matrix, np.flatnonzero(target))
+    _, target, model, a, kernel = posed(A, x, depth, init_scale, product_scale, sign)
+    product = a**model.depth
     if not kernel.injective:
         raise ValueError("the columns of A on the support of x are dependent: x is not the only l1-minimiser")
     sigma = np.sign(target[kernel.support])

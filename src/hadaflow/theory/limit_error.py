@@ -103,11 +103,7 @@ def limit_error(
     ... ).off_support  # tends to h(1/2) a^D
     7.703...e-200
     """
-    matrix = checked_matrix(A)
-    model = HadamardPower(positive_number(depth, "depth", minimum=2.0, strict=False), sign)
-    a = one_scale(depth, init_scale, product_scale)
-    target = checked_minimiser(x, matrix.shape[1], sign)
-    kernel = split(matrix, np.flatnonzero(target))
+    matrix, target, model, a, kernel = posed(A, x, depth, init_scale, product_scale, sign)
     if not kernel.injective:
         raise ValueError("the columns of A on the support of x are dependent: x is not the only l1-minimiser")
     rho = supremum(kernel, np.sign(target[kernel.support]), one_sided=not model.signed)
@@ -129,6 +125,27 @@ def _of_the_limit(matrix: Matrix, target: Vector, model: HadamardPower, init_sca
             f"are up to {np.abs(target).max():.3g}, and check with null_space_constants that x is the only l1-minimiser"
         )
     return np.asarray(end.x, dtype=np.float64)
+
+
+class Posed(NamedTuple):
+    """The question that all functions about the error of a limit are asked, checked."""
+
+    matrix: Matrix
+    target: Vector
+    model: HadamardPower
+    init_scale: float
+    kernel: SupportSplit
+
+
+def posed(
+    A: object, x: object, depth: float, init_scale: float | None, product_scale: float | None, sign: Sign
+) -> Posed:
+    """A matrix, the l1-minimiser and the start; and the kernel, split along the minimiser's support."""
+    matrix = checked_matrix(A)
+    model = HadamardPower(positive_number(depth, "depth", minimum=2.0, strict=False), sign)
+    a = one_scale(model.depth, init_scale, product_scale)
+    target = checked_minimiser(x, matrix.shape[1], sign)
+    return Posed(matrix, target, model, a, split(matrix, np.flatnonzero(target)))
 
 
 def one_scale(depth: float, init_scale: float | None, product_scale: float | None) -> float:
