@@ -66,6 +66,36 @@ def test_the_rules_of_the_page_work():
     assert "grew 3 times" in wild.reason
 
 
+def test_the_loss_of_the_page_works():
+    names = {}
+    exec(code_of("docs/adding_a_loss.md")[0], names)
+    loss, h = names["Huber"](0.3), 1e-6
+    p, y = np.linspace(-2, 2, 41) + 0.013, np.full(41, 0.2)  # on no kink
+    np.testing.assert_allclose(loss.gradient(p, y), (loss.terms(p + h, y) - loss.terms(p - h, y)) / (2 * h), atol=1e-9)
+    bend = (loss.gradient(p + h, y) - loss.gradient(p - h, y)) / (2 * h)
+    np.testing.assert_allclose(loss.curvature(p, y), bend, atol=1e-9)
+    assert bend.max() <= loss.curvature_bound * (1 + 1e-9)
+    assert loss.name == "huber"
+
+    run, path, errors = names["run"], names["path"], names["errors"]
+    np.testing.assert_allclose(run.x, path.x, atol=1e-3)
+    np.testing.assert_allclose(errors, [0.1, 0.1, 12], rtol=0.05)  # as the page says
+    n = names["problem"].shape[1]
+
+    def velocity(_, w):
+        pulled = 2 * names["A"].T @ loss.gradient(names["A"] @ (w[:n] ** 2 - w[n:] ** 2), names["y"])
+        return np.concatenate([-pulled * w[:n], pulled * w[n:]])
+
+    w = solve_ivp(velocity, (0, 0.5), np.full(2 * n, 1e-3), rtol=1e-8, atol=1e-10).y[:, -1]
+    np.testing.assert_allclose(path(0.5), w[:n] ** 2 - w[n:] ** 2, atol=1e-4)
+    long = hf.flow(names["problem"], names["model"], init_scale=1e-3, t_end=0.02, method="proximal")
+    np.testing.assert_allclose(long.dual(0.01), path.dual(0.01), rtol=0.05, atol=1e-3)
+    batch = hf.descend_batch(
+        names["problem"], names["model"], init_scale=[1e-3, 1e-2], step=hf.steps.Auto(0.01), stop=names["stop"]
+    )
+    np.testing.assert_allclose(batch[0].x, run.x, atol=1e-9)
+
+
 def test_readme_snippets_run(capsys):
     first, calls, theory = code_of("README.md")
     names = {}

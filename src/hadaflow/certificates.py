@@ -21,7 +21,7 @@ from hadaflow._validation import (
     real_array,
 )
 from hadaflow.operators import Operator
-from hadaflow.problems import Problem
+from hadaflow.problems import Problem, require_squared
 
 _EPS = float(np.finfo(np.float64).eps)
 MOST_COLUMNS = 2048  # asked of a LinearOperator, one product each
@@ -132,6 +132,7 @@ def certify(
     (True, 0.5, True)
     """
     instance(problem, Problem, "problem")
+    require_squared(problem, "certify")
     m, n = problem.shape
     x = _vector(x, "x", n)
     dual = _vector(dual, "dual", m)
@@ -239,6 +240,7 @@ def certify_lasso(
     True
     """
     instance(problem, Problem, "problem")
+    require_squared(problem, "certify_lasso")
     n = problem.shape[1]
     x = _vector(x, "x", n)
     penalty = positive_number(penalty, "penalty")

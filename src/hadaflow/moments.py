@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hadaflow._validation import Index, norm
 from hadaflow.models import Model
 from hadaflow.models.base import Scale
-from hadaflow.problems import Problem
+from hadaflow.problems import Problem, require_squared
 
 Vector = NDArray[np.floating[Any]]
 
@@ -36,7 +36,7 @@ class Setting:
     product_scale : float
         Size of ``u^D`` at the start (geometric mean over coordinates).
     size_y : float
-        ``||y||_2``.
+        ``||y||_2``; for another loss than the squared one ``||dF/dp||_2`` at ``x = 0``, which that is.
     """
 
     problem: Problem
@@ -52,11 +52,14 @@ class Setting:
         logs = np.log(scale)
         depth = float(getattr(model, "depth", 1.0))
         product_scale = math.exp(min(700.0, depth * float(logs.mean())))
-        return cls(problem, model, init_scale, product_scale, norm(problem.y))
+        return cls(problem, model, init_scale, product_scale, norm(problem.first_pull))
 
 
 class Moment:
     """One point of a trajectory. Arrays are those of the run: read them, copy what you keep, never write to them.
+
+    With ``p = A x``, the objective is ``F(x)``, the loss of the problem at p; of the squared loss dF/dp is the residual
+    ``A x - y``.
 
     Attributes
     ----------
@@ -65,17 +68,19 @@ class Moment:
     step : int
         Steps taken so far; 0 is the start.
     time : float
-        Flow time: that of gradient flow on ``1/2 ||A x - y||^2`` in the shared factors.
+        Flow time: that of gradient flow on F (by default ``1/2 ||A x - y||^2``) in the shared factors.
     seconds : float
         Wall time since the run began.
     x : ndarray of shape (n,)
         The iterate.
     residual : ndarray of shape (m,)
-        ``A x - y``.
+        dF/dp: ``A x - y`` for the squared loss.
+    loss : float
+        ``F(x)``.
     gradient : ndarray of shape (n,)
-        ``A^T (A x - y)``, the gradient of ``F(x) = 1/2 ||A x - y||^2``.
+        ``A^T dF/dp``, the gradient of F.
     dual : ndarray of shape (m,)
-        nu, the integral of ``y - A x`` over flow time.
+        nu, the integral of -dF/dp (``y - A x`` for the squared loss) over flow time.
     theta : ndarray of shape (n,)
         ``A^T nu``.
     average : ndarray of shape (n,)
@@ -88,6 +93,7 @@ class Moment:
     seconds: float
     x: Vector
     residual: Vector
+    loss: float
     gradient: Vector
     dual: Vector
     theta: Vector
@@ -95,12 +101,12 @@ class Moment:
 
     @cached_property
     def residual_norm(self) -> float:
-        """``||A x - y||_2``, in units of y."""
+        """``||dF/dp||_2``: for the squared loss ``||A x - y||_2``, in units of y."""
         return norm(self.residual)
 
     @cached_property
     def relative_residual(self) -> float:
-        """``||A x - y||_2 / ||y||_2`` (absolute where y = 0)."""
+        """``||dF/dp||_2`` relative to that at x = 0, ``||A x - y||_2 / ||y||_2`` (absolute where that is 0)."""
         return self.residual_norm / (self.setting.size_y or 1.0)
 
     @cached_property
@@ -118,7 +124,8 @@ class Moment:
     def penalty(self) -> float:
         """``||theta||_inf / t``: the average is an approximate lasso solution at this penalty; inf at the start.
 
-        The lasso is ``1/2 ||A x - y||^2 + penalty ||x||_1``, without a factor 1/m.
+        The lasso is ``1/2 ||A x - y||^2 + penalty ||x||_1``, without a factor 1/m. For another loss it is the size of
+        the mean gradient over time, and promises no more than docs/mathematics.md, "Losses", says.
         """
         return float(self._reach.max(initial=0.0)) / self.time if self.time > 0 else math.inf
 
@@ -127,8 +134,9 @@ class Moment:
         """Proved bound on how far the average is from that lasso's minimum, relative to ``1/2 ||y||^2``.
 
         ``penalty ||xbar||_1 - <xbar, theta> / t``, free since ``-grad F(xbar) = theta / t`` (docs/mathematics.md,
-        "The average and the lasso"); inf at the start.
+        "The average and the lasso"); inf at the start. ValueError for another loss than the squared one.
         """
+        require_squared(self.setting.problem, "lasso_gap")
         if self.time <= 0:
             return math.inf
         average = self.average.astype(np.float64)
@@ -138,7 +146,11 @@ class Moment:
 
     @cached_property
     def l1_gap(self) -> float:
-        """Relative distance of ``||x||_1`` from ``<y, nu> / ||theta||_inf``, a lower bound on the minimal l1 norm."""
+        """Relative distance of ``||x||_1`` from ``<y, nu> / ||theta||_inf``, a lower bound on the minimal l1 norm.
+
+        ValueError for another loss than the squared one.
+        """
+        require_squared(self.setting.problem, "l1_gap")
         top = float(self._reach.max(initial=0.0))
         bound = float(self.setting.problem.y.astype(np.float64) @ self.dual) / top if top > 0 else 0.0
         size = max(self.l1_norm, bound)
@@ -169,7 +181,7 @@ class Curve(Protocol):
         ...
 
     def residual(self, time: float) -> NDArray[np.float64]:
-        """``A x - y`` at one time, shape (m,)."""
+        """dF/dp (``A x - y``) at one time, shape (m,)."""
         ...
 
     def integral(self, end: float) -> NDArray[np.float64]:
@@ -207,6 +219,11 @@ class PathMoment(Moment):
     @cached_property
     def residual(self) -> NDArray[np.float64]:  # type: ignore[override]
         return self._curve.residual(self.time)
+
+    @cached_property
+    def loss(self) -> float:  # type: ignore[override]
+        problem = self.setting.problem
+        return float(problem.loss.value(problem.operator.matvec(self.x), problem.y.astype(np.float64)))
 
     @cached_property
     def gradient(self) -> NDArray[np.float64]:  # type: ignore[override]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hadaflow._validation import instance, positive_number
 from hadaflow.models import HadamardPower
-from hadaflow.problems import Problem
+from hadaflow.problems import Problem, require_squared
 
 
 def start_from_data(
@@ -54,6 +54,7 @@ def start_from_data(
     array([0.4, 0.1])
     """
     instance(problem, Problem, "problem")
+    require_squared(problem, "start_from_data")
     instance(model, HadamardPower, "model")
     if model.depth < 2:
         raise ValueError("start_from_data needs a model of depth at least 2: at depth 1 the start hardly matters")

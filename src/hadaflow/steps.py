@@ -55,13 +55,14 @@ class StepRule(ABC):
         operator : Operator
             A.
         speed : ndarray of shape (n,)
-            ``A^T y``.
+            ``A^T y``, or more generally the s below.
         model : Model
             The model.
         init_scale : float or ndarray
             Start of the factors.
         scaling : float
-            The loss is ``scaling * 1/2 ||A x - y||^2``.
+            The loss is ``scaling * 1/2 ||A x - y||^2``. Any other loss is at most its value at zero plus ``scaling *
+            (1/2 ||A x||^2 - <s, x>)`` with s for ``speed``; infinite if its curvature knows no bound.
         """
 
 
@@ -109,8 +110,9 @@ class Auto(StepRule):
     Notes
     -----
     Why it cannot fail (proved): as long as no factor changes by more than the share c, the curvature of the loss along
-    the step is at most ``L = (1 + c)^(2D - 2) ||A||^2 max_i B'_i + (D - 1) G``, with B' the slope of the mirror map
-    and G the largest relative rate of a factor, and a step of at most ``1 / L`` lowers the loss by at least half of
+    the step is at most ``L = (1 + c)^(2D - 2) b ||A||^2 max_i B'_i + (D - 1) G``, with B' the slope of the mirror map,
+    b the curvature of the loss (1 for the squared, 1/4 for the logistic loss) and G the largest relative rate of a
+    factor, and a step of at most ``1 / L`` lowers the loss by at least half of
     ``step * ||gradient||^2``, one of at most ``0.4 / L`` by 0.8 of it (asked for so that steps do not swing
     across a valley). The halving ends, no lower than half the smaller of ``0.4 / L`` and ``c / G``: the spectral norm
     of A and the size of x bound the step from below, though neither has to be known.
@@ -145,7 +147,7 @@ class _Auto:
         return length
 
     def accept(self, before: float, after: float, slope: float) -> bool:
-        if after <= before - 0.8 * slope + 8 * self.rounding * before:
+        if after <= before - 0.8 * slope + 8 * self.rounding * abs(before):
             self.longest *= 1.1
             return True
         self.longest *= 0.5
@@ -169,14 +171,15 @@ class Increasing(StepRule):
     ------
     ValueError
         Where it is used with a model of another depth than 2: at larger depth coordinates wait so long before they grow
-        that those which are still small tell nothing.
+        that those which are still small tell nothing. Or with a loss whose curvature has no bound.
 
     Notes
     -----
     With h the mean squared column norm of A times the loss scaling (of a LinearOperator estimated by 16 products) and
     ``X = 2 scaling max |A^T y| / (3 h)``, an estimate of max |x| from one probe step: the first step is
     ``1 / (10 h X)``; phase c >= 2 ends with doubled steps where ``max(u^2, v^2) <= 2^(-1-c) X``. Source: the paper
-    above and its published code, corrected for signs.
+    above and its published code, corrected for signs; their theory is about the squared loss. For another loss h counts
+    ``curvature_bound`` times.
     """
 
     phase: float = 10.0
@@ -188,6 +191,11 @@ class Increasing(StepRule):
         depth = float(getattr(model, "depth", 1.0))
         if depth != 2:
             raise ValueError(f"the increasing step rule is one for depth 2, got a model of depth {depth:g}")
+        if not math.isfinite(scaling):
+            raise ValueError(
+                "the increasing step rule sets its steps by the curvature of the loss, and this one has no finite "
+                'curvature_bound: take step="auto"'
+            )
         n = operator.shape[1]
         curvature = scaling * float(operator.column_squares().mean())
         top = float(np.abs(speed).max(initial=0.0))

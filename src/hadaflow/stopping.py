@@ -1,7 +1,8 @@
 """When to stop: small rule objects, combined with ``|`` (either) and ``&`` (both at once).
 
 A rule is configuration only. A run asks it for a watch, which sees one :class:`hadaflow.Moment` after the other and
-answers with a :class:`Verdict` once it is met.
+answers with a :class:`Verdict` once it is met. Rules whose meaning rests on the squared loss (:class:`Discrepancy`,
+:class:`CertificateGap`, :class:`LassoGap`) refuse problems with another one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hadaflow._rules import Instant, Rule, Verdict, Watch
 from hadaflow._validation import callback, check_finite, positive_number, real_array, whole_number
 from hadaflow.moments import Moment
 from hadaflow.operators import Operator, as_operator
-from hadaflow.problems import Problem
+from hadaflow.problems import Problem, require_squared
 
 __all__ = [
     "CertificateGap",
@@ -75,7 +76,7 @@ class MaxSeconds(Instant):
 
 @dataclass(frozen=True)
 class MaxTime(Instant):
-    """Flow time: that of gradient flow on ``1/2 ||A x - y||^2`` in the shared factors."""
+    """Flow time: that of gradient flow on F, by default ``1/2 ||A x - y||^2``, in the shared factors."""
 
     time: float
 
@@ -91,7 +92,11 @@ class MaxTime(Instant):
 
 @dataclass(frozen=True)
 class Residual(Instant):
-    """``||A x - y|| <= tolerance * ||y||``."""
+    """``||A x - y|| <= tolerance * ||y||``: the data are fitted.
+
+    For another loss than the squared one ``||dF/dp||`` relative to what it is at x = 0: no datum pulls any more. Where
+    no x fits the data that well, such as labels that are not separable, it is never met.
+    """
 
     tolerance: float = 1e-8
 
@@ -105,8 +110,16 @@ class Residual(Instant):
         return f"relative residual {moment.relative_residual:.3g} is within {self.tolerance:g}"
 
 
+class _OfSquares(Instant):
+    """A rule that means something for the squared loss only."""
+
+    def watch(self, problem: Problem) -> Watch:
+        require_squared(problem, f"stopping.{type(self).__name__}")
+        return super().watch(problem)
+
+
 @dataclass(frozen=True)
-class Discrepancy(Instant):
+class Discrepancy(_OfSquares):
     """The discrepancy principle: ``||A x - y||_2 <= factor * noise_level`` with ``noise_level ~ ||noise||_2``."""
 
     noise_level: float
@@ -124,7 +137,7 @@ class Discrepancy(Instant):
 
 
 @dataclass(frozen=True)
-class CertificateGap(Instant):
+class CertificateGap(_OfSquares):
     """The iterate fits, and its l1 norm is near a proved bound: relative residual and gap within ``tolerance``."""
 
     tolerance: float = 1e-3
@@ -140,7 +153,7 @@ class CertificateGap(Instant):
 
 
 @dataclass(frozen=True)
-class LassoGap(Instant):
+class LassoGap(_OfSquares):
     """The average is proved to be within ``tolerance * 1/2 ||y||^2`` of a lasso solution at ``penalty`` or below."""
 
     penalty: float
@@ -161,10 +174,13 @@ class LassoGap(Instant):
 class NullGradient(Rule):
     """No gradient left that noise alone would not make: ``max_i |A_i^T (A x - y)| / ||A_i||`` within the level.
 
+    With another loss than the squared one dF/dp takes the place of ``A x - y``.
+
     Parameters
     ----------
     sigma : float
-        Standard deviation of the noise in one measurement; the level is ``sigma * sqrt(2 log n)``.
+        Standard deviation of the noise in one measurement; the level is ``sigma * sqrt(2 log n)``. For another loss
+        than the squared one, of dF/dp at the true x: for labels (logistic loss) at most 1/2.
     column_norms : array_like of shape (n,), optional
         ``||A_i||``; computed from the columns of a matrix, needed for a LinearOperator.
     """
@@ -269,12 +285,13 @@ class Plateau(Rule):
 class Validation(Rule):
     """Smallest error on held-out data: ``||A x - y||`` there has not improved while flow time grew by ``patience``.
 
+    For another loss than the squared one the error is the loss of the problem, summed over the held-out rows.
     The run returns the moment of the smallest error, not the last one; also where another rule ends it first.
 
     Parameters
     ----------
     A, y : array_like
-        Held-out measurements of the same x, shapes (k, n) and (k,).
+        Held-out measurements of the same x, shapes (k, n) and (k,); y as the loss of the problem takes it.
     patience : float, default 2
         Factor in flow time to wait for an improvement.
     """
@@ -296,12 +313,13 @@ class Validation(Rule):
     def watch(self, problem: Problem) -> Watch:
         if self.A.shape[1] != problem.shape[1]:
             raise ValueError(f"validation data have {self.A.shape[1]} columns, the problem {problem.shape[1]}")
+        problem.loss.check(self.y)
         best: Moment | None = None
         smallest = math.inf
 
         def look(moment: Moment) -> Verdict | None:
             nonlocal best, smallest
-            error = float(np.linalg.norm(self.A.matvec(moment.x.astype(np.float64)) - self.y))
+            error = _misfit(problem, self.A.matvec(moment.x.astype(np.float64)), self.y)
             if best is None or error < smallest:
                 best, smallest = moment, error
                 return None
@@ -311,6 +329,11 @@ class Validation(Rule):
 
         look.best = lambda: best  # type: ignore[attr-defined]
         return look
+
+
+def _misfit(problem: Problem, p: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """The loss of a problem on other rows; the square root of twice the squared loss, in units of y."""
+    return float(np.linalg.norm(p - y)) if problem.squared else float(problem.loss.value(p, y))
 
 
 def _column_norms(operator: Operator, given: Any) -> NDArray[np.float64]:

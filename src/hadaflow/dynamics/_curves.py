@@ -53,7 +53,7 @@ class Integrated:
         duals = self._duals(np.minimum(times, last))
         x = self.field.x_of(self.field.operator.rmatmat(duals))
         for k in np.flatnonzero(times > last):
-            duals[:, k] += (times[k] - last) * (self.field.y - self.field.operator.matvec(x[:, k]))
+            duals[:, k] -= (times[k] - last) * self.field.residual(x[:, k])
         return duals, x
 
     def _duals(self, times: Vector) -> Vector:
@@ -63,8 +63,8 @@ class Integrated:
         return np.column_stack([self.pieces[k](float(t)) for k, t in zip(places, times, strict=True)])
 
     def residual(self, time: float) -> Vector:
-        """``A x - y``."""
-        return self.field.operator.matvec(self.states(np.array([time]))[1][:, 0]) - self.field.y
+        """dF/dp, ``A x - y``."""
+        return self.field.residual(self.states(np.array([time]))[1][:, 0])
 
     def integral(self, end: float) -> Vector:
         """Integral of x from 0, by quadrature on each step; goes on from the last one asked for if that is earlier."""

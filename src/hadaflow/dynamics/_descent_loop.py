@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._sweep import Sweep
-from hadaflow.models import Factors, Model
+from hadaflow.dynamics._descent_state import State, Sums, Sweeps, dots
+from hadaflow.models import Factors
 from hadaflow.moments import Moment, Setting
 from hadaflow.paths import Trajectory
 from hadaflow.recording import Tape
@@ -27,76 +28,6 @@ _REPORT_EVERY = 0.1  # seconds
 
 
 @dataclass
-class Sweeps:
-    """Residual and gradient for factors: one pass over A."""
-
-    sweep: Sweep
-    y: Array
-    scaling: float
-
-    def at(self, model: Model, factors: Factors) -> State:
-        """The state of these factors."""
-        x = model.forward(factors)
-        residual, gradient = self.sweep.products(x, self.y)
-        return State(factors, x, residual, gradient, 0.5 * self.scaling * _dots(residual, residual))
-
-    def only(self, kept: list[int]) -> Sweeps:
-        """Those of some of the runs."""
-        return replace(self, y=self.y[:, kept])
-
-
-@dataclass
-class State:
-    """All runs at one step: arrays of shape (n,) or (n, k), the loss of each run."""
-
-    factors: Factors
-    x: Array
-    residual: Array
-    gradient: Array
-    loss: Any
-
-    def only(self, kept: Any) -> State:
-        """The state of some of the runs."""
-        v = self.factors.v
-        factors = Factors(self.factors.u[:, kept], None if v is None else v[:, kept])
-        return State(factors, self.x[:, kept], self.residual[:, kept], self.gradient[:, kept], self.loss[kept])
-
-    def put_back(self, old: State, j: int) -> None:
-        """Undo the step of run j."""
-        for new, before in zip(self.arrays(), old.arrays(), strict=True):
-            new[..., j] = before[..., j]
-
-    def arrays(self) -> list[Array]:
-        """Everything, in a fixed order."""
-        factors = [self.factors.u] if self.factors.v is None else [self.factors.u, self.factors.v]
-        return [*factors, self.x, self.residual, self.gradient, self.loss]
-
-
-@dataclass
-class Sums:
-    """Integrals over flow time: of y - A x, of A^T (y - A x) and of x."""
-
-    dual: Array
-    theta: Array
-    x: Array
-
-    @classmethod
-    def zero(cls, state: State) -> Sums:
-        return cls(np.zeros_like(state.residual, dtype=np.float64), *(np.zeros_like(state.x) for _ in range(2)))
-
-    def plus(self, state: State, span: Any) -> Sums:
-        """After ``span`` of flow time (one per run) at ``state``. New arrays: moments may hold on to the old ones."""
-        return Sums(
-            self.dual - span * state.residual,
-            self.theta - np.asarray(span, dtype=state.x.dtype) * state.gradient,
-            self.x + np.asarray(span, dtype=state.x.dtype) * state.x,
-        )
-
-    def only(self, kept: list[int]) -> Sums:
-        return Sums(self.dual[:, kept], self.theta[:, kept], self.x[:, kept])
-
-
-@dataclass
 class Run:
     """The accounts of one run."""
 
@@ -107,6 +38,7 @@ class Run:
     tape: Tape
     began: float
     rule: StepRule
+    scaling: float = 1.0
     step: int = 0
     time: float = 0.0
     passes: float = 0.0
@@ -121,7 +53,8 @@ class Run:
     def stalls(self, loss: float, gradients: Array, j: int) -> bool:
         """Whether the loss has not fallen since the last look, and cannot: the gradient has all but vanished."""
         before, self.last_loss = self.last_loss, loss
-        if loss < before * (1 - _REST_EVERY * np.finfo(self.setting.problem.dtype).eps):
+        share = _REST_EVERY * float(np.finfo(self.setting.problem.dtype).eps)
+        if loss < before * (1 - math.copysign(share, before)):
             return False
         gradient = gradients if gradients.ndim == 1 else gradients[j]
         return float(np.abs(gradient).max(initial=0.0)) <= 1e-6 * self.start_gradient
@@ -143,6 +76,8 @@ class Run:
             pulls[(moment.gradient > 0) & (moment.x <= 1e-6 * np.abs(moment.x).max(initial=0.0))] = 0.0
         left = float(pulls.max(initial=0.0))
         if left <= 1e-6 * self.start_gradient:
+            if not self.setting.problem.squared:
+                return Status.STOPPED, f"{told}: the gradient has vanished"
             return Status.LEAST_SQUARES, told
         return Status.NOT_CONVERGED, f"{told}: steps are lost in rounding"
 
@@ -181,6 +116,7 @@ class Point(Moment):
             return view
 
         self.x, self.residual, self.gradient = pick(state.x), pick(state.residual), pick(state.gradient)
+        self.loss = float(state.loss if j is None else state.loss[j]) / run.scaling
         self.dual, self.theta, self._sum = pick(sums.dual), pick(sums.theta), pick(sums.x)
 
     @property
@@ -211,7 +147,7 @@ class _Loop:
         self.places = list(range(len(runs)))  # of the runs still going, in the order of the results
         self.results: list[Trajectory | None] = [None] * len(runs)
         self.reported = time.perf_counter()
-        self._passes = sweeps.sweep.passes if single else 2.0  # blocks take two products
+        self._passes = sweeps.passes if single else 2.0  # blocks take two products
 
     def go(self, factors: Factors) -> list[Trajectory]:
         state = self.sweeps.at(self.model, factors)
@@ -220,7 +156,7 @@ class _Loop:
             run.passes += 1 + self._passes  # A^T y, and the start
             size = run.setting.size_y
             run.start_gradient = float(np.abs(self._of(state.gradient.T, j)).max(initial=0.0))
-            run.start_loss = max(float(self._of(state.loss, j)), 0.5 * self.sweeps.scaling * size * size)
+            run.start_loss = max(abs(float(self._of(state.loss, j))), 0.5 * self.sweeps.scaling * size * size)
             if not (np.isfinite(run.start_loss) and np.isfinite(run.start_gradient)):
                 raise ValueError(
                     f"loss or gradient at the start overflow in {run.setting.problem.dtype}: "
@@ -324,8 +260,8 @@ class _Loop:
         return None
 
     def _slopes(self, pull: Factors, length: Array) -> Any:
-        slope = _dots(pull.u, length * pull.u)
-        return slope if pull.v is None else slope + _dots(pull.v, length * pull.v)
+        slope = dots(pull.u, length * pull.u)
+        return slope if pull.v is None else slope + dots(pull.v, length * pull.v)
 
     def _rests(self, old: Factors, new: Factors, j: int) -> bool:
         def pick(array: Any) -> Any:
@@ -361,18 +297,11 @@ class _Loop:
             return
         self.reported = now
         run = self.runs[self.places[0]]
-        loss = float(np.max(state.loss)) / (0.5 * self.sweeps.scaling * run.setting.size_y**2 or 1.0)
+        residual = float(np.max(dots(state.residual, state.residual))) ** 0.5 / (run.setting.size_y or 1.0)
         others = f", {len(self.places)} runs" if len(self.places) > 1 else ""
         self.progress(
-            Progress("descend", None, f"step {run.step}, time {run.time:.3g}, residual {loss**0.5:.2e}{others}")
+            Progress("descend", None, f"step {run.step}, time {run.time:.3g}, residual {residual:.2e}{others}")
         )
-
-
-def _dots(a: Array, b: Array) -> Any:
-    """Inner products in float64, of vectors or of columns."""
-    if a.ndim == 1:
-        return float(a.astype(np.float64, copy=False) @ b.astype(np.float64, copy=False))
-    return np.einsum("ij,ij->j", a, b, dtype=np.float64)
 
 
 def run_length(run: Run, state: State, pull: Factors, j: int | None) -> Any:

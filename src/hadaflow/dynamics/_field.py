@@ -1,4 +1,7 @@
-"""The right-hand side of the flow in the dual state, ``nu' = y - A B(A^T nu)``, and the sizes that matter to it."""
+"""The right-hand side of the flow in the dual state, and the sizes that matter to it.
+
+``nu' = y - A B(A^T nu)``, and for another loss than the squared one minus its gradient at ``p = A B(A^T nu)``.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +42,18 @@ class Field:
     def __post_init__(self) -> None:
         self.operator = Metered(self.problem.operator)
         self.y: Vector = self.problem.y.astype(np.float64)
-        self.speed = pull_at_zero(Problem(self.operator, self.y))  # A^T y
+        self.speed = pull_at_zero(Problem(self.operator, self.y, self.problem.loss))  # A^T y
         self._affine = self.model.branches(self.init_scale, self.problem.shape[1]) is None
         if self.size == 0.0:
             self.size = self._expected_size()
         self._set_caps()
 
     def __call__(self, time: float, nu: Vector) -> Vector:
-        return self.y - self.operator.matvec(self.x_of(self.operator.rmatvec(nu)))
+        return -self.residual(self.x_of(self.operator.rmatvec(nu)))
+
+    def residual(self, x: Vector) -> Vector:
+        """dF/dp at ``p = A x``, ``A x - y`` for the squared loss; one pass over A."""
+        return np.asarray(self.problem.loss.gradient(self.operator.matvec(x), self.y))
 
     def x_of(self, theta: Vector) -> Vector:
         """B(theta) for theta of shape (n,) or (n, k), continued along its tangent beyond the cap.
@@ -117,7 +124,7 @@ class Field:
                 if change <= 1e-2:
                     break
             step *= 0.1
-        stiffest = float(start.max()) * self.spectral_square
+        stiffest = float(start.max()) * self.spectral_square * self._typical_curvature()
         return 1e-2 * (min(step, 1 / stiffest) if stiffest > 0 else step)
 
     def _top(self) -> Vector:
@@ -130,12 +137,21 @@ class Field:
         self._low = -self._high if bounded else np.full_like(self._high, -np.inf)
 
     def _expected_size(self) -> float:
-        """The largest entry that a single coordinate would have if it were to explain y alone; and the start."""
-        squares, speed = self.column_squares, np.abs(self.speed)
+        """The largest entry that a single coordinate would have if it were to explain y alone; and the start.
+
+        A first guess for other losses than the squared one: x may become larger, and ``grow`` then takes note.
+        """
+        squares, speed = self._typical_curvature() * self.column_squares, np.abs(self.speed)
         alone = np.divide(speed, squares, out=np.zeros_like(speed), where=squares > 0)
         start = np.abs(np.asarray(self.model.mirror_map(np.zeros_like(speed), self.init_scale)))
         size = float(max(alone.max(initial=0.0), start.max(initial=0.0)))
         return size if size > 0 else 1.0
+
+    def _typical_curvature(self) -> float:
+        """The bound (1 for the squared loss), or where there is none the mean at p = 0."""
+        loss = self.problem.loss
+        bound = loss.curvature_bound
+        return bound if np.isfinite(bound) else float(np.mean(loss.curvature(np.zeros_like(self.y), self.y)))
 
 
 def _along(value: Any, theta: Vector) -> Any:

@@ -7,6 +7,9 @@ An implicit step of length h solves ``theta' = theta + h A^T (y - A B(theta'))``
 
 and theta then moves by ``h A^T (y - A x')``. Two products a step, whatever its length; but x cannot move faster than by
 gradient steps of length 1 / L, however long h. docs/mathematics.md, "The flow in time".
+
+For another loss than the squared one the pull ``A^T (y - A x)`` is minus its gradient, and L bounds its curvature:
+``||A||^2`` times that in the predictions.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ class Corner:
 
 
 class Polygon:
-    """A path of long steps: x and the residual are linear in time on each, and nu is their integral."""
+    """A path of long steps: x and the residual dF/dp are linear in time on each, and nu is their integral."""
 
     def __init__(self, start: Corner) -> None:
         self.corners = [start]
@@ -67,7 +70,7 @@ class Polygon:
         return np.column_stack([point.nu for point in points]), np.column_stack([point.x for point in points])
 
     def residual(self, time: float) -> Vector:
-        """``A x - y``."""
+        """dF/dp, ``A x - y``."""
         return self._at(time).residual
 
     def integral(self, end: float) -> Vector:
@@ -98,9 +101,9 @@ class ProximalSteps:
         self.field = field
         n = field.problem.shape[1]
         x = np.asarray(field.model.mirror_map(np.zeros(n), field.init_scale), dtype=np.float64)
-        self.bound = field.spectral_square
+        self.bound = field.spectral_square * field.problem.loss.curvature_bound
         self.theta = np.zeros(n)
-        self.at = Corner(0.0, np.zeros_like(field.y), x, field.operator.matvec(x) - field.y)
+        self.at = Corner(0.0, np.zeros_like(field.y), x, field.residual(x))
         self.pull = -field.operator.rmatvec(self.at.residual)
         self.length = self._first()
 
@@ -109,7 +112,7 @@ class ProximalSteps:
         field, span = self.field, self.length
         target = self.theta + span * (self.pull + self.bound * self.at.x)
         x = field.model.mirror_map(self._solve(target, span * self.bound), field.init_scale)
-        residual = field.operator.matvec(x) - field.y
+        residual = field.residual(x)
         self.pull = -field.operator.rmatvec(residual)
         self.theta = self.theta + span * self.pull
         self.at = Corner(self.at.time + span, self.at.nu, x, residual)

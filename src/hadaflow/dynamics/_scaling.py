@@ -58,7 +58,7 @@ class UnitProblem:
 
 
 def pull_at_zero(problem: Problem) -> Vector:
-    """``A^T y``.
+    """``A^T y``; minus the gradient at zero of another loss than the squared one.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def pull_at_zero(problem: Problem) -> Vector:
         If it overflows: then so would every step.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        pull = problem.operator.rmatvec(problem.y.astype(np.float64))
+        pull = problem.operator.rmatvec(problem.first_pull)
     if not np.isfinite(pull).all():
         raise ValueError("A^T y overflows: divide A and y by their sizes, and x comes out in the new units")
     return pull

@@ -1,7 +1,8 @@
 """The flow as a stiff equation for SciPy's BDF: tolerances in units of x, linear algebra of the active columns.
 
 ``nu' = y - A B(A^T nu)`` has the Jacobian ``-A diag(B') A^T``. Only active coordinates have a large slope B', so an
-implicit step of length c solves ``(I + c A_K diag(B'_K) A_K^T) v = b`` for a few columns K.
+implicit step of length c solves ``(I + c A_K diag(B'_K) A_K^T) v = b`` for a few columns K. Another loss than the
+squared one multiplies the Jacobian by its curvatures from the left, ``-H A diag(B') A^T`` with a diagonal H >= 0.
 """
 
 from __future__ import annotations
@@ -54,7 +55,12 @@ class StiffFlow(BDF):  # type: ignore[misc]  # SciPy ships no types
     def refresh(self) -> None:
         """Take over the size of x that the field knows of by now."""
         self.allowed = self.field.absolute_tolerance(self.tolerance)
-        self.rounding = 4 * _EPS * norm(self.field.y) / len(self.field.y) ** 0.5
+        if self.field.problem.squared:  # other losses: with each Jacobian
+            self._round(self.field.y)
+
+    def _round(self, terms: Vector) -> None:
+        """Take note of the size of what the residual is the difference of."""
+        self.rounding = 4 * _EPS * norm(terms) / len(terms) ** 0.5
 
     def _step_impl(self) -> tuple[bool, str | None]:
         # Over long steps the rounding of the residual adds up to more than was allowed, but is no error to be avoided.
@@ -68,9 +74,20 @@ class StiffFlow(BDF):  # type: ignore[misc]  # SciPy ships no types
 
         def curvature(_: float, nu: Vector) -> Any:
             self.njev += 1
-            return curvatures.at(self.field.slope_of(self.field.operator.rmatvec(nu)))
+            theta = self.field.operator.rmatvec(nu)
+            return _Curvature(curvatures, self.field.slope_of(theta), self._bend(theta))
 
         return curvature, curvature(self.t, self.y)
+
+    def _bend(self, theta: Vector) -> Vector | None:
+        """The curvatures of the loss; None for the squared one."""
+        if self.field.problem.squared:
+            return None
+        loss, y = self.field.problem.loss, self.field.y
+        p = self.field.operator.matvec(self.field.x_of(theta))
+        bend: Vector = np.asarray(loss.curvature(p, y))
+        self._round(np.abs(loss.gradient(p, y)) + bend * np.abs(p))
+        return bend
 
     def _factor(self, system: _Scaled) -> Callable[[Vector], Vector]:
         return system.solver()
@@ -89,24 +106,26 @@ class _Identity:
 
 @dataclass(frozen=True)
 class _Curvature:
-    """``J = -A diag(slope) A^T``."""
+    """``J = -H A diag(slope) A^T``, with the diagonal H in ``bend``; None for the identity."""
 
     systems: Any
     slope: Vector
+    bend: Vector | None
 
     def __rmul__(self, c: float) -> _Scaled:
-        return _Scaled(self.systems, c * self.slope)
+        return _Scaled(self.systems, c * self.slope, self.bend)
 
 
 @dataclass(frozen=True)
 class _Scaled:
-    """``I + A diag(weight) A^T``, with the weight ``c B'``."""
+    """``I + H A diag(weight) A^T``, with the weight ``c B'``."""
 
     systems: Any
     weight: Vector
+    bend: Vector | None
 
     def solver(self) -> Callable[[Vector], Vector]:
-        solver: Callable[[Vector], Vector] = self.systems.solver(self.weight)
+        solver: Callable[[Vector], Vector] = self.systems.solver(self.weight, self.bend)
         return solver
 
 
@@ -119,25 +138,25 @@ class _ActiveColumns:
         self.columns: Any = None
         self.gram: Vector | None = None
 
-    def at(self, slope: Vector) -> _Curvature:
-        return _Curvature(self, slope)
-
-    def solver(self, weight: Vector) -> Callable[[Vector], Vector]:
+    def solver(self, weight: Vector, bend: Vector | None) -> Callable[[Vector], Vector]:
         m, _ = self.field.problem.shape
-        index = self._active(weight)
+        index = self._active(weight if bend is None else float(bend.max()) * weight)
         if len(index) == 0:
             return lambda right: right
         if len(index) >= m:
-            return self._by_rows(weight, index)
+            return self._by_rows(weight, index, bend)
         self._extract(index)
         inside = np.searchsorted(self.index, index)
-        columns, gram = self.columns[:, inside], self.gram[np.ix_(inside, inside)]  # type: ignore[index]
+        columns = self.columns[:, inside]
+        # The inverse is I - H A_K (diag(1 / weight_K) + A_K^T H A_K)^-1 A_K^T.
+        bent = columns if bend is None else _row_scaled(bend, columns)
+        gram = self.gram[np.ix_(inside, inside)] if bend is None else _dense(columns.T @ bent)  # type: ignore[index]
         gram[np.diag_indices(len(index))] += 1 / weight[index]
         factor, _ = la.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
 
         def solve(right: Vector) -> Vector:
             inner, _ = la.lapack.dpotrs(factor, columns.T @ right, lower=1)  # cho_solve takes longer to check than this
-            return np.asarray(right - columns @ inner)
+            return np.asarray(right - bent @ inner)
 
         return solve
 
@@ -160,16 +179,20 @@ class _ActiveColumns:
             known = index
         index = np.union1d(known, new)
         columns = self.field.operator.columns(index)
-        gram = columns.T @ columns
         self.index, self.columns = index, columns
-        self.gram = np.asarray(gram.toarray() if sp.issparse(gram) else gram)
+        if self.field.problem.squared:  # otherwise its weights change with every Jacobian
+            self.gram = _dense(columns.T @ columns)
 
-    def _by_rows(self, weight: Vector, index: Index) -> Callable[[Vector], Vector]:
+    def _by_rows(self, weight: Vector, index: Index, bend: Vector | None) -> Callable[[Vector], Vector]:
         columns = self.field.operator.columns(index)
         root = np.sqrt(weight[index])
         scaled = columns @ sp.diags_array(root) if sp.issparse(columns) else columns * root
-        matrix = scaled @ scaled.T
-        matrix = np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix)
+        matrix = _dense(scaled @ scaled.T)
+        if bend is not None:
+            matrix *= bend[:, None]
+            matrix[np.diag_indices(len(matrix))] += 1.0
+            general = la.lu_factor(matrix, overwrite_a=True, check_finite=False)
+            return lambda right: np.asarray(la.lu_solve(general, right, check_finite=False))
         matrix[np.diag_indices(len(matrix))] += 1.0
         factor = la.cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
         return lambda right: np.asarray(la.cho_solve(factor, right, check_finite=False))
@@ -181,12 +204,33 @@ class _Krylov:
     def __init__(self, field: Field) -> None:
         self.field = field
 
-    def at(self, slope: Vector) -> _Curvature:
-        return _Curvature(self, slope)
-
-    def solver(self, weight: Vector) -> Callable[[Vector], Vector]:
+    def solver(self, weight: Vector, bend: Vector | None) -> Callable[[Vector], Vector]:
         operator, m = self.field.operator, len(self.field.y)
-        if float(weight.max(initial=0.0)) * self.field.spectral_square <= _NEGLIGIBLE:
+        steepest = float(weight.max(initial=0.0)) * (1.0 if bend is None else float(bend.max()))
+        if steepest * self.field.spectral_square <= _NEGLIGIBLE:
             return lambda right: right
-        system = LinearOperator((m, m), lambda v: v + operator.matvec(weight * operator.rmatvec(v)), dtype=np.float64)
-        return lambda right: np.asarray(cg(system, right, rtol=1e-3, maxiter=200)[0])
+
+        def inner(v: Vector) -> Vector:
+            return operator.matvec(weight * operator.rmatvec(v))
+
+        if bend is None:
+            system = LinearOperator((m, m), lambda v: v + inner(v), dtype=np.float64)
+            return lambda right: np.asarray(cg(system, right, rtol=1e-3, maxiter=200)[0])
+        # (I + H M)^-1 = I - S (I + S M S)^-1 S M with S^2 = H: symmetric, and H may have zeros.
+        root = np.sqrt(bend)
+        system = LinearOperator((m, m), lambda v: v + root * inner(root * v), dtype=np.float64)
+
+        def solve(right: Vector) -> Vector:
+            shifted, _ = cg(system, root * inner(right), rtol=1e-3, maxiter=200)
+            return np.asarray(right - root * shifted)
+
+        return solve
+
+
+def _dense(matrix: Any) -> Vector:
+    return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix)
+
+
+def _row_scaled(factors: Vector, columns: Any) -> Any:
+    """``diag(factors) @ columns``."""
+    return sp.csc_array(sp.diags_array(factors) @ columns) if sp.issparse(columns) else factors[:, None] * columns

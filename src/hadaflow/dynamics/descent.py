@@ -22,7 +22,8 @@ from hadaflow._validation import (
     real_array,
     reject_kind,
 )
-from hadaflow.dynamics._descent_loop import Run, Sweeps, follow
+from hadaflow.dynamics._descent_loop import Run, follow
+from hadaflow.dynamics._descent_state import Sweeps, of_loss, of_squares
 from hadaflow.dynamics._scaling import pull_at_zero
 from hadaflow.dynamics._threads import blas_threads, one_blas_thread
 from hadaflow.models import Model
@@ -37,7 +38,7 @@ from hadaflow.stopping import MaxSteps, Residual, Rule
 
 _MOST_STEPS = 1_000_000  # where no other budget is given
 
-Loss = Literal["half", "mean"]
+Scaling = Literal["half", "mean"]
 Step = float | Literal["auto"] | StepRule
 
 
@@ -47,7 +48,7 @@ def descend(
     *,
     init_scale: Scale,
     step: Step = "auto",
-    loss: Loss = "half",
+    loss: Scaling = "half",
     stop: Rule | None = None,
     record: Recorder | None = None,
     progress: ProgressCallback | None = None,
@@ -55,13 +56,13 @@ def descend(
     """Gradient descent on the factors of a model, as papers A and B run it.
 
     From ``u = v = init_scale`` it takes steps ``u <- u - step * dL/du``, ``v <- v - step * dL/dv`` on
-    ``L = 1/2 ||A x - y||^2`` or ``L = (1/m) ||A x - y||^2`` with ``x = u^D - v^D`` (or whatever the model makes of its
-    factors).
+    ``L = 1/2 ||A x - y||^2`` or ``L = (1/m) ||A x - y||^2``, or on the loss of the problem, with ``x = u^D - v^D`` (or
+    whatever the model makes of its factors).
 
     Parameters
     ----------
     problem : Problem
-        Data, A of shape (m, n).
+        Data, A of shape (m, n), and the loss F, by default ``1/2 ||A x - y||^2``.
     model : Model
         Overparameterised model, for example ``HadamardPower(depth=3)``; ``HadamardPower(3, factors="separate")`` trains
         D separate factors.
@@ -71,10 +72,11 @@ def descend(
         A number is a constant step, for the loss as scaled. "auto" takes steps as long as is safe
         (:class:`hadaflow.steps.Auto`); :class:`hadaflow.steps.Increasing` lengthens those of small coordinates.
     loss : {"half", "mean"}, default "half"
-        ``1/2 ||A x - y||^2``, or ``(1/m) ||A x - y||^2`` as in paper B (no factor 1/2).
+        How F is scaled: ``1/2 ||A x - y||^2``, or ``(1/m) ||A x - y||^2`` as in paper B (no factor 1/2). For another
+        loss than the squared one "half" is F itself, the sum over the rows, and "mean" is ``F / m``.
     stop : rule out of ``hadaflow.stopping``, optional
         When to stop; rules combine with ``|`` and ``&``. Default ``Residual(1e-8) | MaxSteps(100_000)``; where a rule
-        holds no budget of steps or seconds, a million steps are one.
+        holds no budget of steps or seconds, a million steps are one. A run in which nothing moves any more ends anyway.
     record : Recorder, optional
         What to keep on the way; by default residual, l1 norm and support size at 40 moments per decade of flow time.
     progress : callable, optional
@@ -98,7 +100,8 @@ def descend(
 
     Notes
     -----
-    One pass over a dense A per step (two over sparse A and operators) and O(n). Arithmetic is that of
+    One pass over a dense A per step (two over sparse A and operators, and for other losses than the squared one) and
+    O(n). Time runs as for gradient flow on F: a step lasts its length times the scaling. Arithmetic is that of
     ``problem.dtype``, criteria are float64. Source: papers A and B; docs/mathematics.md, "Gradient descent".
 
     Examples
@@ -115,7 +118,7 @@ def descend(
     rule, stop, record = as_rule(step), _stop(stop), as_recorder(record)
     threads = blas_threads()
     # The fused pass has threads of its own; those of BLAS, left awake by a product, would be in their way.
-    with one_blas_thread() if problem.operator.own_threads else nullcontext():
+    with one_blas_thread() if problem.squared and problem.operator.own_threads else nullcontext():
         shared = _Shared(problem, model, stop, record, loss)
         run = shared.run(scale, rule, shared.speed)
         factors = model.start(np.asarray(scale, dtype=problem.dtype), np.zeros(n, dtype=problem.dtype))
@@ -129,7 +132,7 @@ def descend_batch(
     init_scale: Any,
     step: Step | Sequence[Step] = "auto",
     y: Any = None,
-    loss: Loss = "half",
+    loss: Scaling = "half",
     stop: Rule | None = None,
     record: Recorder | None = None,
     progress: ProgressCallback | None = None,
@@ -188,7 +191,8 @@ def descend_batch(
     shared = _Shared(problem, model, stop, record, loss)
     runs = []
     for j in range(k):
-        own = shared if sides is None else _Shared(Problem(problem.operator, targets[:, j]), model, stop, record, loss)
+        each = problem if sides is None else Problem(problem.operator, targets[:, j], problem.loss)
+        own = shared if sides is None else _Shared(each, model, stop, record, loss)
         rule = as_rule(step if steps is None else steps[j])
         runs.append(own.run(float(columns[0, j]) if scale.ndim < 2 else columns[:, j], rule, own.speed))
     factors = model.start(columns.astype(problem.dtype, order="F"), np.zeros((n, k), dtype=problem.dtype, order="F"))
@@ -203,11 +207,11 @@ class _Shared:
     model: Model
     stop: Rule
     record: Recorder
-    loss: Loss
+    loss: Scaling
 
     def __post_init__(self) -> None:
         self.began = time.perf_counter()
-        self.scaling = 1.0 if self.loss == "half" else 2.0 / self.problem.shape[0]
+        self.scaling = 1.0 if self.loss == "half" else (2.0 if self.problem.squared else 1.0) / self.problem.shape[0]
         self.speed = pull_at_zero(self.problem)
 
     def run(self, init_scale: Scale, rule: StepRule, speed: NDArray[np.float64]) -> Run:
@@ -219,15 +223,20 @@ class _Shared:
         if np.min(init_scale) < np.finfo(problem.dtype).tiny:
             raise ValueError(f"init_scale {np.min(init_scale):.3g} is zero in {problem.dtype}: pass float64 data")
         setting = Setting.of(problem, model, init_scale)
-        stepper = rule.stepper(problem.operator, speed, model, init_scale, self.scaling)
+        bound = problem.loss.curvature_bound  # what the loss stays below is a squared one, this much larger
+        stepper = rule.stepper(problem.operator, speed / bound, model, init_scale, self.scaling * bound)
         tape = Tape(self.record, problem)
-        return Run(setting, stepper, self.stop, self.stop.watch(problem), tape, self.began, rule)
+        return Run(setting, stepper, self.stop, self.stop.watch(problem), tape, self.began, rule, self.scaling)
 
     def sweeps(self, y: NDArray[np.floating[Any]], threads: int = 1) -> Sweeps:
         """The products that all steps take."""
         dtype = self.problem.dtype
-        sweep = self.problem.operator.sweep(dtype, threads)
-        return Sweeps(sweep, y.astype(dtype, copy=False), self.scaling)
+        problem = self.problem
+        y = y.astype(dtype, copy=False)
+        if not problem.squared:
+            return Sweeps(of_loss(problem.operator, problem.loss, dtype), 2.0, y, self.scaling)
+        sweep = problem.operator.sweep(dtype, threads)
+        return Sweeps(of_squares(sweep), sweep.passes, y, self.scaling)
 
 
 def _check(problem: Problem, model: Model, loss: str, progress: ProgressCallback | None) -> None:

@@ -24,7 +24,7 @@ from hadaflow.models import Model
 from hadaflow.models.base import Scale
 from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
 from hadaflow.paths import FlowPath
-from hadaflow.problems import Problem
+from hadaflow.problems import Problem, require_squared
 from hadaflow.recording import Recorder, Tape, as_recorder
 from hadaflow.results import Limit, Progress, ProgressCallback, Stats, Status
 from hadaflow.stopping import Rule, Watch
@@ -54,22 +54,24 @@ def flow(
     max_steps: int = 100_000,
     progress: ProgressCallback | None = None,
 ) -> FlowPath:
-    """Gradient flow on ``1/2 ||A x - y||^2`` in the factors of a model, as a function of time.
+    """Gradient flow on ``1/2 ||A x - y||^2``, or the loss of the problem, in the factors of a model over time.
 
-    All 2n factors follow from the dual state ``nu' = y - A B(A^T nu)`` in m unknowns: the whole trajectory takes a few
+    All 2n factors follow from the dual state ``nu' = y - A B(A^T nu)`` in m unknowns (in general ``nu' = -dF/dp`` at
+    ``p = A B(A^T nu)``): the whole trajectory takes a few
     hundred steps of a stiff integrator where gradient descent takes millions.
 
     Parameters
     ----------
     problem : Problem
-        Data, A of shape (m, n).
+        Data, A of shape (m, n), and the loss, by default the squared one.
     model : Model
         Overparameterised model, for example ``HadamardPower(depth=3)``.
     init_scale : float or array_like of shape (n,)
         Starting value a > 0 of every factor entry, in units of ``x^(1/depth)``.
     t_end : float, default inf
         Flow time to stop at. With inf the flow is followed until it is within ``tolerance`` of its limit, which
-        :func:`hadaflow.limit` computes beforehand, and ends there.
+        :func:`hadaflow.limit` computes beforehand, and ends there. Other losses than the squared one need not have
+        a limit, and none is computed: there inf needs a ``stop``.
     tolerance : float, default 1e-6
         Error allowed per step in any entry of x, relative to the largest one ("bdf"); nearness to the limit at which
         ``t_end=inf`` ends.
@@ -77,7 +79,7 @@ def flow(
         "bdf" follows the flow accurately. "proximal" takes implicit steps of two products each, 40 % longer each time:
         a few dozen from start to stop, for large operators and early stopping. It follows the flow while its steps are
         short compared with how fast x can change; later its path is its own, so that it needs a ``stop`` or
-        ``t_end``.
+        ``t_end``; and a loss with a finite ``curvature_bound``.
     stop : rule out of ``hadaflow.stopping``, optional
         Stop earlier: at the exact time for rules about the present moment, at the end of a step for the others.
     record : Recorder, optional
@@ -97,7 +99,7 @@ def flow(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind or range.
+        If an argument has the wrong kind or range, or asks of another loss what only the squared one has.
 
     See Also
     --------
@@ -107,12 +109,12 @@ def flow(
 
     Notes
     -----
-    SciPy's BDF (orders 1 to 5) with the Jacobian ``-A diag(B') A^T`` restricted to its active columns: per step about
-    five passes over A and O(m k + k^3) for k active columns (conjugate gradients with products only where A is an
-    operator). Beyond the barrier of depth > 2, where trial steps may land, the mirror map goes on along its tangent;
-    accepted steps stay inside. Where the scale is so small that rounding of nu decides over x (relative condition of B
-    beyond 1e8: depth > 2 only), the flow cannot be told from the saddle path in double precision, and that is what is
-    followed, on the clock of the flow. Source: docs/mathematics.md, "One state, one map" and "The flow in time".
+    SciPy's BDF (orders 1 to 5) with the Jacobian ``-A diag(B') A^T`` (``d2F/dp2`` times that) restricted to its active
+    columns: per step about five passes over A and O(m k + k^3) for k active columns (conjugate gradients with products
+    only where A is an operator). Beyond the barrier of depth > 2, where trial steps may land, the mirror map goes on
+    along its tangent; accepted steps stay inside. Where the scale is so small that rounding of nu decides over x
+    (relative condition of B beyond 1e8: depth > 2 only), the flow cannot be told from the saddle path in doubles, and
+    that is followed, on the clock of the flow. Source: docs/mathematics.md, "One state, one map", "The flow in time".
 
     Examples
     --------
@@ -136,6 +138,7 @@ def flow(
     max_steps = whole_number(max_steps, "max_steps")
     if stop is not None:
         check_rule(stop)
+    _check_loss(problem, method, t_end, stop)
     record = as_recorder(record)
     n = problem.shape[1]
     scale: Scale
@@ -151,8 +154,19 @@ def flow(
             return plan.leap(field)
         small = plan.setting.product_scale < field.size
         if branches is not None and math.isfinite(branches.exponent) and small and field.sharpness > _SHARPEST:
+            require_squared(problem, "flow from an init_scale so small for this depth (take a larger one)")
             return plan.along_saddles(field, branches.rest, branches.dual_scale)
         return plan.integrate(field)
+
+
+def _check_loss(problem: Problem, method: str, t_end: float, stop: Rule | None) -> None:
+    """Raise ValueError where a loss other than the squared one lacks what is asked for."""
+    if t_end == math.inf and stop is None and not problem.squared:
+        raise ValueError(f"the limit need not exist for loss={problem.loss!r}: give a finite t_end, or a stop")
+    if method == "proximal" and not math.isfinite(problem.loss.curvature_bound):
+        raise ValueError(
+            f'method="proximal" needs a loss with a finite curvature_bound, got {problem.loss!r}: take "bdf"'
+        )
 
 
 @dataclass
@@ -183,7 +197,7 @@ class _Plan:
 
         target, curve = None, Integrated(field)
         try:
-            if self.t_end == math.inf:
+            if self.t_end == math.inf and self.problem.squared:
                 target = limit(self.problem, self.model, init_scale=self.init_scale, progress=self.progress)
                 field.grow(np.asarray(target.x, dtype=np.float64))
             self.reached = max(self.tolerance, 10 * _EPS * field.sharpness)
@@ -314,14 +328,15 @@ class _Plan:
         return _End(math.inf, target.status, reason, target.x)
 
     def _resting(self, field: Field, now: float, x: Vector, pull: Vector | None) -> _End | None:
-        """Whether ``pull = A^T (y - A x)`` has all but vanished: the end where no limit is known beforehand."""
+        """Whether ``pull = -grad F(x)`` has all but vanished: the end where no limit is known beforehand."""
         if pull is None:
-            pull = field.operator.rmatvec(field.y - field.operator.matvec(x))
+            pull = -field.operator.rmatvec(field.residual(x))
         left = float(np.abs(pull).max())
         whole = float(np.abs(field.speed).max())
         if not left <= 1e-2 * self.tolerance * whole:
             return None
-        return _End(now, Status.NOT_CONVERGED, f"the gradient has fallen to {left / (whole or 1.0):.1e} of A^T y")
+        first = "A^T y" if self.problem.squared else "that at x = 0"
+        return _End(now, Status.NOT_CONVERGED, f"the gradient has fallen to {left / (whole or 1.0):.1e} of {first}")
 
     def _failed(self, field: Field, now: float, x: Vector, message: str) -> _End:
         """No further step: for want of time to move in, where x is at rest, or for good."""

@@ -19,7 +19,7 @@ from hadaflow.dynamics._threads import one_blas_thread
 from hadaflow.dynamics._walk import Walk
 from hadaflow.models import Branches, Model
 from hadaflow.models.base import Scale
-from hadaflow.problems import Problem
+from hadaflow.problems import Problem, require_squared
 from hadaflow.results import Limit, ProgressCallback, Stats, Status
 
 Vector = NDArray[np.float64]
@@ -86,6 +86,7 @@ def limit(
     """
     began = time.perf_counter()
     instance(problem, Problem, "problem")
+    require_squared(problem, "limit")
     instance(model, Model, "model")
     callback(progress, "progress")
     tolerance = positive_number(tolerance, "tolerance")

@@ -20,7 +20,7 @@ from hadaflow.dynamics._finish import follow
 from hadaflow.dynamics._scaling import to_unit
 from hadaflow.dynamics._walk import Walk
 from hadaflow.paths import SaddlePath
-from hadaflow.problems import Problem
+from hadaflow.problems import Problem, require_squared
 from hadaflow.results import ProgressCallback, Stats
 
 
@@ -85,6 +85,7 @@ def saddles(
     """
     began = time.perf_counter()
     instance(problem, Problem, "problem")
+    require_squared(problem, "saddles")
     positive = flag(positive, "positive")
     callback(progress, "progress")
     m, n = problem.shape

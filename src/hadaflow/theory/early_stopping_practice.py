@@ -14,7 +14,7 @@ from scipy.special import ndtri
 
 from hadaflow._validation import Index, flag, instance, norm, positive_number
 from hadaflow.dynamics import saddles
-from hadaflow.problems import Problem
+from hadaflow.problems import Problem, require_squared
 from hadaflow.theory._coordinate import Coordinate, loss_factor
 from hadaflow.theory._rip_search import Reduced
 from hadaflow.theory.early_stopping import Loss, Sign
@@ -212,6 +212,7 @@ def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> Windo
     (array([0, 1, 2, 3, 4]), 0.5, 0.9)
     """
     instance(problem, Problem, "problem")
+    require_squared(problem, "estimate_window_inputs")
     m, n = problem.shape
     if m <= 4 * math.log(max(2, n)):
         raise ValueError(f"too few rows to tell noise from signal: {m} for {n} columns; at least 4 log n are needed")

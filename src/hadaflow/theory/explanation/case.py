@@ -17,7 +17,7 @@ from hadaflow.dynamics import limit
 from hadaflow.models import HadamardPower, Model
 from hadaflow.operators import Operator, Scaled
 from hadaflow.paths import FlowPath, Trajectory
-from hadaflow.problems import Problem
+from hadaflow.problems import Problem, require_squared
 from hadaflow.recovery import recover
 from hadaflow.results import Recovery, Status
 from hadaflow.theory._rip_search import dense
@@ -53,6 +53,7 @@ class Case:
                 kind = "noise"
             return cls(result, kind, result.model, result.positive, result.weights, time_limit)
         if isinstance(result, (FlowPath, Trajectory)):
+            require_squared(result.problem, "explain")
             ended = isinstance(result, FlowPath) and math.isinf(result.t_end)
             return cls(result, "limit" if ended else "stopped", result.model, not result.model.signed, None, time_limit)
         raise TypeError(
