@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import hadaflow as hf
-from hadaflow.path_plots import blank_figure, plot_path
+from hadaflow.plotting import blank_figure, plot_training
 
 DEPTH, PRODUCT_SCALE = 3, 1e-6
 NOISE, NONZEROS, LEVEL = 0.5, 5, 0.05
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         error = np.linalg.norm(path(t) - x) / np.linalg.norm(x)
         print(f"{name:<10} at time {t:<8.4g} relative error {error:.3f}")
 
-    figure = plot_path(path, truth=x, level=LEVEL, axes=blank_figure().axes)
+    figure = plot_training(path, truth=x, level=LEVEL, axes=blank_figure(2).axes)
     options.output.mkdir(parents=True, exist_ok=True)
     file = options.output / "training_path.png"
     figure.savefig(file, dpi=150)

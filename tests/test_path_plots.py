@@ -1,17 +1,27 @@
-import importlib
-import re
 import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import hadaflow as hf
-from hadaflow.path_plots import blank_figure, plot_path
+from hadaflow.plotting import blank_figure, plot_path, plot_window
+from hadaflow.plotting._readings import _averages
+from hadaflow.plotting.window import _Errors, _in_words
 
 mpl = pytest.importorskip("matplotlib")
 
-EVERYTHING = hf.Recorder(per_decade=200, x=True)
+EVERYTHING = hf.Recorder(per_decade=100, x=True, average=True)
+
+
+def of_ones(plot):
+    """With a truth that suits any path."""
+    return lambda path, **options: plot(path, truth=np.ones(path.problem.shape[1]), **options)
+
+
+PLOTS = [pytest.param(of_ones(plot), id=plot.__name__) for plot in (plot_path, plot_window)]
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +34,7 @@ def plt():
     plt.close("all")
 
 
-def instance(values, *, m=40, n=100, noise=0.0, seed=0):
+def instance(values, *, m=60, n=100, noise=0.1, seed=0):
     """A Gaussian problem whose x has these values."""
     rng = np.random.default_rng(seed)
     A = rng.standard_normal((m, n)) / np.sqrt(m)
@@ -35,281 +45,390 @@ def instance(values, *, m=40, n=100, noise=0.0, seed=0):
 
 @pytest.fixture(scope="module")
 def noisy():
-    """A flow with a window: three coordinates arrive long before the noise is fitted."""
-    problem, x = instance([1.0, 2.0, -1.5], noise=0.1, m=60)
-    return hf.flow(problem, hf.HadamardPower(3), init_scale=1e-2), x
+    return instance([1.0, 2.0, -1.5])
 
 
 @pytest.fixture(scope="module")
-def descent():
-    problem, x = instance([1.0, 2.0, -1.5], noise=0.1)
-    stop = hf.stopping.MaxSteps(500)
-    return hf.descend(problem, hf.HadamardPower(2), init_scale=1e-3, record=EVERYTHING, stop=stop), x
+def saddle(noisy):
+    return hf.saddles(noisy[0])
 
 
-def draw(path, **options):
-    figure = plot_path(path, axes=blank_figure().axes, **options)
-    figure.canvas.draw()
-    return figure
+@pytest.fixture(scope="module")
+def flow(noisy):
+    return hf.flow(noisy[0], hf.HadamardPower(3), init_scale=1e-2)
 
 
-def curves(axes):
-    """The lines that are drawn over time, without those across the whole axes."""
-    return [line for line in axes.lines if len(line.get_xdata()) > 2 or line.get_transform() == axes.transData]
+@pytest.fixture(scope="module")
+def descent(noisy):
+    stop = hf.stopping.MaxSteps(2000)
+    return hf.descend(noisy[0], hf.HadamardPower(2), init_scale=1e-3, record=EVERYTHING, stop=stop)
 
 
-def keys(figure):
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+@pytest.fixture(params=["saddle", "flow", "descent"])
+def path(request):
+    return request.getfixturevalue(request.param)
 
 
-def shaded(axes):
-    """First and last time of the window."""
-    (window,) = axes.patches
-    return window.get_x(), window.get_x() + window.get_width()
+def estimator(path, **told):
+    """What a fitted estimator shows of itself."""
+    return SimpleNamespace(path_=path, **{"coef_": np.zeros(100), **told})
 
 
-def names(axes):
-    """The labels at the ends of the lines, with their heights, from the bottom up."""
-    return sorted((note.xyann[1], note.get_text()) for note in axes.texts)
+def drawn(plot, *given, **options):
+    ax = plot(*given, ax=blank_figure(1).axes[0], **options)
+    ax.figure.canvas.draw()
+    return ax
 
 
-# ---- what it shows ---------------------------------------------------------------------------------------------
+def curves(ax):
+    """The lines over time, without those across the whole axes."""
+    return [line for line in ax.lines if line.get_transform() == ax.transData]
 
 
-def test_two_panels_on_one_axis_of_time(noisy):
-    path, x = noisy
-    figure = draw(path, truth=x)
-    top, bottom, right = figure.axes
-    title = top.get_title(loc="left")
-    assert title.startswith("gradient flow, depth 3, product scale 1e-06\n")
-    assert path.reason in title
-    assert (bottom.get_xlabel(), bottom.get_xscale(), bottom.get_yscale()) == ("flow time", "log", "log")
-    assert right.get_ylabel() == r"$\|x\|_1$"
-    assert top.get_xlim() == bottom.get_xlim() == right.get_xlim()
-    assert keys(figure)[:3] == ["support (3)", "largest of the others", "truth"]
-    assert keys(figure)[3].startswith("window, ")
+def keys(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_the_picture_of_a_flow_is_true_to_the_path(noisy):
-    path, x = noisy
-    top, bottom, right = draw(path, truth=x).axes
+def value_of(path, times, read_out="iterate"):
+    """The read-out at some times, one by one, from the path itself."""
+    if isinstance(path, hf.Trajectory):
+        kept = path.history.x if read_out == "iterate" else path.history.average
+        return kept[np.searchsorted(path.history.times, times)]
+    return np.array([path(t) if read_out == "iterate" else path.average(t) for t in times])
+
+
+def others(ax):
+    """The grey lines, each with its vertices."""
+    return [segment for collection in ax.collections for segment in collection.get_segments()]
+
+
+def span(ax):
+    """Start and end of what is shaded, as far as the axis goes."""
+    (shade,) = ax.collections
+    return [(box.x0, box.x1) for box in (part.get_extents() for part in shade.get_paths())]
+
+
+# ---- coefficients over time ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("read_out", ["iterate", "average"])
+def test_lines_are_those_of_the_path(path, noisy, read_out):
+    _, x = noisy
+    ax = drawn(plot_path, path, truth=x, read_out=read_out)
+    lines = curves(ax)
     support = np.flatnonzero(x)
-    *on, off = curves(top)
-    on.sort(key=lambda line: line.get_ydata()[-1])
-    for line, coordinate in zip(on, support[np.argsort(path.x[support])], strict=True):
-        times, values = line.get_data()
-        np.testing.assert_allclose(values, path(times)[:, coordinate], rtol=1e-12)
-    times, sizes = off.get_data()
-    np.testing.assert_allclose(sizes, np.abs(np.delete(path(times), support, axis=1)).max(axis=1), rtol=1e-12)
-    times, norms = right.lines[0].get_data()
-    np.testing.assert_allclose(norms, np.abs(path(times)).sum(axis=1), rtol=1e-12)
-    times, residuals = bottom.lines[0].get_data()
-    expected = [path.moment(t).relative_residual for t in times]
-    np.testing.assert_allclose(residuals, expected, rtol=1e-6, atol=1e-12)
+    assert len(lines) == len(support)
+    times = lines[0].get_xdata()
+    looked = np.unique([*range(0, len(times), 25), len(times) - 1])
+    expected = value_of(path, times[looked], read_out)
+    for line, coordinate in zip(lines, support[np.argsort(expected[-1, support])], strict=True):
+        np.testing.assert_allclose(line.get_ydata()[looked], expected[:, coordinate], rtol=1e-6, atol=1e-9)
 
 
-def test_the_picture_of_a_descent_shows_what_was_recorded(descent):
-    run, x = descent
-    figure = draw(run, truth=x)
-    assert figure.axes[0].get_title(loc="left").startswith("gradient descent, 500 steps, depth 2")
-    *_, off = curves(figure.axes[0])
-    times, sizes = off.get_data()
-    rows = run.history.x[np.isin(run.history.times, times)]
-    assert len(rows) == len(times) > 50
-    np.testing.assert_array_equal(sizes, np.abs(rows[:, x == 0]).max(axis=1))
-    times, residuals = figure.axes[1].lines[0].get_data()
-    recorded = run.history["residual"][np.isin(run.history.times, times)]
-    np.testing.assert_allclose(residuals, recorded, rtol=1e-9)
+def test_plateaus_are_exact(saddle, noisy):
+    line = curves(drawn(plot_path, saddle, truth=noisy[1]))[0]
+    assert line.get_drawstyle() == "steps-post"
+    np.testing.assert_array_equal(line.get_xdata()[1:-1], saddle.times[1:])
+    assert line.get_ydata()[0] == 0
+    for k in range(len(saddle.times)):
+        assert line.get_ydata()[k] in saddle.x[[k]].toarray()
 
 
-def test_it_begins_where_something_is_seen(noisy):
-    path, x = noisy
-    top = draw(path, truth=x).axes[0]
-    first, last = top.get_xlim()
-    size = np.abs(path.x).max()
-    assert np.abs(path(first)).max() < 0.01 * size
-    assert np.abs(path(first * (last / first) ** 0.06)).max() > 0.01 * size
-    assert last == pytest.approx(path.times[-1])
+def test_the_average_is_smooth_and_exact_at_any_time(saddle, noisy):
+    line = curves(drawn(plot_path, saddle, truth=noisy[1], read_out="average"))[-1]
+    assert line.get_drawstyle() == "default"
+    coordinate = np.argmax(saddle.final)
+    expected = [saddle.average(t)[coordinate] for t in line.get_xdata()]
+    np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-9, atol=1e-12)
 
 
-def test_the_window_opens_when_all_are_near_and_closes_when_another_is_large(noisy):
-    path, x = noisy
+def test_the_others_are_grey_and_one_artist(path, noisy):
+    _, x = noisy
+    ax = drawn(plot_path, path, truth=x)
+    (collection,) = ax.collections
+    assert collection.get_rasterized()
+    colour = mpl.colors.to_rgb(collection.get_colors()[0])
+    assert max(colour) - min(colour) < 0.01
+    last = value_of(path, [curves(ax)[0].get_xdata()[-1]])[-1]
+    rest = np.sort(last[(x == 0) & (last != 0)])
+    ends = sorted(segment[-1, 1] for segment in others(ax))
+    assert (ends[0], ends[-1]) == pytest.approx((rest[0], rest[-1]))
+
+
+def test_axes_say_which_clock_and_which_read_out(path):
+    ax = drawn(plot_path, path)
+    assert ax.get_xscale() == "log"
+    assert ax.get_xlabel() == ("rescaled time" if isinstance(path, hf.SaddlePath) else "flow time")
+    assert ax.get_ylabel() == "x"
+    average = drawn(plot_path, path, read_out="average")
+    assert average.get_ylabel() == "running average of x"
+    assert average.get_title(loc="left") == ax.get_title(loc="left") + ", running average"
+
+
+def test_what_is_coloured(saddle, noisy):
+    _, x = noisy
+    assert keys(drawn(plot_path, saddle, truth=x))[0] == "support (3)"
+    assert keys(drawn(plot_path, saddle, truth=x, support=[5, 2, 5]))[0] == "support (2)"
+    assert keys(drawn(plot_path, saddle, at=saddle.times[3]))[0] == f"support ({np.count_nonzero(saddle.x[[3]].data)})"
+    at_the_end = np.count_nonzero(saddle.final)
+    assert keys(drawn(plot_path, saddle))[0] == f"support (largest 12 of {at_the_end})"
+    assert keys(drawn(plot_path, saddle, coordinates=0))[0].startswith("others (")
+
+
+def test_the_largest_of_the_support_are_named(saddle, noisy):
+    _, x = noisy
     support = np.flatnonzero(x)
-    start, end = shaded(draw(path, truth=x).axes[0])
-    near = path.first(lambda moment: (np.abs(moment.x - x)[support] <= 0.1 * np.abs(x[support])).all())
-    large = path.first(lambda moment: np.abs(np.delete(moment.x, support)).max() > 0.1, after=near)
-    assert near <= start <= 1.05 * near
-    assert large <= end <= 1.05 * large
-    assert shaded(draw(path, truth=x, level=0.05).axes[1])[1] < end
-    assert shaded(draw(path, truth=x, level=1e3).axes[1])[1] == pytest.approx(path.times[-1])
+    of_all = [note.get_text() for note in drawn(plot_path, saddle, truth=x).texts]
+    assert sorted(of_all) == sorted(f"$x_{{{i}}}$" for i in support)
+    (of_one,) = [note.get_text() for note in drawn(plot_path, saddle, truth=x, coordinates=1).texts]
+    assert of_one == f"$x_{{{np.argmax(np.abs(saddle.final))}}}$"
 
 
-def test_without_truth_the_last_values_count(noisy):
-    path, x = noisy
+def test_a_time_is_marked_and_within_the_picture(path):
+    first, last = drawn(plot_path, path).get_xlim()
+    for time in (0.1 * first, np.sqrt(first * last), 10 * last):
+        ax = drawn(plot_path, path, at=time)
+        (mark,) = [line for line in ax.lines if line.get_transform() == ax.get_xaxis_transform()]
+        assert list(mark.get_xdata()) == [time, time]
+        assert ax.get_xlim()[0] < time < ax.get_xlim()[1]
+        assert keys(ax)[-1] == f"stopped at {time:.3g}"
+
+
+def test_a_saddle_path_stays_until_the_mark(saddle):
+    time = 100 * saddle.times[-1]
+    assert curves(drawn(plot_path, saddle, at=time))[0].get_xdata()[-1] > time
+
+
+# ---- fitted estimators -----------------------------------------------------------------------------------------
+
+
+def test_an_estimator_brings_support_names_and_time(path):
+    coef = np.zeros(100)
+    coef[[3, 70]] = 1.0
+    names = np.array([f"cost in ${i}" for i in range(100)], dtype=object)
+    stop = float(path.times[4] if not isinstance(path, hf.Trajectory) else path.history.times[4])
+    ax = drawn(plot_path, estimator(path, coef_=coef, stop_time_=stop, feature_names_in_=names))
+    assert keys(ax)[0] == "support (2)"
+    assert {note.get_text() for note in ax.texts} == {r"cost in \$3", r"cost in \$70"}
+    assert keys(ax)[-1] == f"stopped at {stop:.3g}"
+    assert keys(drawn(plot_path, estimator(path, stop_time_=stop), at=2 * stop))[-1] == f"stopped at {2 * stop:.3g}"
+
+
+@pytest.mark.parametrize("stop", [None, np.inf, np.nan, 0.0])
+def test_an_estimator_that_did_not_stop_has_no_mark(saddle, stop):
+    assert not any(key.startswith("stopped") for key in keys(drawn(plot_path, estimator(saddle, stop_time_=stop))))
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_one_of_several_targets(saddle, flow, kind):
+    several = estimator(kind([saddle, flow]), coef_=np.eye(2, 100), stop_time_=[0.1, 0.2])
+    first, second = drawn(plot_path, several), drawn(plot_path, several, target=1)
+    assert (first.get_xlabel(), second.get_xlabel()) == ("rescaled time", "flow time")
+    assert (keys(first)[-1], keys(second)[-1]) == ("stopped at 0.1", "stopped at 0.2")
+    assert [note.get_text() for note in second.texts] == ["$x_{1}$"]
+    with pytest.raises(ValueError, match="target must lie between 0 and 1, got 2"):
+        plot_path(several, target=2)
+
+
+def test_estimators_without_a_path_say_so(saddle):
+    with pytest.raises(TypeError, match=r"path is a SimpleNamespace without path_: fit it, or give the path itself"):
+        plot_path(SimpleNamespace(coef_=np.zeros(3)))
+    with pytest.raises(TypeError, match=r"path is a SimpleNamespace without coef_: call its fit\(X, y\) first"):
+        plot_path(SimpleNamespace(fit=print))
+    with pytest.raises(TypeError, match="with such a path_, got ndarray"):
+        plot_path(estimator(np.ones(3)))
+
+
+# ---- when to stop ----------------------------------------------------------------------------------------------
+
+
+def test_errors_are_those_of_the_path(path, noisy):
+    _, x = noisy
+    lines = [line for line in curves(drawn(plot_window, path, x)) if len(line.get_xdata()) > 2]
+    for line, read_out in zip(lines, ("iterate", "average"), strict=True):
+        times = line.get_xdata()[::25]
+        expected = np.linalg.norm(value_of(path, times, read_out) - x, axis=1)
+        np.testing.assert_allclose(line.get_ydata()[::25], expected, rtol=1e-6)
+
+
+def test_the_oracle_is_least_squares_on_the_true_support(path, noisy):
+    problem, x = noisy
     support = np.flatnonzero(x)
-    start, _ = shaded(draw(path, support=support, level=10.0).axes[0])
-    end = path.x[support]
-    near = path.first(lambda moment: (np.abs(moment.x[support] - end) <= 0.1 * np.abs(end)).all())
-    assert near <= start <= 1.05 * near
+    fit = np.linalg.lstsq(problem.operator.columns(support), problem.y)[0]
+    error = np.linalg.norm(fit - x[support])
+    ax = drawn(plot_window, path, x)
+    (line,) = [line for line in ax.lines if line.get_transform() == ax.get_yaxis_transform()]
+    assert line.get_ydata() == pytest.approx([error, error], rel=1e-9)
+    assert f"least squares on the support, {error:.3g}" in keys(ax)
+
+
+def test_the_window_of_a_saddle_path_is_exact(saddle, noisy):
+    _, x = noisy
+    errors = np.linalg.norm(saddle.x.toarray() - x, axis=1)
+    near = np.flatnonzero(errors <= 1.5 * errors.min())
+    assert (np.diff(near) == 1).all()  # in one piece, here
+    ((start, end),) = span(drawn(plot_window, saddle, x))
+    assert (start, end) == pytest.approx((saddle.times[near[0]], saddle.times[near[-1] + 1]))
+
+
+def test_the_window_of_a_flow(flow, noisy):
+    _, x = noisy
+    ax = drawn(plot_window, flow, x)
+    ((start, end),) = span(ax)
+    least = min(curves(ax)[0].get_ydata())
+
+    def near(moment):
+        return np.linalg.norm(moment.x - x) <= 1.5 * least
+
+    found = flow.first(near)
+    lost = flow.first(lambda moment: not near(moment), after=1.01 * found)
+    assert (start, end) == pytest.approx((found, lost), rel=0.1)
+    assert keys(ax)[-1] == f"within 1.5 × the least, {start:.3g} to {end:.3g}"
+
+
+def test_a_window_that_stays_open():
+    path = hf.saddles(hf.Problem(np.eye(3), np.array([3.0, 2.0, 1.0])))
+    ax = drawn(plot_window, path, [3.0, 2.0, 1.0])
+    assert keys(ax)[-1] == f"within 1.5 × the least, from {path.times[-1]:.3g} on"
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
-    [({"window": None}, 0), ({"level": 1e-9}, 0), ({"window": (1.0, 3.0)}, 1)],
-    ids=["none wanted", "none found", "given"],
+    ("stepwise", "expected", "words"),
+    [
+        (True, [(1.0, 2.0), (3.0, 5.0)], "from 1 on in 2 parts"),
+        (False, [(1.0, 1.0), (3.0, 4.0)], "1 to 4 in 2 parts"),
+    ],
 )
-def test_other_windows(noisy, options, expected):
-    path, x = noisy
-    axes = draw(path, truth=x, **options).axes[0]
-    assert len(axes.patches) == expected
-    if expected:
-        assert shaded(axes) == pytest.approx((1.0, 3.0))
+def test_a_window_in_parts(stepwise, expected, words):
+    times, values = np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([1.4, 2.0, 1.0, 1.5, 3.0])
+    parts = _Errors(times, values, stepwise).window(0.0)
+    assert parts == expected
+    assert _in_words(parts, 5.0) == words
 
 
-def test_the_support_is_that_of_the_truth_of_the_caller_or_of_the_path(noisy):
-    path, x = noisy
-    assert keys(draw(path, truth=x))[0] == "support (3)"
-    assert keys(draw(path, truth=x, support=[5, 2, 5]))[0] == "support (2)"
-    assert keys(draw(path))[0] == f"support ({len(path.support())})"
-    assert keys(draw(path, support=np.arange(100), window=None)) == ["support (100)"]
+def test_without_an_average_the_iterate_is_drawn(noisy):
+    problem, x = noisy
+    stop = hf.stopping.MaxSteps(300)
+    run = hf.descend(problem, hf.HadamardPower(2), init_scale=1e-3, record=hf.Recorder(x=True), stop=stop)
+    assert [key.split(",")[0] for key in keys(drawn(plot_window, run, x))] == [
+        "iterate",
+        "least squares on the support",
+        "within 1.5 × the least",
+    ]
 
 
-# ---- names at the ends of the lines ----------------------------------------------------------------------------
+def test_another_loss_has_no_least_squares():
+    A = np.random.default_rng(0).standard_normal((40, 10))
+    problem = hf.Problem(A, np.sign(A[:, 0] + 0.5), loss=hf.losses.Logistic())
+    path = hf.flow(problem, hf.HadamardPower(2), init_scale=0.1, t_end=5.0)
+    assert not any("least squares" in key for key in keys(drawn(plot_window, path, np.eye(10)[0])))
 
 
-def test_names_stand_apart_in_the_order_of_the_values():
-    problem, x = instance([1.0] * 6 + [-1.0] * 3, m=60)
-    path = hf.flow(problem, hf.HadamardPower(2), init_scale=1e-3)
-    top = draw(path, truth=x).axes[0]
-    heights, texts = zip(*names(top), strict=True)
-    support = np.flatnonzero(x)
-    assert list(texts) == [f"$x_{{{i}}}$" for i in support[np.argsort(path.x[support])]]
-    assert 0 <= min(heights) <= max(heights) <= 1
-    print_height = top.texts[0].get_fontsize() / 72 * top.figure.dpi / top.get_window_extent().height
-    assert np.diff(heights).min() >= print_height
-    whole = top.figure.bbox
-    assert all(mpl.text.Text.get_window_extent(note).x1 <= whole.x1 for note in top.texts)
-
-
-@pytest.mark.parametrize(("coordinates", "named"), [(12, 3), (3, 3), (2, 0), (0, 0)])
-def test_more_lines_than_coordinates_go_without_names(noisy, coordinates, named):
-    path, x = noisy
-    assert len(names(draw(path, truth=x, coordinates=coordinates).axes[0])) == named
-
-
-def test_very_many_lines_are_cut_to_the_largest():
-    problem, _ = instance([1.0] * 300, m=300, n=400)
-    path = hf.flow(problem, hf.HadamardPower(2), init_scale=1e-2, t_end=10.0)
-    figure = draw(path, support=np.arange(400))
-    assert keys(figure) == ["support (largest 300 of 400)"]
-    ends = [abs(line.get_ydata()[-1]) for line in curves(figure.axes[0])]
-    assert min(ends) == pytest.approx(np.sort(np.abs(path.x))[100])
+def test_exact_recovery_draws_no_rounding():
+    problem, x = instance([1.0, 2.0, -1.5], noise=0.0)
+    ax = drawn(plot_window, hf.saddles(problem), x)
+    assert "least squares on the support, exact" in keys(ax)
+    assert ax.get_ylim()[0] > 1e-12
 
 
 # ---- any path --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2])
-def test_very_short_runs(steps):
-    problem, x = instance([1.0, -1.0])
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_coordinate(plot, dtype):
+    problem = hf.Problem(np.array([[1.0], [2.0]], dtype=dtype), np.array([1.0, 2.5], dtype=dtype))
+    model, stop = hf.HadamardPower(2), hf.stopping.MaxSteps(200)
+    assert len(curves(drawn(plot, hf.saddles(problem)))) > 0
+    assert len(curves(drawn(plot, hf.flow(problem, model, init_scale=0.1)))) > 0
+    run = hf.descend(problem, model, init_scale=0.1, stop=stop, record=EVERYTHING)
+    assert len(curves(drawn(plot, run))) > 0
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_nothing_moves(plot):
+    problem = hf.Problem(np.eye(3), np.zeros(3))
+    ax = drawn(plot, hf.saddles(problem))
+    assert [text.get_text() for text in ax.texts] == ["nothing has moved"]
+    run = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, stop=hf.stopping.MaxSteps(0), record=EVERYTHING)
+    assert [text.get_text() for text in drawn(plot, run).texts] == ["nothing has moved"]
+    drawn(plot, hf.flow(problem, hf.HadamardPower(2), init_scale=1e-3))
+
+
+def test_a_truth_of_zeros(path):
+    ax = drawn(plot_window, path, np.zeros(100))
+    assert "least squares on the support, exact" in keys(ax)
+    assert drawn(plot_path, path, truth=np.zeros(100)).get_legend() is not None
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("plot", PLOTS)
+def test_very_short_runs(plot, steps, noisy):
     stop = hf.stopping.MaxSteps(steps)
-    run = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, record=EVERYTHING, stop=stop)
-    top = draw(run, truth=x).axes[0]
-    plural = "" if steps == 1 else "s"
-    assert top.get_title(loc="left").startswith(f"gradient descent, {steps} step{plural}, ")
-    assert [text.get_text() for text in top.texts if text.get_text() == "nothing has moved"] == ["nothing has moved"][
-        : steps == 0
-    ]
-
-
-@pytest.mark.parametrize("t_end", [5.0, np.inf])
-def test_x_stays_zero(t_end):
-    path = hf.flow(hf.Problem(np.eye(3), np.zeros(3)), hf.HadamardPower(2), init_scale=1e-3, t_end=t_end)
-    draw(path)
-    draw(path, truth=np.array([0.0, 1.0, 0.0]))
-
-
-@pytest.mark.parametrize("stop", [hf.stopping.Residual(0.5), hf.stopping.MaxTime(1e-9)], ids=["between steps", "early"])
-def test_flows_that_stop(stop):
-    problem, x = instance([1.0, -1.0])
-    path = hf.flow(problem, hf.HadamardPower(3), init_scale=1e-2, stop=stop)
-    assert draw(path, truth=x).axes[0].get_xlim()[1] == pytest.approx(path.t_end)
-
-
-def test_a_saddle_path_keeps_its_jumps():
-    problem, x = instance([1.0, 2.0, -1.5], m=60)
-    path = hf.flow(problem, hf.HadamardPower(4), init_scale=1e-8)
-    line = curves(draw(path, truth=x).axes[0])[0]
-    times, values = line.get_data()
-    steep = np.flatnonzero(np.abs(np.diff(values)) > 0.1)
-    assert len(steep) > 0
-    assert (np.diff(times)[steep] <= 1e-12 * times[steep]).all()
-    assert times[-1] > path.times[-1]
+    run = hf.descend(noisy[0], hf.HadamardPower(2), init_scale=0.1, record=EVERYTHING, stop=stop)
+    assert {len(line.get_xdata()) for line in curves(drawn(plot, run))} == {steps}
 
 
 @pytest.mark.parametrize("scale", [1e-100, 1e100])
-def test_extreme_units(scale):
-    problem, x = instance([1.0, -1.0])
-    scaled = hf.Problem(problem.operator, scale * problem.y)
-    path = hf.flow(scaled, hf.HadamardPower(2), init_scale=1e-3 * scale**0.5, t_end=20.0 / scale)
-    draw(path, truth=scale * x)
+def test_extreme_units(noisy, scale):
+    problem, x = noisy
+    path = hf.saddles(hf.Problem(problem.operator, scale * problem.y))
+    drawn(plot_path, path, truth=scale * x)
+    assert span(drawn(plot_window, path, scale * x))
 
 
 def test_sizes_far_apart_are_drawn_on_a_logarithmic_axis():
-    problem, x = instance([1000.0, -30.0, 1.0])
-    path = hf.flow(problem, hf.HadamardPower(2), init_scale=1e-2)
-    assert draw(path, truth=x).axes[0].get_yscale() == "symlog"
-    assert draw(path, truth=x, coordinates=2).axes[0].get_yscale() == "linear"
+    problem, x = instance([1000.0, -30.0, 1.0], noise=0.0)
+    assert drawn(plot_path, hf.saddles(problem), truth=x).get_yscale() == "symlog"
 
 
-@pytest.mark.parametrize("t_end", [2.0, 5.0, 20.0])
-def test_few_times_are_labelled_in_plain_numbers(t_end):
-    problem, _ = instance([1.0])
-    path = hf.flow(problem, hf.HadamardPower(2), init_scale=1e-2, t_end=t_end)
-    axes = draw(path).axes[1]
-    first, last = axes.get_xlim()
-    labels = [float(label.get_text()) for label in axes.get_xticklabels() if label.get_text()]
-    assert last < 30 * first
-    assert len([label for label in labels if first <= label <= last]) >= 2
-
-
-def test_float32_and_another_model():
-    problem, x = instance([1.0, 2.0])
-    single = hf.Problem(problem.operator.columns(np.arange(100)).astype(np.float32), problem.y.astype(np.float32))
-    model = hf.HadamardPower(2, sign="positive")
-    stop = hf.stopping.MaxSteps(100)
-    draw(hf.descend(single, model, init_scale=0.01, record=EVERYTHING, stop=stop), truth=x)
+def test_what_dies_away_does_not_make_it_logarithmic():
+    rng = np.random.default_rng(0)
+    A = np.cumsum(rng.standard_normal((40, 30)), axis=1)  # neighbours alike: some stand in for others at first
+    saddle = hf.saddles(hf.Problem(A, A[:, [3, 10, 20]] @ [1.0, -1.0, 1.0]))
+    once = np.abs(saddle.x).max(axis=0).toarray().ravel()
+    left = np.flatnonzero((once > 0.2) & (saddle.final == 0))[:1]
+    assert len(left) == 1
+    support = [*left, int(np.argmax(saddle.final))]
+    ax = drawn(plot_path, saddle, support=support, read_out="average", at=1e5 * saddle.times[-1])
+    ends = sorted(line.get_ydata()[-1] for line in curves(ax))
+    assert abs(ends[0]) < 1e-4 * ends[1]
+    assert ax.get_yscale() == "linear"
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
-def test_pictures_are_small(noisy, tmp_path, suffix):
-    path, _ = noisy
-    figure = draw(path, support=np.arange(100))
-    figure.savefig(tmp_path / f"p.{suffix}")
-    assert (tmp_path / f"p.{suffix}").stat().st_size < 1_000_000
+def test_many_coordinates_make_a_small_picture(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    path = hf.saddles(hf.Problem(rng.standard_normal((150, 4000)), rng.standard_normal(150)))
+    ax = drawn(plot_path, path, support=np.arange(4000))
+    assert keys(ax)[0] == "support (largest 300 of 4000)"
+    assert len(ax.lines) <= 310
+    assert len(others(ax)) <= 200
+    ax.figure.savefig(tmp_path / f"p.{suffix}")
+    assert (tmp_path / f"p.{suffix}").stat().st_size < 1_500_000
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), m=st.integers(1, 4), n=st.integers(1, 6))
+def test_averages_of_plateaus_between_any_times(seed, m, n):
+    rng = np.random.default_rng(seed)
+    path = hf.saddles(hf.Problem(rng.standard_normal((m, n)), rng.standard_normal(m)))
+    times = np.sort(rng.uniform(0.1, 3.0, 5)) * max(path.times[-1], 1.0)
+    expected = [path.average(t) for t in times]
+    np.testing.assert_allclose(_averages(path.times, path.x, times), expected, rtol=1e-9, atol=1e-12)
 
 
 # ---- where it draws --------------------------------------------------------------------------------------------
 
 
-def test_a_new_figure_belongs_to_pyplot(noisy, plt):
-    figure = plot_path(noisy[0])
-    assert plt.get_fignums() == [figure.number]
-
-
-def test_axes_of_the_caller(noisy, plt):
-    figure, axes = plt.subplots(1, 3)
-    assert plot_path(noisy[0], axes=axes[:2]) is figure
-    assert not axes[2].has_data()
-
-
-def test_the_example_draws_its_window(monkeypatch, tmp_path, capsys):
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "examples")
-    example = importlib.import_module("training_path")
-    example.main(["--measurements", "150", "--coordinates", "400", "--output", str(tmp_path / "new")])
-    found, limit = re.findall(r"error (\S+)", capsys.readouterr().out)
-    assert float(found) < 0.5 * float(limit)
-    assert (tmp_path / "new" / "training_path.png").stat().st_size > 10_000
+@pytest.mark.parametrize("plot", PLOTS)
+def test_new_axes_belong_to_pyplot_and_those_of_the_caller_are_used(saddle, plt, plot):
+    ax = plot(saddle)
+    assert plt.get_fignums() == [ax.figure.number]
+    _, (left, right) = plt.subplots(1, 2)
+    assert plot(saddle, ax=left) is left
+    assert left.has_data()
+    assert not right.has_data()
 
 
 # ---- what it refuses -------------------------------------------------------------------------------------------
@@ -320,33 +439,51 @@ def test_the_example_draws_its_window(monkeypatch, tmp_path, capsys):
     [
         ({"truth": np.ones(3)}, ValueError, r"truth must have one entry per entry of x \(100\), got 3"),
         ({"support": [100]}, ValueError, "support must hold coordinates from 0 to 99"),
-        ({"support": [0.5]}, TypeError, "support must be a vector of whole numbers"),
-        ({"window": (3.0, 1.0)}, ValueError, "window must start before it ends"),
-        ({"window": 3.0}, ValueError, "window must be .*two flow times"),
-        ({"window": "wide"}, ValueError, "window must be .*two flow times"),
-        ({"level": -1.0}, ValueError, "level must be a finite number > 0"),
+        ({"at": -1.0}, ValueError, "at must be a finite number > 0"),
+        ({"read_out": "dual"}, ValueError, "read_out must be one of 'iterate', 'average', got 'dual'"),
         ({"coordinates": 1.5}, ValueError, "coordinates must be a whole number"),
-        ({"axes": []}, ValueError, r"axes must be two matplotlib Axes, got 0; make them with plt\.subplots\(2\)"),
+        ({"ax": []}, TypeError, r"ax must be one matplotlib Axes, got list; make it with plt\.subplots\(\)"),
     ],
 )
-def test_bad_options(noisy, options, error, message):
+def test_bad_options(saddle, options, error, message):
     with pytest.raises(error, match=message):
-        plot_path(noisy[0], **options)
+        plot_path(saddle, **options)
 
 
-def test_a_descent_needs_its_x():
-    problem, _ = instance([1.0])
-    run = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, stop=hf.stopping.MaxSteps(3))
+@pytest.mark.parametrize(
+    ("truth", "error", "message"),
+    [
+        (np.ones(3), ValueError, r"truth must have one entry per entry of x \(100\), got 3"),
+        (None, TypeError, "truth must be a vector of real numbers, got None"),
+    ],
+)
+def test_a_window_needs_a_truth(saddle, truth, error, message):
+    with pytest.raises(error, match=message):
+        plot_window(saddle, truth)
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_a_descent_needs_its_x(noisy, plot):
+    run = hf.descend(noisy[0], hf.HadamardPower(2), init_scale=0.1, stop=hf.stopping.MaxSteps(3))
     with pytest.raises(ValueError, match=r"kept no x: run descend with record=hadaflow\.Recorder\(x=True\)"):
-        plot_path(run)
+        plot(run)
 
 
-def test_only_paths_are_drawn():
-    with pytest.raises(TypeError, match=r"path must be what hadaflow\.flow\(\) or hadaflow\.descend\(\) returned, got"):
-        plot_path(np.ones(3))
+def test_a_descent_needs_its_average(noisy):
+    record = hf.Recorder(x=True)
+    run = hf.descend(noisy[0], hf.HadamardPower(2), init_scale=0.1, stop=hf.stopping.MaxSteps(3), record=record)
+    with pytest.raises(ValueError, match=r"kept no average: run descend with record=.*average=True"):
+        plot_path(run, read_out="average")
 
 
-def test_without_matplotlib_the_extra_is_named(noisy, monkeypatch):
+@pytest.mark.parametrize("plot", [plot_path, plot_window])
+def test_only_paths_are_drawn(plot):
+    with pytest.raises(TypeError, match=r"path must be what hadaflow\.saddles\(\), hadaflow\.flow\(\) or"):
+        plot(np.ones(3), truth=np.ones(3))
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_without_matplotlib_the_extra_is_named(saddle, monkeypatch, plot):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'hadaflow\[plot\]'"):
-        plot_path(noisy[0])
+        plot(saddle)

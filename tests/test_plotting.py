@@ -138,7 +138,7 @@ def test_no_power_of_ten_stands_where_the_title_is(scale):
 
 
 def test_colours_differ_in_grey():
-    from hadaflow import _drawing
+    from hadaflow.plotting import _drawing
 
     weights = [0.299, 0.587, 0.114]
     blue, orange, grey = (
@@ -208,6 +208,12 @@ def test_a_limit_shows_its_support():
 def test_a_new_figure_belongs_to_pyplot(easy, plt):
     figure = plot_recovery(easy[0])
     assert plt.get_fignums() == [figure.number]
+
+
+@pytest.mark.parametrize("panels", [0, 4, "two", None])
+def test_blank_figures_have_one_to_three_panels(panels):
+    with pytest.raises(ValueError, match="panels must be 1, 2 or 3, got"):
+        blank_figure(panels)
 
 
 def test_a_blank_figure_does_not(easy, plt):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hadaflow as hf
-from hadaflow import path_plots
+from hadaflow import plotting
 from hadaflow.cli import _options as given
 from hadaflow.cli._job import Files, Job, Report, proof
 from hadaflow.results import ProgressCallback
@@ -298,5 +298,5 @@ def _solve(
             "steps": history.steps,
             **history.metrics,
         },
-        draw=lambda: path_plots.plot_path(path, axes=path_plots.blank_figure().axes),
+        draw=lambda: plotting.plot_training(path, axes=plotting.blank_figure(2).axes),
     )

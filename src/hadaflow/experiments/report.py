@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hadaflow as hf
-from hadaflow._drawing import require_matplotlib
 from hadaflow._validation import instance
 from hadaflow.experiments.base import Experiment
 from hadaflow.experiments.claims import Check, Claim, Verdict
 from hadaflow.experiments.records import Provenance, Store
+from hadaflow.plotting._drawing import require_matplotlib
 
 if TYPE_CHECKING:
     from markupsafe import Markup

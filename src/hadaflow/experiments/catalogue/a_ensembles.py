@@ -11,10 +11,10 @@ import numpy as np
 from scipy.fft import dct
 
 import hadaflow as hf
-from hadaflow._drawing import BLUE, GREY, ORANGE
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, Vector, binomial_error, gaussian, sparse_vector
 from hadaflow.experiments.catalogue._looks import BLACK, TEAL, Look, legend_above
+from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
 from hadaflow.theory.measurements import measurements_needed, recovery_probability
 
 if TYPE_CHECKING:

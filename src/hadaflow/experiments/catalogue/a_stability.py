@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hadaflow as hf
-from hadaflow._drawing import BLUE, GREY, ORANGE
 from hadaflow._validation import Float
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._a_common import Vector, gaussian
 from hadaflow.experiments.catalogue._looks import TEAL, legend_above
+from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
 from hadaflow.theory.l1_bounds import recovery_error_bound
 from hadaflow.theory.null_space import null_space_constants
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import hadaflow as hf
-from hadaflow._drawing import GREY
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, binomial_error, gaussian, sparse_vector
 from hadaflow.experiments.catalogue._looks import BLACK, DEPTHS, legend_above
+from hadaflow.plotting._drawing import GREY
 from hadaflow.theory.measurements import Sign, measurements_needed, recovery_probability
 
 if TYPE_CHECKING:

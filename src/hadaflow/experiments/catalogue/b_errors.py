@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._drawing import BLUE, GREY, ORANGE
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._b_drawing import draw_window, legend_below, panels
 from hadaflow.experiments.catalogue._b_training import ABSTRACT, CODE, THEORY, Curves, Data, Schedule, measure, train
 from hadaflow.experiments.catalogue._looks import BLACK
+from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import hadaflow as hf
-from hadaflow._drawing import BLUE, GREY, ORANGE
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._looks import legend_above
 from hadaflow.experiments.catalogue.scale_saddles import rate
+from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
     import pandas as pd

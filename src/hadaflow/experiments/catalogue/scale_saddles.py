@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hadaflow as hf
-from hadaflow._drawing import BLUE, GREY, ORANGE
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._looks import legend_above
+from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Pictures of answers. Matplotlib is imported when the first one is drawn; it comes with the extra ``plot``."""
+"""Pictures of answers with their proofs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hadaflow._drawing import BLUE, GREY, ORANGE, checked_axes, checked_truth, plain_numbers, stacked_axes
 from hadaflow._validation import norm
+from hadaflow.plotting._drawing import BLUE, GREY, ORANGE, checked_axes, checked_truth, plain_numbers, stacked_axes
 from hadaflow.results import Recovery
 
 if TYPE_CHECKING:
@@ -74,12 +74,6 @@ def plot_recovery(
     _draw_residual(middle, recovery)
     _draw_certificate(bottom, recovery)
     return top.figure
-
-
-def blank_figure() -> Figure:
-    """A figure with three stacked axes that pyplot knows nothing of: for writing files without a display."""
-    figure: Figure = stacked_axes(3, pyplot=False)[0].figure  # type: ignore[assignment]
-    return figure
 
 
 def _draw_x(ax: Axes, recovery: Recovery, truth: NDArray[Any] | None) -> None:

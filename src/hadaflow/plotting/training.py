@@ -8,38 +8,44 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
 
-from hadaflow._drawing import (
+from hadaflow._validation import coordinates as checked_coordinates
+from hadaflow._validation import positive_number, whole_number
+from hadaflow.paths import FlowPath, Trajectory
+from hadaflow.plotting._curves import Curves, curves_of, window_of
+from hadaflow.plotting._drawing import (
     BLUE,
-    GREY,
     ORANGE,
+    SHADE,
     checked_axes,
     checked_truth,
     plain_numbers,
     stacked_axes,
 )
-from hadaflow._path_curves import Curves, Vector, curves_of, window_of
-from hadaflow._validation import coordinates as checked_coordinates
-from hadaflow._validation import positive_number, whole_number
-from hadaflow.paths import FlowPath, Trajectory
+from hadaflow.plotting._lines import (
+    FINE_DASHES,
+    MOST_LINES,
+    TRUTH,
+    coordinate_name,
+    described,
+    key_above,
+    label_ends,
+    marks,
+    say_nothing,
+    shades,
+    size_axis,
+    time_axis,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-_PANELS: dict[str, Any] = {"sharex": True, "height_ratios": (3, 2)}
-_MOST_LINES = 300
-_WIDE = 100.0  # a larger ratio of sizes is drawn on a logarithmic axis
-_DECADES = 30.0  # a smaller ratio of times is labelled in plain numbers
 _ROUNDING = 1e-14  # relative residuals below it tell nothing
-_SMALL = 9.0  # points
-_SHADE = "#dfe9f3"
-_FINE_DASHES = (0, (6, 3))
 _OTHERS: dict[str, Any] = {"color": ORANGE, "linewidth": 1.6, "linestyle": (0, (4, 2)), "zorder": 3}
 
 
-def plot_path(
+def plot_training(
     path: FlowPath | Trajectory,
     *,
     truth: ArrayLike | None = None,
@@ -92,9 +98,9 @@ def plot_path(
     Examples
     --------
     >>> import numpy as np, hadaflow as hf
-    >>> from hadaflow.path_plots import blank_figure, plot_path
+    >>> from hadaflow.plotting import blank_figure, plot_training
     >>> path = hf.flow(hf.Problem(np.eye(2), np.array([1.0, 0.5])), hf.HadamardPower(3), init_scale=0.1)
-    >>> figure = plot_path(path, axes=blank_figure().axes)
+    >>> figure = plot_training(path, axes=blank_figure(2).axes)
     >>> figure.axes[1].get_xlabel()
     'flow time'
     """
@@ -110,21 +116,15 @@ def plot_path(
     most = whole_number(coordinates, "coordinates", minimum=0)
     curves = curves_of(path, index)
     shaded = _checked_window(window, level, curves, known)
-    top, bottom = stacked_axes(2, pyplot=True, **_PANELS) if axes is None else checked_axes(axes, 2)
+    top, bottom = stacked_axes(2, pyplot=True) if axes is None else checked_axes(axes, 2)
     if len(curves.times):
         _frame((top, bottom), curves, shaded)
         _draw_coordinates(top, curves, known, most)
-        _draw_fit(bottom, curves, known)
+        _draw_fit(bottom, curves, known, squared=path.problem.squared)
     else:
-        _say_nothing((top, bottom))
+        say_nothing((top, bottom))
     _head(top, path, curves, shaded, known)
     return top.figure
-
-
-def blank_figure() -> Figure:
-    """A figure with two stacked axes that pyplot knows nothing of: for writing files without a display."""
-    figure: Figure = stacked_axes(2, pyplot=False, **_PANELS)[0].figure  # type: ignore[assignment]
-    return figure
 
 
 def _checked_window(window: Any, level: float | None, curves: Curves, truth: Any) -> tuple[float, float] | None:
@@ -151,77 +151,42 @@ def _draw_coordinates(ax: Axes, curves: Curves, truth: NDArray[Any] | None, most
     few = len(curves.index) <= most
     if truth is not None:
         for value in np.unique(truth[curves.index]):
-            ax.axhline(value, color=GREY, linewidth=0.8, linestyle=_FINE_DASHES, alpha=1.0 if few else 0.4, zorder=1)
+            ax.axhline(value, **TRUTH, alpha=1.0 if few else 0.4, zorder=1)
     ends = curves.on[-1]
-    drawn = np.argsort(-np.abs(ends), kind="stable")[:_MOST_LINES]
+    drawn = np.argsort(-np.abs(ends), kind="stable")[:MOST_LINES]
     drawn = drawn[np.argsort(ends[drawn], kind="stable")]
     style: dict[str, Any] = {"linewidth": 1.6} if few else {"linewidth": 0.8, "rasterized": True}
-    style |= _marks(curves.times)
-    for place, colour in zip(drawn, _shades(len(drawn)), strict=True):
+    style |= marks(curves.times)
+    for place, colour in zip(drawn, shades(len(drawn)), strict=True):
         ax.plot(curves.times, curves.on[:, place], color=colour, **style)
     if len(curves.index) < curves.size:
-        ax.plot(curves.times, curves.off, **_OTHERS, **_marks(curves.times))
+        ax.plot(curves.times, curves.off, **_OTHERS, **marks(curves.times))
     ax.axhline(0, color="black", linewidth=0.6, zorder=1)
     ax.set_ylabel("x")
     ax.margins(y=0.06)
     if not (curves.on.any() or curves.off.any() or truth is not None):
         ax.set_ylim(-1, 1)
     sizes = np.abs(ends if truth is None else truth[curves.index])
-    sizes = sizes[sizes > 0]
-    if few and len(sizes) > 1 and sizes.max() > _WIDE * sizes.min():
-        ax.set_yscale("symlog", linthresh=float(sizes.min()))
-        ax.yaxis.get_major_locator().set_params(numticks=9)  # type: ignore[call-arg]
-    else:
-        plain_numbers(ax)
+    size_axis(ax, sizes if few else sizes[:0])
     if few:
-        _label_ends(ax, {f"$x_{{{curves.index[place]}}}$": float(ends[place]) for place in drawn}, _shades(len(drawn)))
+        names = [coordinate_name(int(curves.index[place])) for place in drawn]
+        label_ends(ax, names, ends[drawn], shades(len(drawn)))
 
 
-def _label_ends(ax: Axes, ends: dict[str, float], colours: list[Any]) -> None:
-    """A name to the right of each line, moved up or down as far as their heights ask for; ``ends`` ascend."""
-    if not ends:
-        return
-    ax.autoscale_view()
-    places = np.array([[0.0, value] for value in ends.values()])
-    heights = ax.transAxes.inverted().transform(ax.transData.transform(places))[:, 1]
-    points = ax.get_window_extent().height / ax.figure.dpi * 72
-    spread = np.arange(len(heights)) * min(1.35 * _SMALL / points, 1 / max(1, len(heights) - 1))
-    spots = isotonic_regression(heights - spread).x.clip(0, 1 - spread[-1]) + spread
-    for (name, value), spot, colour in zip(ends.items(), spots, colours, strict=True):
-        ax.annotate(
-            name,
-            xy=(1.0, value),
-            xycoords=ax.get_yaxis_transform(),
-            xytext=(1.03, spot),
-            textcoords=ax.transAxes,
-            color=colour,
-            fontsize=_SMALL + 1,
-            verticalalignment="center",
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "linewidth": 0.6,
-                "shrinkA": 1,
-                "shrinkB": 0,
-                "relpos": (0, 0.5),
-            },
-        )
-
-
-def _draw_fit(ax: Axes, curves: Curves, truth: NDArray[Any] | None) -> None:
+def _draw_fit(ax: Axes, curves: Curves, truth: NDArray[Any] | None, *, squared: bool) -> None:
     """Residual on the left axis, l1 norm on the right one."""
-    ax.plot(curves.looks, curves.residual, color="black", linewidth=1.4, **_marks(curves.times))
+    ax.plot(curves.looks, curves.residual, color="black", linewidth=1.4, **marks(curves.times))
     known = curves.residual[curves.residual > 0]
     if len(known) and known.max() > 10 * known.min():
         ax.set_yscale("log", nonpositive="mask")
         ax.set_ylim(bottom=max(ax.get_ylim()[0], _ROUNDING))
     else:
         ax.ticklabel_format(axis="y", useOffset=False)
-    ax.set_ylabel(r"$\|Ax - y\|\,/\,\|y\|$")
+    ax.set_ylabel(r"$\|Ax - y\|\,/\,\|y\|$" if squared else "pull of the data, relative")
     right = ax.twinx()
-    right.plot(curves.times, curves.l1_norm, color=BLUE, linewidth=1.4, **_marks(curves.times))
+    right.plot(curves.times, curves.l1_norm, color=BLUE, linewidth=1.4, **marks(curves.times))
     if truth is not None:
-        right.axhline(np.abs(truth).sum(), color=BLUE, linewidth=0.8, linestyle=_FINE_DASHES)
+        right.axhline(np.abs(truth).sum(), color=BLUE, linewidth=0.8, linestyle=FINE_DASHES)
     right.set_ylabel(r"$\|x\|_1$", color=BLUE)
     right.tick_params(axis="y", colors=BLUE)
     right.spines["top"].set_visible(False)
@@ -232,34 +197,11 @@ def _draw_fit(ax: Axes, curves: Curves, truth: NDArray[Any] | None) -> None:
 def _frame(axes: Sequence[Axes], curves: Curves, window: tuple[float, float] | None) -> None:
     """The time axis, which both panels share, and the window on it."""
     for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.set_xscale("log")
-        first, last = curves.times[[0, -1]]
-        ax.set_xlim(*((first, last) if first < last else (first / 2, 2 * last)))
-        _tick_times(ax)
+        time_axis(ax, *curves.times[[0, -1]])
         if window is not None:
-            ax.axvspan(*window, color=_SHADE, linewidth=0, zorder=0)
+            ax.axvspan(*window, color=SHADE, linewidth=0, zorder=0)
     axes[-1].set_xlabel("flow time")
     axes[0].figure.align_ylabels(axes)
-
-
-def _tick_times(ax: Axes) -> None:
-    """Powers of ten over many decades; over fewer, plain numbers, as many as fit."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
-
-    first, last = ax.get_xlim()
-    if last > _DECADES * first:
-        return
-    few = last <= 10 * first
-    ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if few else LogLocator(subs=(1, 2, 3, 5)))
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:.6g}")
-    ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _say_nothing(axes: Sequence[Axes]) -> None:
-    for ax in axes:
-        ax.set_axis_off()
-    axes[0].text(0.5, 0.5, "nothing has moved", transform=axes[0].transAxes, color=GREY, ha="center", va="center")
 
 
 def _head(ax: Axes, path: FlowPath | Trajectory, curves: Curves, window: Any, truth: Any) -> None:
@@ -267,47 +209,17 @@ def _head(ax: Axes, path: FlowPath | Trajectory, curves: Curves, window: Any, tr
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    kind = (
-        "gradient flow"
-        if isinstance(path, FlowPath)
-        else f"gradient descent, {path.steps} step{'s' * (path.steps != 1)}"
-    )
-    scale = path.setting.product_scale if isinstance(path, FlowPath) else path.product_scale
-    depth = getattr(path.model, "depth", None)
-    model = type(path.model).__name__ if depth is None else f"depth {depth:g}"
-    reason = textwrap.fill(path.reason, 95)
-    ax.set_title(f"{kind}, {model}, product scale {scale:.3g}\n{reason}", loc="left", fontsize="medium", pad=24)
+    title = f"{described(path)}\n{textwrap.fill(path.reason, 95)}"
     if len(curves.times) == 0:
+        key_above(ax, title, [])
         return
     shown = len(curves.index)
-    count = f"{shown}" if shown <= _MOST_LINES else f"largest {_MOST_LINES} of {shown}"
-    keys: list[Any] = [Line2D([], [], color=_shades(3)[1], linewidth=1.6, label=f"support ({count})")] if shown else []
+    count = f"{shown}" if shown <= MOST_LINES else f"largest {MOST_LINES} of {shown}"
+    keys: list[Any] = [Line2D([], [], color=shades(3)[1], linewidth=1.6, label=f"support ({count})")] if shown else []
     if shown < curves.size:
         keys.append(Line2D([], [], **_OTHERS, label="largest of the others"))
     if truth is not None:
-        keys.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle=_FINE_DASHES, label="truth"))
+        keys.append(Line2D([], [], **TRUTH, label="truth"))
     if window is not None:
-        keys.append(Patch(color=_SHADE, label=f"window, {window[0]:.3g} to {window[1]:.3g}"))
-    ax.legend(
-        handles=keys,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=4,
-        frameon=False,
-        borderaxespad=0.2,
-        fontsize=_SMALL,
-        handlelength=2.2,
-        columnspacing=1.6,
-    )
-
-
-def _marks(times: Vector) -> dict[str, Any]:
-    """Dots where there are too few moments for lines to tell them."""
-    return {"marker": "o", "markersize": 3.5} if len(times) <= 8 else {}
-
-
-def _shades(count: int) -> list[Any]:
-    """Colours from dark to light, as far as they stand out from white."""
-    from matplotlib import colormaps
-
-    return list(colormaps["viridis"](np.linspace(0.0, 0.78, count) if count != 1 else [0.25]))
+        keys.append(Patch(color=SHADE, label=f"window, {window[0]:.3g} to {window[1]:.3g}"))
+    key_above(ax, title, keys)

@@ -1,0 +1,72 @@
+"""What a picture of training shows: some coordinates, the largest of the others, residual and l1 norm over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import Index, norm
+from hadaflow.paths import FlowPath, Trajectory
+from hadaflow.plotting._readings import BLOCK, begin, moments, thinned
+
+Vector = NDArray[np.float64]
+
+_RESIDUALS = 200  # of the times get a residual, which takes a product each
+_NEAR = 0.1  # relative: the window opens when all of the support is as near as that
+_SLIVER = 1e-2  # share of the width: a narrower window is none
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Everything over flow time that the picture shows."""
+
+    size: int  # n
+    index: Index  # the support
+    times: Vector  # (k,)
+    on: Vector  # (k, s): the support
+    off: Vector  # (k,): largest size off it
+    l1_norm: Vector  # (k,)
+    looks: Vector  # times at which the residual is known
+    residual: Vector  # relative, there; dF/dp for another loss than the squared one
+
+
+def curves_of(path: FlowPath | Trajectory, index: Index) -> Curves:
+    """Look at the path at some hundred times, a block at a time."""
+    times, rows = moments(path)
+    others = np.ones(len(path.x), dtype=bool)
+    others[index] = False
+    problem, y = path.problem, path.problem.y.astype(np.float64)
+    whole = norm(problem.first_pull) or 1.0
+    looks = thinned(len(times), _RESIDUALS)
+    on, off, l1_norm, residual = np.zeros((len(times), len(index))), *(np.zeros(len(times)) for _ in range(3))
+    step = max(1, BLOCK // len(path.x))
+    for i in range(0, len(times), step):
+        block = rows(slice(i, i + step)).astype(np.float64)
+        on[i : i + step] = block[:, index]
+        off[i : i + step] = np.abs(block[:, others]).max(axis=1, initial=0.0)
+        l1_norm[i : i + step] = np.abs(block).sum(axis=1)
+        for k in looks[(looks >= i) & (looks < i + step)]:
+            residual[k] = norm(problem.loss.gradient(problem.operator.matvec(block[k - i]), y)) / whole
+    first = int(np.searchsorted(times, begin(times, np.maximum(off, np.abs(on).max(axis=1, initial=0.0)), path)))
+    looks = looks[looks >= first]
+    return Curves(
+        len(path.x), index, times[first:], on[first:], off[first:], l1_norm[first:], times[looks], residual[looks]
+    )
+
+
+def window_of(curves: Curves, level: float | None, target: NDArray[Any]) -> tuple[float, float] | None:
+    """From when all of the support is near the target (one row) to when one of the others passes the level."""
+    sizes = np.abs(target[target != 0])
+    if len(curves.times) == 0 or len(sizes) == 0:
+        return None
+    level = _NEAR * float(sizes.min()) if level is None else level
+    near = (np.abs(curves.on - target) <= _NEAR * np.abs(target))[:, target[0] != 0].all(axis=1)
+    start = int(near.argmax())
+    passed = curves.off[start:] > level
+    end = start + int(passed.argmax()) if passed.any() else len(passed) + start - 1
+    first, last = float(curves.times[start]), float(curves.times[end])
+    wide = np.log(last / first) > _SLIVER * np.log(curves.times[-1] / curves.times[0])
+    return (first, last) if near.any() and wide else None

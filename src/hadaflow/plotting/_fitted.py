@@ -1,0 +1,64 @@
+"""What a fitted estimator tells of itself, whichever library it is from: told by its attributes, not by its class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import real_array, whole_number
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """One target of a fitted estimator.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n,)
+        Its coefficients.
+    names : sequence of str, or None
+        What they are called, if it knows.
+    stop : float or None
+        Where on its path it stopped, if it tells.
+    """
+
+    coef: NDArray[np.floating[Any]]
+    names: Sequence[str] | None
+    stop: float | None
+
+
+def is_estimator(value: object) -> bool:
+    """Whether it has coefficients, or can be fitted to have some."""
+    return hasattr(value, "coef_") or hasattr(value, "fit")
+
+
+def fitted(estimator: Any, name: str, target: int) -> Fitted:
+    """What it knows about one of its targets; ``name`` is that of the argument."""
+    target = whole_number(target, "target", minimum=0)
+    if not hasattr(estimator, "coef_"):
+        raise TypeError(f"{name} is a {type(estimator).__name__} without coef_: call its fit(X, y) first")
+    rows = np.atleast_2d(np.asarray(estimator.coef_))
+    coef = real_array(_chosen(list(rows), target), "coef_", 1)
+    names = getattr(estimator, "feature_names_in_", None)
+    times = np.ravel(np.asarray(getattr(estimator, "stop_time_", None), dtype=np.float64))
+    stop = float(times[target] if len(times) > 1 else times[0]) if len(times) else math.nan
+    return Fitted(coef, None if names is None else [str(one) for one in names], stop if 0 < stop < math.inf else None)
+
+
+def path_of(estimator: Any, target: int) -> Any:
+    """Its path, or that of one of its targets."""
+    if not hasattr(estimator, "path_"):
+        raise TypeError(f"path is a {type(estimator).__name__} without path_: fit it, or give the path itself")
+    paths = estimator.path_
+    return _chosen(paths if isinstance(paths, (list, tuple)) else [paths], target)
+
+
+def _chosen(of_targets: Sequence[Any], target: int) -> Any:
+    if target >= len(of_targets):
+        raise ValueError(f"target must lie between 0 and {len(of_targets) - 1}, got {target}")
+    return of_targets[target]
