@@ -14,7 +14,7 @@ install-bench := -e ".[bench]"
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .NOTPARALLEL:
-.PHONY: help demo test reproduce lint bench bench-imaging bench-descent clean
+.PHONY: help demo test reproduce lint bench bench-imaging bench-descent bench-regression clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -38,9 +38,9 @@ lint: $(VENV)/.ready-lint ## Check style, types, layers and spelling
 	$(BIN)/codespell
 
 # One thread per solver, so that the times compare.
-bench bench-imaging: export OPENBLAS_NUM_THREADS = 1
-bench bench-imaging: export OMP_NUM_THREADS = 1
-bench bench-imaging: export MKL_NUM_THREADS = 1
+bench bench-imaging bench-regression: export OPENBLAS_NUM_THREADS = 1
+bench bench-imaging bench-regression: export OMP_NUM_THREADS = 1
+bench bench-imaging bench-regression: export MKL_NUM_THREADS = 1
 bench: $(VENV)/.ready-bench ## Compare with other basis-pursuit solvers
 	$(BIN)/python benchmarks/basis_pursuit.py $(ARGS)
 
@@ -49,6 +49,9 @@ bench-imaging: $(VENV)/.ready-bench ## Compare with other solvers on pictures, e
 
 bench-descent: $(VENV)/.ready-bench ## Time gradient descent and gradient flow, step by step
 	$(BIN)/python benchmarks/descent.py $(ARGS)
+
+bench-regression: $(VENV)/.ready-bench ## Compare with other estimators of sparse regression, on drawn data with noise
+	$(BIN)/python benchmarks/regression.py $(ARGS)
 
 clean: ## Remove the environment, the demo's output and all caches
 	rm -rf $(VENV) demo dist reproduction-quick reproduction-full .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

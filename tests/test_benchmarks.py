@@ -371,3 +371,204 @@ def test_bad_options_of_the_imaging_benchmark_are_refused(imaging, arguments, me
     with pytest.raises(SystemExit):
         imaging.main(arguments)
     assert message in capsys.readouterr().err
+
+
+REGRESSION = ("regression", "regression_entrants", "regression_plot", "regression_problems", "regression_report")
+REGRESSION += ("regression_runs", "machine", "report")
+
+
+@pytest.fixture
+def regression(bench, monkeypatch):
+    """The modules of the regression benchmark, forgotten again afterwards."""
+    for name in REGRESSION:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield bench
+    for name in REGRESSION:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("design", "near", "far"),
+    [("Rademacher", 0, 0), ("AR(1) 0.5", 0.5, 0.25), ("AR(1) 0.9", 0.9, 0.81), ("equicorrelated 0.5", 0.5, 0.5)],
+)
+def test_designs_of_regression_are_what_they_say(regression, design, near, far):
+    cell = regression("regression_problems").Cell(4000, 30, design, 3, 0.5)
+    instance, again, other = cell.draw(1), cell.draw(1), cell.draw(2)
+    np.testing.assert_array_equal(instance.X, again.X)
+    np.testing.assert_array_equal(instance.y, again.y)
+    assert not np.array_equal(instance.y, other.y)
+    correlations = np.corrcoef(instance.X, rowvar=False)
+    assert np.mean(np.diag(correlations, 1)) == pytest.approx(near, abs=0.03)
+    assert np.mean(np.diag(correlations, 2)) == pytest.approx(far, abs=0.03)
+    np.testing.assert_allclose(instance.X.std(axis=0), 1, atol=0.1)
+    assert np.std(instance.y - instance.X @ instance.w) == pytest.approx(0.5, rel=0.1)
+    assert sorted(set(instance.w)) in ([-1, 0], [-1, 0, 1], [0, 1])
+    assert np.count_nonzero(instance.w) == 3
+
+
+def test_the_judge_of_regression_knows_the_truth_and_the_oracle(regression):
+    problems = regression("regression_problems")
+    cell = problems.Cell(60, 90, "AR(1) 0.5", 4, 1.0)
+    instance = cell.draw(0)
+    exact, oracle = (problems.judge(instance, w, cell.sigma) for w in (instance.w, instance.oracle()))
+    assert (exact["ratio"], exact["f1"], exact["prediction"], exact["nonzeros"]) == (0, 1, 0, 4)
+    assert (oracle["ratio"], oracle["f1"]) == (1, 1)
+    half = np.where(np.cumsum(instance.w != 0) <= 2, instance.w, 0)
+    judged = problems.judge(instance, half, 2.0)
+    assert judged["error"] == pytest.approx(np.sqrt(2))
+    assert judged["f1"] == pytest.approx(2 / 3)
+    assert judged["prediction"] == pytest.approx(np.mean((instance.fresh @ (half - instance.w)) ** 2) / 4)
+
+
+def fake_entrants(module, monkeypatch, **fits):
+    """Estimators of no package, in place of all others."""
+    entrants = {name: module.Entrant("numpy", "none", fit) for name, fit in fits.items()}
+    monkeypatch.setattr(module, "ENTRANTS", entrants)
+    monkeypatch.setattr(module, "OURS", ("ours",))
+
+
+def test_regression_goes_on_where_it_was_broken_off(regression, monkeypatch, tmp_path, capsys):
+    calls = []
+
+    def nothing(X, y):
+        calls.append(X.shape)
+        return np.zeros(X.shape[1])
+
+    def broken(X, y):
+        raise ArithmeticError("no answer")
+
+    fake_entrants(regression("regression_entrants"), monkeypatch, ours=nothing, peer=nothing, broken=broken)
+    problems, benchmark = regression("regression_problems"), regression("regression")
+    cell = problems.Cell(50, 60, "Rademacher", 4, 1.0)
+    monkeypatch.setitem(benchmark.GRIDS, "quick", (cell,))
+    records = tmp_path / "run.jsonl"
+    common = ["--records", str(records), "--seeds", "2"]
+    benchmark.main([*common, "--entrants", "ours", "peer"])
+    assert calls.count((50, 60)) == 4
+    text = records.with_suffix(".md").read_text(encoding="utf-8")
+    nothing_found = problems.judge(cell.draw(0), np.zeros(60), 1.0)["ratio"]
+    assert f"{nothing_found:.5g}" in records.read_text(encoding="utf-8")
+    assert "| Rademacher | 4 | 1 | 2 | **" in text
+
+    lines = records.read_text(encoding="utf-8").splitlines(keepends=True)
+    records.write_text("".join(lines[:-1]) + lines[-1][:20], encoding="utf-8")  # ended in the middle of a line
+    benchmark.main([*common, "--entrants", "ours", "peer"])
+    assert calls.count((50, 60)) == 5
+    assert len(benchmark.regression_report.read(records)[1]) == 4
+
+    monkeypatch.setattr(type(benchmark.ENTRANTS["ours"]), "code", "changed")
+    benchmark.main([*common, "--entrants", "ours", "peer", "--fresh", "ours"])
+    assert calls.count((50, 60)) == 7
+
+    benchmark.main([*common, "--entrants", "broken"])
+    text = records.with_suffix(".md").read_text(encoding="utf-8")
+    assert "2 failed (first: ArithmeticError: no answer)" in text
+    assert "| Rademacher | 4 | 1 | 2 | **" in text  # the others keep their table
+    capsys.readouterr()
+
+
+def regression_result(cell, seed, entrant, ratio, cpu):
+    return {
+        "kind": "result",
+        "cell": cell,
+        "seed": seed,
+        "entrant": entrant,
+        "code": "some 1.0",
+        "status": "done",
+        "warned": [],
+        "oracle": 0.5,
+        "ratio": ratio,
+        "f1": 1.0,
+        "prediction": 0.1,
+        "nonzeros": 5,
+        "cpu": cpu,
+    }
+
+
+def test_the_report_on_regression_shows_who_wins_and_by_how_much(regression):
+    report = regression("regression_report")
+    cells = [f"200x600, Rademacher, k = 4, sigma = {sigma}" for sigma in (0.5, 1)]
+    ratios = {"hadaflow": (1.0, 2.0), "LassoCV": (2.0, 4.0), "abess": (4.0, 1.0)}
+    results = [
+        regression_result(cell, seed, name, pair[place] + 0.25 * seed, 0.25 if name == "LassoCV" else 0.5)
+        for place, cell in enumerate(cells)
+        for name, pair in ratios.items()
+        for seed in range(3)
+        if (name, place, seed) != ("abess", 0, 2)  # a seed that one of them has not done counts for nobody
+    ]
+    rows = report.sizes(results)["200x600"]
+    assert [row.seeds for row in rows] == [2, 3]
+    summary = report.summary_table(rows).splitlines()
+    # 1.125 and 2.25 on average, beside 2.125 and 1.25 of the best peers
+    assert summary[2] == "| hadaflow | 1.688 | 1.165 | 1.80 | 1 | 1.000 | 0.100 | 5.0 | 0.5 | 2 | 1 |"
+    assert summary[4].startswith("| abess | 2.688 | ")
+    assert report.losses_table(rows, "hadaflow").splitlines()[2:] == [
+        "| Rademacher | 4 | 1 | abess | 1.25 | 2.25 | **+1.000 ± 0.000** |"
+    ]
+    table = report.error_table(rows).splitlines()
+    assert table[2] == "| Rademacher | 4 | 0.5 | 2 | **1.12 ± 0.12** | 2.12 ± 0.12 | 4.12 ± 0.12 | 4.00 |"
+    assert "| σ = 1 | 1 | 1.800 | 3.400 | 1.000 |" in report.parts_table(rows)
+
+
+def test_peers_of_regression_find_a_strong_signal(regression):
+    entrants = regression("regression_entrants").ENTRANTS
+    runs = regression("regression_runs")
+    cell = regression("regression_problems").Cell(60, 90, "Rademacher", 4, 0.1)
+    names = tuple(name for name, entrant in entrants.items() if entrant.installed and entrant.distribution != "skglm")
+    if not names:
+        pytest.skip("none of the compared packages is installed")
+    for record in runs.measure(runs.Task(cell, 0, names)):
+        assert record["status"] == "done", record
+        assert record["error"] < 0.25, record
+        assert record["f1"] > 0.2, record
+
+
+@pytest.mark.slow  # compiles for half a minute
+def test_the_mcp_of_regression_finds_a_strong_signal(regression):
+    pytest.importorskip("skglm")
+    instance = regression("regression_problems").Cell(60, 90, "Rademacher", 4, 0.1).draw(0)
+    found = regression("regression_entrants").mcp_cv(instance.X, instance.y)
+    assert np.linalg.norm(found - instance.w) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--seeds", "-1"], "must be at least 1"), (["--jobs", "0"], "must be at least 1")],
+)
+def test_bad_options_of_the_regression_benchmark_are_refused(regression, arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        regression("regression").main(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_real_tables_are_compared_on_what_no_estimator_has_seen(regression, monkeypatch, capsys):
+    pytest.importorskip("sklearn")
+    monkeypatch.syspath_prepend(BENCHMARKS.parent / "examples")
+    monkeypatch.delitem(sys.modules, "regression_comparison", raising=False)
+    example = regression("regression_comparison")
+
+    table = example.diabetes()
+    assert table.X.shape == (442, 64)  # as in the paper on least-angle regression
+    assert np.linalg.matrix_rank(table.X - table.X.mean(axis=0)) == 64
+    seen = []
+
+    def first_feature(X, y):
+        seen.append(len(y))
+        np.testing.assert_allclose(X.mean(axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(X.std(axis=0), 1)
+        return np.eye(X.shape[1])[0]
+
+    line = np.arange(100.0)
+    made = example.Table("made", np.column_stack([line, -line, np.r_[1, np.zeros(99)]]), 3 + line / line.std(), 0.8)
+    score = example.score(first_feature, made, split=1)  # whose training part has the one row of the last column
+    assert seen == [80]
+    assert score.r2 == pytest.approx(1, abs=0.01)
+    assert score.features == 1
+
+    monkeypatch.setattr(example, "gene", lambda name: None)
+    example.main(["--tables", "diabetes", "NKG7", "--entrants", "LassoCV", "--splits", "2"])
+    out = capsys.readouterr().out
+    _, r2, _, _, features, *_ = next(text for text in out.splitlines() if text.startswith("LassoCV")).split()
+    assert 0.3 < float(r2) < 0.6
+    assert 5 < float(features) < 40
+    assert "NKG7: left out; get the table with: pip install --no-deps scanpy h5py" in out
