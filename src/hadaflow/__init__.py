@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from hadaflow import recording, steps, stopping
+from hadaflow import losses, recording, steps, stopping
 from hadaflow.adjoint import DotTest, dot_test
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
 from hadaflow.dynamics import descend, descend_batch, flow, limit, saddles
@@ -17,11 +17,13 @@ from hadaflow.starts import start_from_data
 
 if TYPE_CHECKING:
     from hadaflow import theory
+    from hadaflow.selection import Criterion, Selection, criterion_prices, select
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
+    "Criterion",
     "DotTest",
     "FlowPath",
     "HadamardPower",
@@ -35,19 +37,23 @@ __all__ = [
     "Recorder",
     "Recovery",
     "SaddlePath",
+    "Selection",
     "Stats",
     "Status",
     "Trajectory",
     "certify",
     "certify_lasso",
+    "criterion_prices",
     "descend",
     "descend_batch",
     "dot_test",
     "flow",
     "limit",
+    "losses",
     "recording",
     "recover",
     "saddles",
+    "select",
     "start_from_data",
     "steps",
     "stopping",
@@ -55,10 +61,21 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Load ``hadaflow.theory`` when it is first asked for: it needs parts of SciPy that nothing else does."""
-    if name == "theory":
-        from importlib import import_module
+#: Names that are loaded when they are first asked for: they need parts of SciPy that nothing else does.
+_LAZY = {
+    "Criterion": "hadaflow.selection",
+    "Selection": "hadaflow.selection",
+    "criterion_prices": "hadaflow.selection",
+    "select": "hadaflow.selection",
+    "theory": "hadaflow.theory",
+}
 
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    if name == "theory":
         return import_module("hadaflow.theory")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

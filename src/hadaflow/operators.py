@@ -138,6 +138,10 @@ class DenseOperator(Operator):
     def columns(self, index: Index) -> Columns:
         return np.asfortranarray(self._array[:, index], dtype=np.float64)
 
+    def column_squares(self) -> Vector:
+        squares: Vector = np.einsum("ij,ij->j", self._array, self._array, dtype=np.float64)
+        return squares
+
     def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
         if self.dtype != dtype:
             return super().sweep(dtype, threads)

@@ -1,0 +1,164 @@
+"""How far the saddle path has to be followed, and the best model and the best average on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import Index
+from hadaflow.dynamics import saddles
+from hadaflow.paths import SaddlePath
+from hadaflow.results import Status
+from hadaflow.selection._fit import Fit
+from hadaflow.selection._search import Search
+
+Vector = NDArray[np.float64]
+
+_FIRST = 48  # jumps of the first look at the path
+_STARTS = 6  # plateaus from which a model is looked for
+_NEAR = 2.0  # times the excess risk of the best model: above, the average is not expected to fall below it
+_ROOM = 3  # times as many entries as the best model has, the path has to have seen
+
+
+@dataclass(frozen=True, eq=False)
+class Average:
+    """A point of the running average, and how well it can be expected to predict.
+
+    Attributes
+    ----------
+    time : float
+        Rescaled time of the path; infinite where the average has become the end itself.
+    risk : float
+        Mallows' estimate of its mean squared error on new measurements.
+    count : int
+        Degrees of freedom: active coordinates.
+    """
+
+    time: float
+    risk: float
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Explored:
+    """What was found along the path.
+
+    Attributes
+    ----------
+    path : SaddlePath
+        As far as it was followed.
+    criteria : ndarray of shape (K,)
+        Criterion of each plateau; infinite for those with more entries than are considered.
+    fit : Fit
+        The best model.
+    average : Average
+        The best point of the running average.
+    """
+
+    path: SaddlePath
+    criteria: Vector
+    fit: Fit
+    average: Average
+
+
+def explore(search: Search, follow: Callable[[int], SaddlePath]) -> Explored:
+    """Follow the path, twice as far each time, until neither the best model nor the best average lies near its end."""
+    most = max(2, min(search.operator.shape[1], search.criterion.rows))
+    events = min(_FIRST, 2 * most)
+    while True:
+        path = follow(events)
+        sizes = np.diff(path.x.indptr)
+        fits = _PlateauFits.of(search, path)
+        criteria = np.full(len(sizes), np.inf)
+        known = sizes <= search.criterion.most
+        criteria[known] = search.criterion(np.maximum(fits.rss[known], search.pool.floor), sizes[known])
+        best = _best_model(search, path, int(criteria.argmin()))
+        average = fits.best_average(search.variance(best), search.criterion.rows)
+        room = _ROOM * len(best) <= sizes.max()
+        hopeless = average.risk > search.variance(best) * (1 + _NEAR * len(best) / search.criterion.rows)
+        past = average.time <= path.times[3 * len(path.times) // 4]
+        exact = best.rss <= search.pool.floor
+        if path.status.ok or events >= most or (room and (past or hopeless) and not exact):
+            return Explored(path, criteria, _simplest(search, path, best) if exact else best, average)
+        events *= 2
+
+
+def _simplest(search: Search, path: SaddlePath, best: Fit) -> Fit:
+    """Of the fits that leave nothing of y, which no criterion tells apart: the end of the path, if none is sparser."""
+    end = np.flatnonzero(path.final)
+    if path.status is not Status.EXACT or len(end) > len(best):
+        return best
+    search.pool.extend(end)
+    return search.pool.fit(search.pool.working.positions_of(end))
+
+
+def _best_model(search: Search, path: SaddlePath, likely: int) -> Fit:
+    """The best end of local searches from plateaus of several sizes."""
+    sizes = np.diff(path.x.indptr)
+    _widen(search, path)
+    top = max(1, min(int(sizes.max()), search.criterion.most))
+    wanted = np.unique(np.geomspace(1, top, _STARTS).astype(np.intp))
+    rows = {likely, *(int(np.argmax(sizes >= size)) for size in wanted if size <= sizes.max())}
+    starts = [search.start(path.x[[row]].indices) for row in sorted(rows)]
+    distinct = {tuple(np.sort(search.coordinates(fit))): fit for fit in starts}
+    return min((search.settle(fit) for fit in distinct.values()), key=search.value)
+
+
+def _widen(search: Search, path: SaddlePath) -> None:
+    """Let those coordinates into the pool that the path was nearest to where it broke off."""
+    inside = search.pool.working.inside
+    more = min(int((~inside).sum()), max(32, int(inside.sum()) // 2))
+    if more == 0 or search.operator.matrix_free:
+        return
+    reach = np.abs(search.operator.rmatvec(path.dual)) / np.sqrt(np.where(search.squares > 0, search.squares, np.inf))
+    reach[inside] = -1.0
+    search.pool.extend(np.argpartition(-reach, more - 1)[:more])
+
+
+@dataclass(frozen=True, eq=False)
+class _PlateauFits:
+    """Residual sums of squares along a path: of its plateaus, and of the average as ``x_k + s w_k``, ``s = 1 / tau``.
+
+    On plateau k the average is ``(I_k + (tau - tau_k) x_k) / tau`` with the integral ``I_k`` up to its start: linear in
+    ``s``, so that its residual sum of squares is ``rss - 2 s slope + s^2 bend``.
+    """
+
+    rss: Vector
+    slope: Vector
+    bend: Vector
+    counts: Index
+    times: Vector
+    ended: bool  # else it is not known how long the last plateau lasts
+
+    @classmethod
+    def of(cls, search: Search, path: SaddlePath) -> _PlateauFits:
+        pool, plateaus = search.pool, path.x
+        visited = np.unique(plateaus.indices)
+        pool.extend(visited)
+        positions = pool.working.positions_of(visited)
+        gram, pull = pool.gram[np.ix_(positions, positions)], pool.pull[positions]
+        x = plateaus[:, visited].toarray().astype(np.float64)
+        spans = np.diff(path.times)[:, None] * x[:-1]
+        w = np.vstack([np.zeros((1, len(visited))), spans.cumsum(axis=0)]) - path.times[:, None] * x
+        image, bent = x @ gram, w @ gram
+        rss = pool.square - 2 * x @ pull + (image * x).sum(axis=1)
+        slope = w @ pull - (image * w).sum(axis=1)
+        counts = np.diff(plateaus.indptr).astype(np.intp)
+        return cls(np.maximum(rss, 0.0), slope, (bent * w).sum(axis=1), counts, path.times, path.status.ok)
+
+    def best_average(self, variance: float, rows: int) -> Average:
+        """Where ``rss / rows + 2 variance count / rows`` is smallest."""
+        earliest = 1 / np.maximum(self.times, 1e-300)
+        latest = np.append(earliest[1:], 0.0 if self.ended else earliest[-1])
+        flat = np.divide(self.slope, self.bend, out=earliest.copy(), where=self.bend > 0)
+        s = np.clip(flat, latest, earliest)
+        s[0] = 0.0  # the first plateau is zero, and so is the average on it
+        rss = np.maximum(self.rss - 2 * s * self.slope + s**2 * self.bend, 0.0)
+        risk = (rss + 2 * variance * self.counts) / rows
+        k = int(risk.argmin())
+        time = 0.0 if k == 0 else math.inf if s[k] == 0 else 1 / float(s[k])
+        return Average(time, float(risk[k]), int(self.counts[k]))

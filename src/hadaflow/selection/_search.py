@@ -1,0 +1,163 @@
+"""From a plateau of the saddle path to the nearest model that no single change improves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import Index
+from hadaflow.operators import Operator
+from hadaflow.selection._criterion import Criterion
+from hadaflow.selection._fit import Fit, Moves, Pool
+
+Vector = NDArray[np.float64]
+
+_NEWCOMERS = 8  # columns that join the pool at a time when the search was too narrow
+_TRIALS = 10  # moves that a sign constraint may rule out before the next kind is tried
+_MARGIN = 1e-9  # by which a criterion has to be better, so that rounding does not make the search go in circles
+
+
+@dataclass
+class Search:
+    """Local search under an information criterion.
+
+    Moves are to add a column, to drop one, or to exchange one for another; the best one is taken until none helps.
+    It runs on a pool of columns; then all of A is looked at, and columns that would have helped join the pool.
+    """
+
+    operator: Operator
+    y: Vector
+    pull: Vector
+    squares: Vector
+    criterion: Criterion
+    positive: bool = False
+
+    def __post_init__(self) -> None:
+        self.pool = Pool(self.operator, self.y, self.pull)
+
+    def value(self, fit: Fit) -> float:
+        """The criterion."""
+        return float(self.criterion(fit.rss, len(fit)))
+
+    def variance(self, fit: Fit) -> float:
+        """Of the noise in one measurement, as the residual of a fit tells it."""
+        return fit.rss / max(1, self.criterion.rows - len(fit))
+
+    def weakest(self, fit: Fit) -> float:
+        """By how much the criterion rises when the weakest column is dropped."""
+        return float(self.criterion(fit.rss + self._losses(fit).min(), len(fit) - 1)) - self.value(fit)
+
+    def start(self, support: Index) -> Fit:
+        """Least squares on a support, pruned."""
+        self.pool.extend(support)
+        fit = self.pool.fit(self.pool.working.positions_of(support))
+        while len(fit) and (self._illegal(fit) or len(fit) > self.criterion.most):
+            fit = self.pool.shrunk(fit, int((fit.values if self.positive else self._losses(fit)).argmin()))
+        return self._pruned(fit)
+
+    def settle(self, fit: Fit) -> Fit:
+        """The end of the search from ``fit``: no single change of its support improves the criterion."""
+        while True:
+            fit = self._settled_in_pool(fit)
+            newcomers = self._missed(fit)
+            if len(newcomers) == 0:
+                return fit
+            self.pool.extend(newcomers)
+
+    def coordinates(self, fit: Fit) -> Index:
+        """The support of a fit, in columns of A."""
+        return np.asarray(self.pool.working.index[fit.positions])
+
+    # ---- moves -------------------------------------------------------------------------------------------------
+
+    def _settled_in_pool(self, fit: Fit) -> Fit:
+        while (better := self._better(fit)) is not None:
+            fit = better
+        return fit
+
+    def _better(self, fit: Fit) -> Fit | None:
+        """The best single change, if it improves the criterion."""
+        gram = self.pool.gram
+        moves = Moves.of(fit, gram[:, fit.positions], gram.diagonal(), self.pool.pull, fit.positions)
+        options = []
+        now = self.value(fit) - _MARGIN * (1 + abs(self.value(fit)))
+        count, most = len(fit), self.criterion.most
+        if count < most and len(moves.gains):
+            for j in _largest(moves.gains):
+                after = float(self.criterion(self._floored(fit.rss - moves.gains[j]), count + 1))
+                options.append((after, partial(self.pool.grown, fit, int(j))))
+        if count:
+            i = int(moves.losses.argmin())
+            after = float(self.criterion(fit.rss + moves.losses[i], count - 1))
+            options.append((after, partial(self.pool.shrunk, fit, i)))
+            net = moves.exchanged - moves.losses
+            for flat in _largest(net.ravel()):
+                j, i = np.unravel_index(flat, net.shape)
+                after = float(self.criterion(self._floored(fit.rss - net[j, i]), count))
+                options.append((after, partial(self._exchanged, fit, int(i), int(j))))
+        for after, move in sorted(options, key=lambda option: option[0]):
+            if not after < now:
+                return None
+            changed = move()
+            if not self._illegal(changed) and self.value(changed) < now:
+                return changed
+        return None
+
+    def _exchanged(self, fit: Fit, i: int, j: int) -> Fit:
+        return self.pool.grown(self.pool.shrunk(fit, i), j)
+
+    def _pruned(self, fit: Fit) -> Fit:
+        """Drop what is not worth its price, the weakest first."""
+        while len(fit):
+            losses = self._losses(fit)
+            i = int(losses.argmin())
+            if not self.criterion(fit.rss + losses[i], len(fit) - 1) <= self.value(fit):
+                break
+            smaller = self.pool.shrunk(fit, i)
+            while self._illegal(smaller):
+                smaller = self.pool.shrunk(smaller, int(smaller.values.argmin()))
+            fit = smaller
+        return self.pool.fit(fit.positions)  # afresh: free of the rounding of the updates
+
+    def _missed(self, fit: Fit) -> Index:
+        """Columns outside the pool that would improve the criterion; about one pass over A."""
+        if self.operator.matrix_free:  # a product for each of the support, and no lengths of columns
+            return np.empty(0, dtype=np.intp)
+        support = self.coordinates(fit)
+        columns = self.pool.working.columns
+        cross = np.empty((len(self.squares), 0))
+        if len(support):
+            block = columns[:, fit.positions]
+            cross = self.operator.rmatmat(block.toarray() if hasattr(block, "toarray") else block)
+        moves = Moves.of(fit, cross, self.squares, self.pull, support)
+        now, count = self.value(fit), len(fit)
+        best = np.full(len(self.squares), np.inf)
+        if count < self.criterion.most:
+            best = self.criterion(self._floored(fit.rss - moves.gains), count + 1)
+        if count:
+            net = (moves.exchanged - moves.losses).max(axis=1)
+            best = np.minimum(best, self.criterion(self._floored(fit.rss - net), count))
+        best[self.pool.working.index] = np.inf
+        better = np.flatnonzero(best < now - _MARGIN * (1 + abs(now)))
+        return better[np.argsort(best[better], kind="stable")][:_NEWCOMERS]
+
+    # ---- parts -------------------------------------------------------------------------------------------------
+
+    def _losses(self, fit: Fit) -> Vector:
+        return np.asarray(fit.values**2 / fit.inverse.diagonal())
+
+    def _illegal(self, fit: Fit) -> bool:
+        return self.positive and bool((fit.values <= 0).any())
+
+    def _floored(self, rss: Vector | float) -> Vector:
+        return np.maximum(rss, self.pool.floor)
+
+
+def _largest(values: Vector) -> Index:
+    """Where the few largest stand, in descending order."""
+    few = min(_TRIALS, len(values))
+    top = np.argpartition(-values, few - 1)[:few]
+    return np.asarray(top[np.argsort(-values[top], kind="stable")])
