@@ -10,18 +10,17 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import ndtri
 
 from hadaflow._validation import Index, flag, instance, norm, positive_number
-from hadaflow.dynamics import saddles
 from hadaflow.problems import Problem, require_squared
+from hadaflow.selection import select
 from hadaflow.theory._coordinate import Coordinate, loss_factor
 from hadaflow.theory._rip_search import Reduced
 from hadaflow.theory.early_stopping import Loss, Sign
 
 Vector = NDArray[np.float64]
 
-_CHANCE = 0.01  # that noise alone makes any of the n coordinates seem to belong to the support
+_CHANCE = 0.001  # a window is better missed than guessed from a false entry
 
 
 @dataclass(frozen=True)
@@ -164,13 +163,8 @@ class WindowInputs:
 def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> WindowInputs:
     """Noise, signal and sparsity from the data alone, for a guess of the stopping window.
 
-    Of all plateaus of the saddle path with fewer than ``m - 4 log n`` entries, the one with the smallest::
-
-        m log ||A x - y||_2^2 + 2 k log n        (k entries)
-
-    an information criterion that charges each entry what the largest of n pure-noise gains is worth. Then entries that
-    noise can explain are dropped one by one (least squares; largest of n normal variables at 1 %), and everything is
-    read off the fit that is left, ``sigma = ||r||_2 / sqrt(m - k)`` and ``noise = max |A_i^T r| / ||A_i||^2``.
+    Everything is read off the model that :func:`hadaflow.select` finds with ``read_out="model"``: least squares on k
+    columns with residual r, ``sigma = ||r||_2 / sqrt(m - k)`` and ``noise = max |A_i^T r| / ||A_i||^2`` off them.
 
     Parameters
     ----------
@@ -194,13 +188,14 @@ def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> Windo
 
     Notes
     -----
-    No theorem. Checked by simulation of 40 draws each: 100 x 200 and 200 x 600, 5 or 8 entries between 1 and 2 in size,
-    ``sigma`` 0.5 and 1.5. With signs, normal entries, and neighbours correlated by 0.5 the support was right in 95 to
-    100 % of the draws; 90 % of the estimates of ``sigma`` and ``noise`` lay within 15 % of the truth, of ``signal``
-    within 25 %. With neighbours correlated by 0.9 the support was right in 95 % at ``sigma`` 0.5, but in 30 to 55 % at
-    1.5, and ``noise`` then up to 2.2 times too large. With 80 entries in 400 x 500, ``noise`` comes out 10 % low.
-    An x that is not sparse is taken for noise. Cost: the saddle path, and a product per plateau.
-    Source: docs/mathematics.md, "The saddle path" and "Early stopping".
+    No theorem. Checked by simulation of 40 draws each: 100 x 200 and 200 x 600, 5 or 8 entries between 1 and 2 in
+    size, ``sigma`` 0.5 and 1.5. With signs, normal entries, and neighbours correlated by 0.5 the support was right in
+    95 to 100 % of the draws; 90 % of the estimates of ``sigma`` and ``noise`` lay within 17 % of the truth (``noise``
+    up to 27 % low for correlated neighbours), of ``signal`` within 25 %. With neighbours correlated by 0.9 the support
+    was right in 98 to 100 % at ``sigma`` 0.5, and at 1.5 in 88 % of 200 x 600 and 53 % of 100 x 200, with ``noise``
+    there from 0.6 to 1.5 times the truth. With 80 entries in 400 x 500, ``noise`` comes out 10 % low.
+    An x that is not sparse is taken for noise. Cost: that of :func:`hadaflow.select`.
+    Source: docs/mathematics.md, "Choosing a model" and "Early stopping".
 
     Examples
     --------
@@ -221,68 +216,18 @@ def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> Windo
     unit = math.ldexp(1.0, math.frexp(float(np.abs(problem.y).max()))[1] - 1)
     reduced = Problem(operator, problem.y / unit)
     squares = operator.column_squares()
-    fit = _Fit(reduced, np.where(squares > 0, squares, np.inf))
-    support = _pruned(fit, _most_plausible(fit, flag(positive, "positive")))
-    values, _, residual = fit.at(support)
+    support = select(reduced, read_out="model", chance=_CHANCE, positive=flag(positive, "positive")).model
+    columns: Any = operator.columns(support)
+    dense: Vector = columns.toarray() if sp.issparse(columns) else columns
+    values = np.linalg.lstsq(dense, reduced.y.astype(np.float64), rcond=None)[0]
+    residual = reduced.y - dense @ values
     outside = np.ones(n, dtype=bool)
     outside[support] = False
-    pull = np.abs(operator.rmatvec(residual)) / fit.squares
+    pull = np.abs(operator.rmatvec(residual)) / np.where(squares > 0, squares, np.inf)
     return WindowInputs(
-        sigma=fit.sigma(residual, len(support)) * unit,
+        sigma=norm(residual) / math.sqrt(max(1, m - len(support))) * unit,
         noise=operator.over_unit(float(pull[outside].max(initial=0.0)) * unit),
         signal=operator.over_unit(float(np.abs(values).min()) * unit) if len(support) else 0.0,
         column_square=operator.times_unit(operator.times_unit(float(squares.mean()))),
         support=support,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """Least squares on a few columns."""
-
-    problem: Problem
-    squares: Vector  # ||A_i||^2; infinite for a column of zeros, which nothing pulls
-
-    def at(self, support: Index) -> tuple[Vector, Vector, Vector]:
-        """Values, their standard errors for noise of size 1, and the residual."""
-        y = self.problem.y.astype(np.float64)
-        columns: Any = self.problem.operator.columns(support)
-        dense: Vector = columns.toarray() if sp.issparse(columns) else columns
-        q, r = np.linalg.qr(dense)
-        inverse = np.linalg.pinv(r)
-        values = inverse @ (q.T @ y)
-        return values, np.sqrt((inverse**2).sum(axis=1)), y - dense @ values
-
-    def sigma(self, residual: Vector, count: int) -> float:
-        return norm(residual) / math.sqrt(max(1, self.problem.shape[0] - count))
-
-
-def _most_plausible(fit: _Fit, positive: bool) -> Index:
-    """The support of the plateau with the smallest criterion."""
-    (m, n), y = fit.problem.shape, fit.problem.y.astype(np.float64)
-    price = 2 * math.log(max(2, n))  # of an entry; as many a dimension that is left has to be worth
-    path = saddles(fit.problem, positive=positive)
-    rounding = norm(y) * float(np.finfo(fit.problem.dtype).eps)
-    best, support = math.inf, np.empty(0, dtype=np.intp)
-    for row in range(path.x.shape[0]):
-        x = path.x[[row]].toarray().ravel().astype(np.float64)
-        entries = np.flatnonzero(x)
-        if m - len(entries) <= 2 * price:
-            continue
-        left = max(norm(y - fit.problem.operator.matvec(x)), rounding, 1e-300)
-        criterion = 2 * m * math.log(left) + price * len(entries)
-        if criterion < best:
-            best, support = criterion, entries
-    return support
-
-
-def _pruned(fit: _Fit, support: Index) -> Index:
-    """Without the entries that noise can explain, the weakest one first."""
-    threshold = -float(ndtri(_CHANCE / 2 / fit.problem.shape[1]))
-    while len(support):
-        values, errors, residual = fit.at(support)
-        doubt = fit.sigma(residual, len(support)) * errors / np.maximum(np.abs(values), 1e-300)
-        if doubt.max() < 1 / threshold:
-            break
-        support = np.delete(support, doubt.argmax())
-    return support
