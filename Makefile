@@ -5,9 +5,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 # What each target installs. The extra `plot` is part of `cli` and `demo`, `cli` of `experiments`.
-install-demo  := -e ".[demo,cli]"
-install-test  := -e ".[demo,experiments]" --group test
-install-lint  := -e ".[demo,experiments]" --group lint
+install-demo  := -e ".[demo,cli,estimators]"
+install-test  := -e ".[demo,experiments,estimators]" --group test
+install-lint  := -e ".[demo,experiments,estimators]" --group lint
 install-reproduce := -e ".[experiments]"
 install-bench := -e ".[bench]"
 
@@ -20,9 +20,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: $(VENV)/.ready-demo ## Recover an ECG and a photograph from few measurements; pictures go to demo/
+demo: $(VENV)/.ready-demo ## Recover an ECG and a photograph, and fit a medical table; pictures go to demo/
 	$(BIN)/python examples/ecg_recovery.py --output demo
 	$(BIN)/python examples/picture_recovery.py --output demo
+	$(BIN)/python examples/coefficient_path.py --output demo
 
 test: $(VENV)/.ready-test ## Run the tests (ARGS="-m slow" for the slow ones)
 	$(BIN)/python -m pytest $(ARGS)

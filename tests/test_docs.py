@@ -66,6 +66,18 @@ def test_the_rules_of_the_page_work():
     assert "grew 3 times" in wild.reason
 
 
+def test_the_page_of_the_estimators_works():
+    names = {}
+    blocks = code_of("docs/estimators.md")
+    exec(blocks[0], names)
+    assert set(np.flatnonzero(names["model"].support_)) == {3, 77, 120}
+    for block in blocks[1:]:
+        exec(block, names)
+    assert names["model"].coef_.shape == (600,)
+    assert names["classifier"].classes_.tolist() == ["no", "yes"]
+    assert np.flatnonzero(names["classifier"].support_).tolist()[:1] == [3]
+
+
 def test_the_loss_of_the_page_works():
     names = {}
     exec(code_of("docs/adding_a_loss.md")[0], names)

@@ -134,3 +134,14 @@ def test_picture_demo_refuses_bad_options(picture, arguments, message, capsys):
     with pytest.raises(SystemExit):
         picture.main(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_coefficient_path_demo_says_what_it_read_off(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    demo = importlib.import_module("coefficient_path")
+    demo.main(["--output", str(tmp_path)])
+    count, of, r2 = re.match(r"(\d+) of (\d+) features, R² ([\d.]+): ", capsys.readouterr().out).groups()
+    assert int(of) == 64
+    assert 2 <= int(count) <= 40
+    assert 0.5 < float(r2) < 0.6  # least squares on all features has 0.6, on the ten of the table 0.52
+    assert (tmp_path / "coefficient_path.png").stat().st_size > 20_000

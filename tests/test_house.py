@@ -11,8 +11,8 @@ import hadaflow as hf
 PUBLIC = [
     "Certificate", "DotTest", "FlowPath", "HadamardPower", "History", "LassoCertificate", "Limit", "Model", "Moment",
     "Problem", "Progress", "Recorder", "Recovery", "SaddlePath", "Stats", "Status", "Trajectory", "certify",
-    "certify_lasso", "descend", "descend_batch", "dot_test", "flow", "limit", "recording", "recover", "saddles",
-    "start_from_data", "steps", "stopping", "theory",
+    "certify_lasso", "descend", "descend_batch", "dot_test", "flow", "limit", "losses", "recording", "recover",
+    "saddles", "start_from_data", "steps", "stopping", "theory",
 ]  # fmt: skip
 
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
+from array_api_compat import device as device_of
+
+from hadaflow._validation import check_finite, flag, real_array
 
 #: An array of any array-API namespace (NumPy, torch, CuPy, JAX ...).
 Array = Any
 
-__all__ = ["Logistic", "Loss", "Squared"]
+__all__ = ["Logistic", "Loss", "Squared", "Weighted"]
 
 
 @dataclass(frozen=True)
@@ -152,3 +155,89 @@ class Logistic(Loss):
                 f"y must hold labels -1 and +1 for the logistic loss, but entry {int(wrong[0])} is "
                 f"{labels.ravel()[wrong[0]]:g}; labels 0 and 1 become such by 2 * y - 1"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted(Loss):
+    """``F(x) = sum_j w_j l((A x)_j, y_j)``: each row counts as often as its weight says.
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss l of one row.
+    weights : array_like of shape (m,)
+        The weights w, positive; leave out rows of weight 0.
+    rooted : bool, default False
+        Whether the rows of A come multiplied by ``sqrt(w_j)``, as in weighted least squares: then predictions are
+        divided by it first. F is the same, but its curvature in the predictions is that of l, and the dual state has
+        the length that it has with rows repeated: so the integrator takes the steps that it takes there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If loss is no loss, or the weights are not positive finite numbers; by :meth:`check` if there is not one per
+        entry of y, or l cannot take y.
+
+    Notes
+    -----
+    Gradient and curvature of the rows are multiplied by their weights (``rooted``: by their roots, and not at all). A
+    rule that evaluates the loss on other rows (:class:`hadaflow.stopping.Validation`) cannot know the weights of those.
+    Source: docs/mathematics.md, "Losses".
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> loss = hf.losses.Weighted(hf.losses.Squared(), [3.0, 1.0])
+    >>> loss.value(np.array([1.0, 2.0]), np.zeros(2))  # 3/2 + 4/2
+    3.5
+    """
+
+    loss: Loss
+    weights: Any = field(repr=False)
+    rooted: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.loss, Loss):
+            raise TypeError(f"loss must be a loss out of hadaflow.losses, such as Logistic(), got {self.loss!r}")
+        weights = real_array(self.weights, "weights", 1).astype(np.float64)
+        check_finite(weights, "weights")
+        if len(weights) and weights.min() <= 0:
+            raise ValueError(
+                f"weights must be positive, but entry {int(weights.argmin())} is {weights.min():g}; "
+                f"leave out rows of weight 0"
+            )
+        weights.flags.writeable = False
+        object.__setattr__(self, "weights", weights)
+        flag(self.rooted, "rooted")
+
+    @property
+    def name(self) -> str:
+        return f"weighted {self.loss.name}"
+
+    @property
+    def curvature_bound(self) -> float:
+        return self.loss.curvature_bound * (1.0 if self.rooted else float(self.weights.max(initial=0.0)))
+
+    def terms(self, p: Array, y: Array) -> Array:
+        return self._power(1.0, p) * self.loss.terms(self._plain(p), y)
+
+    def gradient(self, p: Array, y: Array) -> Array:
+        return self._power(0.5 if self.rooted else 1.0, p) * self.loss.gradient(self._plain(p), y)
+
+    def curvature(self, p: Array, y: Array) -> Array:
+        bend = self.loss.curvature(self._plain(p), y)
+        return bend if self.rooted else self._power(1.0, p) * bend
+
+    def check(self, y: Array) -> None:
+        if len(y) != len(self.weights):
+            raise ValueError(f"weights must have one entry per entry of y ({len(y)}), got {len(self.weights)}")
+        self.loss.check(y)
+
+    def _plain(self, p: Array) -> Array:
+        return p / self._power(0.5, p) if self.rooted else p
+
+    def _power(self, exponent: float, p: Array) -> Array:
+        """The weights to some power, ready to meet p."""
+        xp = array_namespace(p)
+        factors = xp.asarray(self.weights**exponent, dtype=p.dtype, device=device_of(p))
+        return factors if p.ndim == 1 else factors[:, None]

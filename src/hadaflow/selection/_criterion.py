@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -44,22 +44,20 @@ class Criterion:
         return np.asarray(self.rows * np.log(rss) + self.prices[count])
 
 
-def criterion_prices(
-    rows: int, n: int, *, criterion: CriterionName = "fdr", chance: float = 0.02
-) -> Criterion:
+def criterion_prices(rows: int, n: int, *, criterion: CriterionName = "fdr", chance: float = 0.01) -> Criterion:
     """Prices of the entries of x in an information criterion ``rows log(rss) + prices[k]``.
 
     ::
 
         "fdr"   sum over j < k of rows log(1 + t_j^2 / d_j),  d_j = rows - j - 1 and
-                t_j such that P(|t(d_j)| > t_j) = chance (j + 1) / n
+                t_j such that P(|t(d_j)| > t_j) = min(chance (j + 1) / n, 1/2)
         "ebic"  k log(rows) + 2 log binomial(n, k)
         "bic"   k log(rows)
         "aic"   2 k
 
     The price of the j-th entry in "fdr" is what the F test for one more column asks of it, at a level that is corrected
-    for n candidates and eased as more have been found: of the entries selected from pure noise and strong signals, about
-    a share ``chance`` is false.
+    for n candidates and eased as more have been found: of the entries selected from pure noise and strong signals,
+    about a share ``chance`` is false.
 
     Parameters
     ----------
@@ -69,7 +67,7 @@ def criterion_prices(
         Number of candidate columns.
     criterion : {"fdr", "ebic", "bic", "aic"}, default "fdr"
         Which one.
-    chance : float, default 0.02
+    chance : float, default 0.01
         Level of "fdr", between 0 and 1.
 
     Returns
@@ -85,8 +83,8 @@ def criterion_prices(
     Notes
     -----
     "ebic" is that of Chen and Chen (2008) with gamma = 1; "fdr" the penalty of Abramovich, Benjamini, Donoho and
-    Johnstone (2006) with the quantiles of t in place of the normal ones. Degrees of freedom are exact: on a plateau of the
-    saddle path x is least squares on its support, k parameters. Source: docs/mathematics.md, "Choosing a model".
+    Johnstone (2006) with the quantiles of t in place of the normal ones. Degrees of freedom are exact: on a plateau of
+    the saddle path x is least squares on its support, k parameters. Source: docs/mathematics.md, "Choosing a model".
 
     Examples
     --------
@@ -101,7 +99,7 @@ def criterion_prices(
     return _prices(rows, n, criterion, chance)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _prices(rows: int, n: int, criterion: str, chance: float) -> Criterion:
     counts = np.arange(max(0, min(n, rows - 2)) + 1, dtype=np.float64)
     if criterion == "fdr":

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index
-from hadaflow.dynamics import saddles
 from hadaflow.paths import SaddlePath
 from hadaflow.results import Status
 from hadaflow.selection._fit import Fit
@@ -20,7 +19,7 @@ Vector = NDArray[np.float64]
 
 _FIRST = 48  # jumps of the first look at the path
 _STARTS = 6  # plateaus from which a model is looked for
-_NEAR = 2.0  # times the excess risk of the best model: above, the average is not expected to fall below it
+_NEAR = 4.0  # times the excess risk of the best model: above, the average is not expected to fall below it
 _ROOM = 3  # times as many entries as the best model has, the path has to have seen
 
 

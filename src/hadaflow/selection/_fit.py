@@ -65,7 +65,7 @@ class Pool:
                 inverse = np.triu(inverse) + np.triu(inverse, 1).T
                 return self._solved(kept, inverse)
             kept = np.delete(kept, weak)
-        return Fit(np.empty(0, dtype=np.intp), np.empty((0, 0)), np.empty(0), self.square)
+        return Fit(np.empty(0, dtype=np.intp), np.empty((0, 0)), np.empty(0), max(self.square, self.floor))
 
     def grown(self, fit: Fit, j: int) -> Fit:
         """With position j besides."""
@@ -123,20 +123,22 @@ class Moves:
 
     Attributes
     ----------
-    gains : ndarray of shape (w,)
-        Fall of the sum on adding each column; 0 for those inside or dependent.
-    losses : ndarray of shape (k,)
-        Rise on dropping each of the support.
+    added : ndarray of shape (w,)
+        Change of the sum on adding each column.
+    dropped : ndarray of shape (k,)
+        Change on dropping each of the support.
     exchanged : ndarray of shape (w, k)
-        Fall on adding a column after dropping one.
+        Change on adding a column after dropping one.
+
+    Infinite where the column is inside already or dependent on the support, or a sign constraint would be broken.
     """
 
-    gains: Vector
-    losses: Vector
+    added: Vector
+    dropped: Vector
     exchanged: Vector
 
     @classmethod
-    def of(cls, fit: Fit, cross: Vector, squares: Vector, pull: Vector, inside: Index) -> Moves:
+    def of(cls, fit: Fit, cross: Vector, squares: Vector, pull: Vector, inside: Index, positive: bool) -> Moves:
         """For candidates with Gram block ``cross`` (w, k) towards the support and ``squares``, ``pull`` (w,)."""
         solved = cross @ fit.inverse
         left = squares - np.einsum("ij,ij->i", solved, cross)
@@ -145,12 +147,27 @@ class Moves:
         share = fit.values / spread
         wider = left[:, None] + solved**2 / spread
         further = pulled[:, None] + solved * share
-        gains, exchanged = _fall(pulled, left, squares), _fall(further, wider, squares[:, None])
-        gains[inside] = 0.0
-        exchanged[inside] = 0.0
-        return cls(gains, fit.values * share, exchanged)
+        value, other = _entered(pulled, left, squares), _entered(further, wider, squares[:, None])
+        value[inside], other[inside] = np.nan, np.nan
+        dropped = fit.values * share
+        added, exchanged = -(value * pulled), dropped - other * further
+        if positive:
+            added[~((value > 0) & (fit.values - solved * value[:, None] > 0).all(axis=1))] = np.inf
+            for i in range(len(fit)):
+                kept = np.arange(len(fit)) != i
+                ratio = fit.inverse[i, kept] / spread[i]
+                rest = fit.values[kept] - ratio * fit.values[i]
+                shift = (solved[:, kept] - np.outer(solved[:, i], ratio)) * other[:, i, None]
+                exchanged[~((other[:, i] > 0) & (rest - shift > 0).all(axis=1)), i] = np.inf
+                dropped[i] = dropped[i] if (rest > 0).all() else np.inf
+        return cls(_allowed(added), dropped, _allowed(exchanged))
 
 
-def _fall(pulled: Vector, left: Vector, squares: Vector) -> Vector:
-    free = left > _DEPENDENT * squares
-    return np.asarray(np.divide(pulled**2, left, out=np.zeros_like(pulled), where=free & (squares > 0)))
+def _allowed(change: Vector) -> Vector:
+    return np.where(np.isnan(change), np.inf, change)
+
+
+def _entered(pulled: Vector, left: Vector, squares: Vector) -> Vector:
+    """Coefficients with which columns would come in; NaN for dependent ones."""
+    free = (left > _DEPENDENT * squares) & (squares > 0)
+    return np.asarray(np.divide(pulled, left, out=np.full_like(pulled, np.nan), where=free))

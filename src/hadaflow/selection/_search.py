@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from hadaflow.selection._fit import Fit, Moves, Pool
 Vector = NDArray[np.float64]
 
 _NEWCOMERS = 8  # columns that join the pool at a time when the search was too narrow
-_TRIALS = 10  # moves that a sign constraint may rule out before the next kind is tried
+_TRIALS = 10  # moves that rounding may rule out before the search ends
 _MARGIN = 1e-9  # by which a criterion has to be better, so that rounding does not make the search go in circles
 
 
@@ -81,32 +80,35 @@ class Search:
     def _better(self, fit: Fit) -> Fit | None:
         """The best single change, if it improves the criterion."""
         gram = self.pool.gram
-        moves = Moves.of(fit, gram[:, fit.positions], gram.diagonal(), self.pool.pull, fit.positions)
-        options = []
+        after = self._after(fit, gram[:, fit.positions], gram.diagonal(), self.pool.pull, fit.positions)
         now = self.value(fit) - _MARGIN * (1 + abs(self.value(fit)))
-        count, most = len(fit), self.criterion.most
-        if count < most and len(moves.gains):
-            for j in _largest(moves.gains):
-                after = float(self.criterion(self._floored(fit.rss - moves.gains[j]), count + 1))
-                options.append((after, partial(self.pool.grown, fit, int(j))))
-        if count:
-            i = int(moves.losses.argmin())
-            after = float(self.criterion(fit.rss + moves.losses[i], count - 1))
-            options.append((after, partial(self.pool.shrunk, fit, i)))
-            net = moves.exchanged - moves.losses
-            for flat in _largest(net.ravel()):
-                j, i = np.unravel_index(flat, net.shape)
-                after = float(self.criterion(self._floored(fit.rss - net[j, i]), count))
-                options.append((after, partial(self._exchanged, fit, int(i), int(j))))
-        for after, move in sorted(options, key=lambda option: option[0]):
-            if not after < now:
-                return None
-            changed = move()
+        for change in _smallest(after, now):
+            changed = self._changed(fit, int(change))
             if not self._illegal(changed) and self.value(changed) < now:
                 return changed
         return None
 
-    def _exchanged(self, fit: Fit, i: int, j: int) -> Fit:
+    def _after(self, fit: Fit, cross: Vector, squares: Vector, pull: Vector, inside: Index) -> Vector:
+        """The criterion after each change: adding each of w columns, dropping each of k, exchanging (w, k)."""
+        moves = Moves.of(fit, cross, squares, pull, inside, self.positive)
+        count = len(fit)
+        added = np.full(len(squares), np.inf)
+        if count < self.criterion.most:
+            added = self._valued(fit, moves.added, count + 1)
+        dropped = self._valued(fit, moves.dropped, count - 1)
+        return np.concatenate([added, dropped, self._valued(fit, moves.exchanged, count).ravel()])
+
+    def _valued(self, fit: Fit, change: Vector, count: int) -> Vector:
+        return self.criterion(np.maximum(fit.rss + change, self.pool.floor), count)
+
+    def _changed(self, fit: Fit, change: int) -> Fit:
+        """After one of the changes that :meth:`_after` numbers."""
+        w, k = len(self.pool.working), len(fit)
+        if change < w:
+            return self.pool.grown(fit, change)
+        if change < w + k:
+            return self.pool.shrunk(fit, change - w)
+        j, i = divmod(change - w - k, k)
         return self.pool.grown(self.pool.shrunk(fit, i), j)
 
     def _pruned(self, fit: Fit) -> Fit:
@@ -132,14 +134,9 @@ class Search:
         if len(support):
             block = columns[:, fit.positions]
             cross = self.operator.rmatmat(block.toarray() if hasattr(block, "toarray") else block)
-        moves = Moves.of(fit, cross, self.squares, self.pull, support)
-        now, count = self.value(fit), len(fit)
-        best = np.full(len(self.squares), np.inf)
-        if count < self.criterion.most:
-            best = self.criterion(self._floored(fit.rss - moves.gains), count + 1)
-        if count:
-            net = (moves.exchanged - moves.losses).max(axis=1)
-            best = np.minimum(best, self.criterion(self._floored(fit.rss - net), count))
+        n, k = len(self.squares), len(fit)
+        after = self._after(fit, cross, self.squares, self.pull, support)
+        best, now = np.minimum(after[:n], after[n + k :].reshape(n, k).min(axis=1, initial=np.inf)), self.value(fit)
         best[self.pool.working.index] = np.inf
         better = np.flatnonzero(best < now - _MARGIN * (1 + abs(now)))
         return better[np.argsort(best[better], kind="stable")][:_NEWCOMERS]
@@ -152,12 +149,10 @@ class Search:
     def _illegal(self, fit: Fit) -> bool:
         return self.positive and bool((fit.values <= 0).any())
 
-    def _floored(self, rss: Vector | float) -> Vector:
-        return np.maximum(rss, self.pool.floor)
 
-
-def _largest(values: Vector) -> Index:
-    """Where the few largest stand, in descending order."""
-    few = min(_TRIALS, len(values))
-    top = np.argpartition(-values, few - 1)[:few]
-    return np.asarray(top[np.argsort(-values[top], kind="stable")])
+def _smallest(values: Vector, below: float) -> Index:
+    """Where the few smallest of those below a level stand, in ascending order."""
+    found = np.flatnonzero(values < below)
+    if len(found) > _TRIALS:
+        found = found[np.argpartition(values[found], _TRIALS)[:_TRIALS]]
+    return np.asarray(found[np.argsort(values[found], kind="stable")])

@@ -13,11 +13,12 @@ from hadaflow._validation import Float, Index, callback, flag, instance, one_of,
 from hadaflow.dynamics import saddles
 from hadaflow.dynamics._threads import one_blas_thread
 from hadaflow.paths import SaddlePath
-from hadaflow.problems import Problem
+from hadaflow.problems import Problem, require_squared
 from hadaflow.results import ProgressCallback
 from hadaflow.selection._criterion import CriterionName, criterion_prices
-from hadaflow.selection._explore import Average, Explored, explore
+from hadaflow.selection._explore import Explored, explore
 from hadaflow.selection._search import Search
+from hadaflow.selection._units import Units
 
 ReadOut = Literal["auto", "model", "average"]
 
@@ -85,11 +86,11 @@ def select(
     - the *model*: least squares on the support with the smallest ``rows log ||A x - y||^2 + prices[k]``
       (:func:`criterion_prices`). Supports of plateaus are pruned, then columns are added, dropped or exchanged until no
       single change of all n columns makes the criterion smaller;
-    - the *average*: the running average of the path where ``(||A x - y||^2 + 2 sigma^2 k) / rows`` is smallest, with k active
-      coordinates and sigma from the model.
+    - the *average*: the running average of the path where ``(||A x - y||^2 + 2 sigma^2 k) / rows`` is smallest, with k
+      active coordinates and sigma from the model.
 
-    "auto" takes the one with the smaller such risk (Mallows' C_p): the model where signals are strong, the average where
-    they are too weak to be told from noise one by one.
+    "auto" takes the one with the smaller such risk (Mallows' C_p): the model where signals are strong, the average
+    where they are too weak to be told from noise one by one.
 
     Parameters
     ----------
@@ -123,9 +124,9 @@ def select(
 
     Notes
     -----
-    The path is followed to three times as many entries as the model has. Then O(w s^2) per change on a pool of w columns
-    with s in the support, and a product of A^T with s columns per look at all of them. For a LinearOperator, whose columns
-    cost a product each, exchanges are only looked for among the columns that the path visited.
+    The path is followed to three times as many entries as the model has. Then O(w s^2) per change on a pool of w
+    columns with s in the support, and a product of A^T with s columns per look at all of them. For a LinearOperator,
+    whose columns cost a product each, only columns that the path visited are looked at.
     No theorem says that the search ends in the best of all models; benchmarks/results/regression.md says how often.
     Source: docs/mathematics.md, "Choosing a model".
 
@@ -139,28 +140,34 @@ def select(
     (array([0, 1, 2]), 'model', 0.5)
     """
     instance(problem, Problem, "problem")
+    require_squared(problem, "select")
     callback(progress, "progress")
     one_of(read_out, "read_out", ("auto", "model", "average"))
     positive = flag(positive, "positive")
     m, n = problem.shape
     rows = m if rows is None else whole_number(rows, "rows")
     prices = criterion_prices(rows, n, criterion=criterion, chance=chance)
-    squares = problem.operator.column_squares()
+    lengths = np.ones(n) if problem.operator.matrix_free else np.sqrt(problem.operator.column_squares())
     if weights is None:
-        weights = np.where(squares > 0, np.sqrt(squares), 1.0)
+        weights = np.where(lengths > 0, lengths, 1.0)
     w = positive_vector(weights, "weights", n)
-    y = problem.y.astype(np.float64)
+    units = Units.of(problem, lengths)
+    scaled = units.scaled(problem)
+    w = w / units.columns
 
     def follow(events: int) -> SaddlePath:
-        return saddles(problem, positive=positive, weights=w, max_events=events, progress=progress)
+        return saddles(scaled, positive=positive, weights=w, max_events=events, progress=progress)
 
     with one_blas_thread():
-        search = Search(problem.operator, y, problem.operator.rmatvec(y), squares, prices, positive)
-        return _read_out(problem, search, explore(search, follow), read_out)
+        y = scaled.y.astype(np.float64)
+        squares = (lengths / units.columns) ** 2
+        search = Search(scaled.operator, y, scaled.operator.rmatvec(y), squares, prices, positive)
+        return _read_out(problem, units, search, explore(search, follow), read_out)
 
 
-def _read_out(problem: Problem, search: Search, found: Explored, read_out: str) -> Selection:
+def _read_out(problem: Problem, units: Units, search: Search, found: Explored, read_out: str) -> Selection:
     model, count, variance = search.coordinates(found.fit), len(found.fit), search.variance(found.fit)
+    path = units.path(found.path, problem)
     rows = search.criterion.rows
     model_risk = variance * (1 + count / rows)
     average_risk = found.average.risk
@@ -171,13 +178,15 @@ def _read_out(problem: Problem, search: Search, found: Explored, read_out: str) 
     x = np.zeros(problem.shape[1])
     if chosen == "model":
         x[model] = found.fit.values
-        time = float(found.path.times[int(found.criteria.argmin())])
+        x = units.x(x)
+        time = float(path.times[int(found.criteria.argmin())])
         reason = _of_model(search, found)
     else:
-        time = found.average.time
+        time = found.average.time / units.y
         if time > 0:
-            x = found.path.average(time) if time < math.inf else found.path.final
-        reason = _of_average(found.average, x)
+            x = np.asarray(path.average(time) if time < math.inf else path.final, dtype=np.float64)
+        reason = _of_average(time, x)
+    model_risk, average_risk = model_risk * units.y * units.y, average_risk * units.y * units.y
     if read_out == "auto":
         relation = "above" if chosen == "model" else "below"
         reason += f"; risk of the average {average_risk:.4g}, {relation} that of the selected model, {model_risk:.4g}"
@@ -186,22 +195,24 @@ def _read_out(problem: Problem, search: Search, found: Explored, read_out: str) 
         read_out=chosen,
         time=time,
         reason=reason,
-        sigma=math.sqrt(variance),
+        sigma=math.sqrt(variance) * units.y,
         model_risk=model_risk,
         average_risk=average_risk,
         model=np.sort(model),
-        criteria=found.criteria,
-        path=found.path,
+        criteria=found.criteria + 2 * rows * math.log(units.y),
+        path=path,
     )
 
 
 def _of_model(search: Search, found: Explored) -> str:
     count = len(found.fit)
     told = f"no single change of the support ({count} of {search.operator.shape[1]} columns) improves the criterion"
+    if search.operator.matrix_free:
+        told += " among the columns that the path visited"
     if count == 0:
         return told
     return f"{told}, and the weakest of them is worth {search.weakest(found.fit):.3g} of it"
 
 
-def _of_average(average: Average, x: Float) -> str:
-    return f"the running average at time {average.time:.4g} has the smallest risk, with {np.count_nonzero(x)} columns"
+def _of_average(time: float, x: Float) -> str:
+    return f"the running average at time {time:.4g} has the smallest risk, with {np.count_nonzero(x)} columns"

@@ -1,0 +1,346 @@
+"""Sparse logistic classification by gradient flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_expit, logsumexp
+from sklearn.base import BaseEstimator  # noqa: TID253
+from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin  # noqa: TID253
+
+from hadaflow._validation import flag, one_of, positive_number, whole_number
+from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
+from hadaflow.estimators._logistic import Data, Fit, Options, Run
+from hadaflow.estimators._read_offs import Fold, read_off
+from hadaflow.estimators._validated import column_weights, row_weights
+from hadaflow.selection import criterion_prices
+from hadaflow.stopping import Rule
+
+Vector = NDArray[np.float64]
+
+_STOPS = ("auto", "criterion", "null_gradient", "plateau", "end")
+_PRODUCT_SCALE = 1e-4  # in log odds: small beside coefficients that matter, and a tenth of the cost of 1e-8
+
+
+class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCoefMixin, BaseEstimator):  # type: ignore[misc]
+    """Sparse logistic classification by gradient flow on an overparameterised model, stopped early.
+
+    Follows ``sum_j w_j log(1 + exp(-y_j (x_j^T coef + intercept)))`` downhill, labels y being -1 and +1, from a small
+    start of the model ``coef = u^D - v^D`` (``u^D`` if ``positive``): features come in one after the other, the most
+    useful first, and those that have not come in are exactly zero. Two classes take one such path, more of them one per
+    class against the rest.
+
+    Parameters
+    ----------
+    dynamics : {"auto", "flow", "descend"}, default "auto"
+        What is followed: gradient flow ("auto"), or gradient descent.
+    depth : float, default 3
+        Depth D of the model, at least 2.
+    init_scale : float, optional
+        Start a of every factor entry, for features of root mean square 1 (about their mean): ``a^D`` in log odds.
+        Default: product scale ``a^D = 1e-4``.
+    stop : str or rule out of ``hadaflow.stopping``, default "auto"
+        Where the coefficients are read off.
+
+        - "auto": at the time of the smallest cross-validated log loss, from one path per fold.
+        - "criterion": the support on the path with the smallest information criterion, with maximum likelihood on it.
+          Needs no folds, and about a fifth of the time; better where signals are strong, worse where they are weak.
+        - "null_gradient": no gradient left that chance alone would not make, ``sqrt(2 log n)`` of its standard
+          deviations.
+        - "plateau": where x has stayed the same while flow time doubled.
+        - "end": where nothing moves any more. Separable labels have no such place: there the path ends when all of them
+          are fitted to within 1e-4 of the first gradient, log odds of about 9, and ``reason_`` says so. So do all other
+          paths.
+        - A rule. It sees the path on features of root mean square 1, followed by the free directions.
+    cv : int, cross-validation splitter or iterable of splits, default 5
+        Folds of "auto"; a number gives stratified ones, no more of them than the smallest class has rows.
+    criterion : {"ebic", "fdr", "bic", "aic"}, default "ebic"
+        Prices of features in "criterion" (:func:`hadaflow.criterion_prices`), on top of ``-2 log likelihood``.
+    fit_intercept : bool, default True
+        Whether to fit an intercept; it is not penalised, and sparse X stays sparse.
+    positive : bool, default False
+        Whether the coefficients (not the intercept) must not be negative.
+    feature_weights : array_like of shape (n_features,), optional
+        Weights of the features by their start: heavier ones come in later. 0 leaves a feature unpenalised: like the
+        intercept it has a large start, and follows the others without delay.
+    class_weight : {"balanced"} or dict, optional
+        Weights of the classes, on top of ``sample_weight``; "balanced" gives each class the same weight in all.
+    refit : bool, default False
+        Whether to replace the coefficients by maximum likelihood on their support; where that does not exist, they
+        stay.
+    n_jobs : int, optional
+        Folds followed at a time.
+    progress : callable, optional
+        Called now and then with a :class:`hadaflow.Progress`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Coefficients, in log odds of ``classes_[1]``, or of each class against the rest. Entries at or below the
+        geometric mean of product scale and largest entry, for features of root mean square 1, are exactly zero.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts.
+    support_ : ndarray of bool, of the shape of ``coef_``
+        Where the coefficients are not zero.
+    stop_time_, status_, reason_, n_iter_
+        Flow time at which the path was read off; the :class:`hadaflow.Status` of the path; why there; steps of the
+        path. Lists for more than two classes.
+    path_ : FlowPath or Trajectory, or a list of them
+        The path on all data: on penalised features of root mean square 1, about their mean if there is an intercept,
+        followed by free directions of the same size. It holds on to the training data.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        From ``fit``, if a parameter has the wrong kind or range, X, y or sample_weight are not what scikit-learn takes,
+        or y has one class only.
+
+    See Also
+    --------
+    hadaflow.losses.Logistic : the loss.
+    SparseFlowRegressor : sparse regression.
+
+    Notes
+    -----
+    Row weights count repetitions. "auto" takes one path per class and fold, and one more: a few hundred steps of the
+    integrator of about ten passes over X each. Free directions are orthogonal to the penalised features where all
+    labels are as likely as each other, and start at product scale 3: early stopping leaves them behind maximum
+    likelihood by less than the tolerance of the integrator, 1e-4. Source: docs/mathematics.md, "Losses".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hadaflow.estimators import SparseFlowClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((200, 50))
+    >>> y = np.where(2 * X[:, 0] - 2 * X[:, 1] + rng.logistic(size=200) > 0, "yes", "no")
+    >>> model = SparseFlowClassifier(stop="criterion").fit(X, y)
+    >>> np.flatnonzero(model.support_), model.coef_[0, :2].round(1)
+    (array([0, 1]), array([ 1.8, -1.9]))
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        dynamics: str = "auto",
+        depth: float = 3,
+        init_scale: float | None = None,
+        stop: str | Rule = "auto",
+        cv: Any = 5,
+        criterion: str = "ebic",
+        fit_intercept: bool = True,
+        positive: bool = False,
+        feature_weights: Any = None,
+        class_weight: Any = None,
+        refit: bool = False,
+        n_jobs: int | None = None,
+        progress: Any = None,
+    ) -> None:
+        self.dynamics = dynamics
+        self.depth = depth
+        self.init_scale = init_scale
+        self.stop = stop
+        self.cv = cv
+        self.criterion = criterion
+        self.fit_intercept = fit_intercept
+        self.positive = positive
+        self.feature_weights = feature_weights
+        self.class_weight = class_weight
+        self.refit = refit
+        self.n_jobs = n_jobs
+        self.progress = progress
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SparseFlowClassifier:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (m, n)
+            Features.
+        y : array_like of shape (m,)
+            Labels, of two or more classes.
+        sample_weight : array_like of shape (m,), optional
+            How often each row counts, not negative.
+
+        Returns
+        -------
+        self
+        """
+        from sklearn.utils.multiclass import check_classification_targets
+        from sklearn.utils.validation import validate_data
+
+        options, intercept, refit = (
+            self._options(),
+            flag(self.fit_intercept, "fit_intercept"),
+            flag(self.refit, "refit"),
+        )
+        X, y = validate_data(self, X, y, accept_sparse=("csc", "csr"), dtype=(np.float64, np.float32))
+        check_classification_targets(y)
+        given = self._feature_weights(X.shape[1])
+        weights = self._row_weights(y, sample_weight)
+        kept = np.arange(len(y)) if weights is None else np.flatnonzero(weights)
+        folds = self._folds(X, y, kept) if options.stop == "auto" else []
+        if len(kept) < len(y):
+            X, y, weights = X[kept], y[kept], weights[kept]  # type: ignore[index]
+        self.classes_ = _classes(self, y)
+        names = list(self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
+        fits = []
+        for name in subtasks(self, names, "class", X, y):
+            labels = np.where(y == name, 1.0, -1.0).astype(X.dtype)
+            run = Run(Data(X, labels, weights, intercept, given), options)
+            fits.append((read_off(run, folds, self._spread, refit), run))
+        self._keep(fits, X.dtype)
+        return self
+
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+        """Logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (k, n)
+            Rows to predict for.
+
+        Returns
+        -------
+        ndarray of shape (k, n_classes)
+            In the order of ``classes_``; with more than two of them each against the rest, normalised.
+        """
+        odds = self.decision_function(X)
+        if odds.ndim == 1:
+            return np.column_stack([log_expit(-odds), log_expit(odds)])
+        logs = log_expit(odds)
+        return np.asarray(logs - logsumexp(logs, axis=1, keepdims=True))
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (k, n)
+            Rows to predict for.
+
+        Returns
+        -------
+        ndarray of shape (k, n_classes)
+            In the order of ``classes_``; with more than two of them each against the rest, normalised.
+        """
+        return np.asarray(np.exp(self.predict_log_proba(X)))
+
+    def _spread(self, function: Any, tasks: list[Any]) -> list[Any]:
+        """Results of the tasks, some at a time."""
+        from sklearn.utils.parallel import Parallel, delayed
+
+        return list(Parallel(n_jobs=self.n_jobs)(delayed(function)(*task) for task in tasks))
+
+    def _keep(self, fits: list[tuple[Fit, Run]], dtype: Any) -> None:
+        rows = [run.features.coefficients(fit.x) for fit, run in fits]
+        self.coef_ = np.stack([coef for coef, _ in rows]).astype(dtype)
+        self.intercept_ = np.array([intercept for _, intercept in rows], dtype=dtype)
+        self.support_ = self.coef_ != 0
+        for name, attribute in _KEPT.items():
+            values = [getattr(fit, attribute) for fit, _ in fits]
+            setattr(self, name, values[0] if len(values) == 1 else values)
+
+    def _feature_weights(self, n: int) -> Vector | None:
+        given = column_weights(self.feature_weights, n)
+        if given is not None and (given == 0).any():
+            if self.positive:
+                raise ValueError("positive=True cannot bind unpenalised features: give them a small feature_weight")
+            if (given == 0).all():
+                raise ValueError("feature_weights are zero everywhere: that is logistic regression, not a sparse one")
+        return given
+
+    def _row_weights(self, y: NDArray[Any], sample_weight: Any) -> Vector | None:
+        """Weights of rows and classes together; None if all are 1."""
+        from sklearn.utils.class_weight import compute_class_weight
+
+        weights = row_weights(sample_weight, len(y))
+        if self.class_weight is None:
+            return weights
+        weights = np.ones(len(y)) if weights is None else weights
+        if not isinstance(self.class_weight, dict):
+            one_of(self.class_weight, "class_weight", ("balanced",))
+        classes, place = np.unique(y, return_inverse=True)
+        if isinstance(self.class_weight, dict):
+            factors = compute_class_weight(self.class_weight, classes=classes, y=y)
+            if factors.min() < 0:
+                raise ValueError(f"class_weight must not be negative, got {self.class_weight!r}")
+        else:
+            totals = np.bincount(place, weights)
+            present = totals > 0
+            factors = np.divide(weights.sum() / present.sum(), totals, out=np.zeros_like(totals), where=present)
+        return np.asarray(weights * factors[place])
+
+    def _folds(self, X: Any, y: NDArray[Any], kept: NDArray[np.intp]) -> list[Fold]:
+        """Pairs of training and test rows, counted among those kept."""
+        from sklearn.model_selection import check_cv
+
+        if isinstance(self.cv, (int, np.integer)) and not isinstance(self.cv, bool):
+            return _stratified(y[kept], whole_number(self.cv, "cv", minimum=2))
+        place = np.full(len(y), -1)
+        place[kept] = np.arange(len(kept))
+        folds = []
+        for train, test in check_cv(self.cv, y, classifier=True).split(X, y):
+            fold = place[np.arange(len(y))[train]], place[np.arange(len(y))[test]]
+            folds.append((fold[0][fold[0] >= 0], fold[1][fold[1] >= 0]))
+        folds = [(train, test) for train, test in folds if len(train) and len(test)]
+        if not folds:
+            raise ValueError(f"cv gives no fold with rows to train on and rows to test on, got {self.cv!r}")
+        return folds
+
+    def _options(self) -> Options:
+        """The parameters, checked, with what follows from "auto"."""
+        one_of(self.dynamics, "dynamics", ("auto", "flow", "descend"))
+        if not isinstance(self.stop, Rule):
+            one_of(self.stop, "stop", _STOPS)
+        depth = positive_number(self.depth, "depth", minimum=2.0, strict=False)
+        scale = self.init_scale
+        criterion_prices(1, 1, criterion=self.criterion)  # type: ignore[arg-type]  # checks the name
+        return Options(
+            dynamics="flow" if self.dynamics == "auto" else self.dynamics,
+            depth=depth,
+            init_scale=_PRODUCT_SCALE ** (1 / depth) if scale is None else positive_number(scale, "init_scale"),
+            stop=self.stop,
+            criterion=self.criterion,  # type: ignore[arg-type]
+            positive=flag(self.positive, "positive"),
+            progress=self.progress,
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+_KEPT = {"path_": "path", "stop_time_": "time", "status_": "status", "reason_": "reason", "n_iter_": "steps"}
+
+
+def _classes(estimator: Any, y: NDArray[Any]) -> NDArray[Any]:
+    classes = np.unique(y)
+    if len(classes) < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} needs rows of at least 2 classes with positive weight, but y has 1 class: "
+            f"{classes[0]!r}"
+        )
+    return classes
+
+
+def _stratified(y: NDArray[Any], count: int) -> list[Fold]:
+    """Stratified folds, no more of them than the smallest class has rows."""
+    from sklearn.model_selection import StratifiedKFold
+
+    classes, sizes = np.unique(y, return_counts=True)
+    if len(classes) > 1 and sizes.min() < 2:
+        raise ValueError(
+            f"cross-validation needs 2 rows of each class, but there is 1 of {classes[sizes.argmin()]!r}: pass splits "
+            f'of your own as cv, or stop="criterion", which needs no folds'
+        )
+    count = min(count, int(sizes.min()))
+    return [] if len(classes) < 2 else list(StratifiedKFold(count).split(np.zeros(len(y)), y))

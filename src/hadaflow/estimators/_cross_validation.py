@@ -1,0 +1,335 @@
+"""Errors on left-out rows along one path per fold, and the point of the path that they speak for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._validation import Index
+from hadaflow.dynamics._threads import one_blas_thread
+from hadaflow.estimators._design import Design
+from hadaflow.estimators._following import Follower, Horizon, Points
+from hadaflow.operators import as_operator
+from hadaflow.problems import Problem
+from hadaflow.results import Progress, ProgressCallback
+
+Vector = NDArray[np.float64]
+
+_NEAR = 1.25  # times later than the smallest error, the path has to have been followed
+_ROUNDING = 1e-14  # of the error of the empty model: errors closer than that are one and the same
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Validated data of a regression.
+
+    Attributes
+    ----------
+    X : ndarray or sparse matrix of shape (m, n)
+        Features.
+    y : ndarray of shape (m,)
+        Target.
+    weights : ndarray of shape (m,) or None
+        How often each row counts; None for once.
+    intercept : bool
+        Whether there is one.
+    feature_weights : ndarray of shape (n,) or None
+        Those of the user; 0 for unpenalised.
+    """
+
+    X: Any
+    y: NDArray[Any]
+    weights: Vector | None
+    intercept: bool
+    feature_weights: Vector | None
+
+    @property
+    def total(self) -> float:
+        """How many rows that are."""
+        return float(len(self.y)) if self.weights is None else float(self.weights.sum())
+
+    @property
+    def half(self) -> int:
+        """Half of them; weights below 1 cannot be numbers of repetitions, and are not added up."""
+        counted = self.weights is not None and float(self.weights[self.weights > 0].min()) >= 1
+        return max(1, int(self.total if counted else len(self.y)) // 2)
+
+    def take(self, index: Index) -> Rows:
+        """Some of the rows, without those that count nothing."""
+        weights = self.weights
+        if weights is not None:
+            index = index[weights[index] > 0]
+            weights = weights[index]
+        return Rows(self.X[index], self.y[index], weights, self.intercept, self.feature_weights)
+
+    def design(self) -> Design:
+        """The problem that they make."""
+        return Design.of(self.X, self.weights, self.intercept, self.feature_weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One path to take on every fold.
+
+    Attributes
+    ----------
+    follower : Follower
+        What is followed.
+    times : ndarray of shape (T,)
+        When it is looked at, in time of the path on all data.
+    steps : int
+        How many steps or jumps that path took.
+    """
+
+    follower: Follower
+    times: Vector
+    steps: int
+
+
+Fold = tuple[Index, Index]
+
+
+def all_errors(
+    rows: Rows, folds: list[Fold], tracks: list[Track], shares: tuple[float, ...], n_jobs: int | None
+) -> Iterator[Vector]:
+    """:func:`fold_errors` fold by fold, as they get done, in their order."""
+    from joblib import Parallel, delayed
+
+    jobs = (delayed(fold_errors)(rows, fold, tracks, shares) for fold in folds)
+    yield from Parallel(n_jobs=n_jobs, return_as="generator")(jobs)
+
+
+def fold_errors(rows: Rows, fold: Fold, tracks: list[Track], shares: tuple[float, ...]) -> Vector:
+    """Mean squared errors of the rows left out, shape (tracks, times, shares); infinite where a path broke off before.
+
+    Time runs as fast as there are rows: ``1/2 sum_j w_j (...)^2`` over a part of the rows does at time t what the sum
+    over all of them does at t times that part.
+
+    Notes
+    -----
+    One path per track. BLAS works with one thread whichever process this runs in, so that all get the same bits.
+    """
+    with one_blas_thread():
+        train, test = rows.take(fold[0]), rows.take(fold[1])
+        part = train.total / rows.total
+        design = train.design()
+        problem = Problem(design.operator, design.target(train.y))
+        left_out = LeftOut(design, train, test)
+        errors = []
+        for track in tracks:
+            points = track.follower.points(problem, track.times / part, track.steps, averaged=min(shares) < 1)
+            errors.append(left_out.errors(points, shares))
+        return np.stack(errors)
+
+
+class LeftOut:
+    """Predictions for rows left out, straight from points of a path.
+
+    The constant column and the unpenalised ones get what they explain of ``y - A x`` on the training rows. That is
+    linear in x: it is found once per column that x uses, not once per x.
+    """
+
+    def __init__(self, design: Design, train: Rows, test: Rows) -> None:
+        self._design, self._test = design, test
+        self._train, self._rows = as_operator(train.X), as_operator(test.X)
+        free = _dense(self._rows.columns(design.free))
+        self._free = np.column_stack([np.ones(len(test.y)), free])
+        empty = self._free @ self._explained(train.y.astype(np.float64))
+        self._left = test.y.astype(np.float64) - empty
+
+    def errors(self, points: Points, shares: tuple[float, ...]) -> Vector:
+        """Mean squared errors, shape (times, shares), of mixtures of iterate and average."""
+        columns = self._design.penalised[points.columns]
+        penalised, taken = self._rows.columns(columns), self._taken(columns)
+
+        def fitted(x: Vector) -> Vector:
+            return np.asarray((penalised @ x.T).T - (x @ taken.T) @ self._free.T)
+
+        iterates = fitted(points.iterates)
+        averages = iterates if min(shares) == 1 else fitted(points.averages)
+        errors = np.empty((len(iterates), len(shares)))
+        for k, share in enumerate(shares):
+            squares = (share * iterates + (1 - share) * averages - self._left) ** 2
+            errors[:, k] = np.average(squares, axis=1, weights=self._test.weights)
+        errors[~points.reached] = np.inf
+        return errors
+
+    def _taken(self, columns: Index) -> Vector:
+        """What is explained of columns of X, shape (1 + free, v)."""
+        taken = np.zeros((self._free.shape[1], len(columns)))
+        if self._design.intercept or len(self._design.free):
+            for k, j in enumerate(columns):
+                taken[:, k] = self._explained(_dense(self._train.columns(np.array([j]))).ravel())
+        return taken
+
+    def _explained(self, v: Vector) -> Vector:
+        """Intercept and coefficients of the unpenalised columns that explain v."""
+        none = np.zeros(len(self._design.penalised))
+        coef, intercept = self._design.coefficients(self._train, none, v)
+        return np.append(intercept, coef[self._design.free])
+
+
+def _dense(columns: Any) -> Vector:
+    return np.asarray(columns.toarray() if sp.issparse(columns) else columns)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A point of a path, by its places in the array of errors.
+
+    Attributes
+    ----------
+    track, time, share : int
+        The places.
+    error, deviation : float
+        Mean error there, and its standard error over the folds.
+    smallest : int
+        Place of the time with the smallest error.
+    last : int
+        Place of the last time that was compared.
+    """
+
+    track: int
+    time: int
+    share: int
+    error: float
+    deviation: float
+    smallest: int
+    last: int
+
+
+def summary(errors: Vector) -> tuple[Vector, Vector]:
+    """Mean over the folds, the last axis, and its standard error (0 for one fold)."""
+    folds = errors.shape[-1]
+    mean = errors.mean(axis=-1)
+    deviation = np.zeros_like(mean)
+    if folds > 1:
+        known = np.isfinite(mean)
+        deviation[known] = errors[known].std(axis=-1, ddof=1) / math.sqrt(folds)
+    return mean, deviation
+
+
+def choose(errors: Vector, rule: str) -> Choice:
+    """The smallest mean error, the earliest of equals; or the earliest time within one standard error of it."""
+    mean, deviation = summary(errors)
+    if not np.isfinite(mean).any():
+        raise ValueError("no time could be compared: every path of some fold broke off before it, or errors overflowed")
+    empty = float(mean[0, 0, 0])
+    bound = float(mean.min()) + (_ROUNDING * empty if math.isfinite(empty) else 0.0)
+    track, best, share = (int(k) for k in np.unravel_index(int((mean <= bound).argmax()), mean.shape))
+    column = mean[track, :, share]
+    time = best
+    if rule == "one_se":
+        time = int((column <= column[best] + deviation[track, best, share]).argmax())
+    last = int(np.flatnonzero(np.isfinite(column))[-1])
+    place = (track, time, share)
+    return Choice(track, time, share, float(mean[place]), float(deviation[place]), best, last)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What cross-validation came to.
+
+    Attributes
+    ----------
+    choice : Choice
+        Where to read off.
+    follower : Follower
+        What is followed there.
+    horizon : Horizon
+        How far, on all data.
+    times : ndarray of shape (tracks, times)
+        The times compared.
+    errors : ndarray of shape (tracks, times, shares, folds)
+        The errors there.
+    """
+
+    choice: Choice
+    follower: Follower
+    horizon: Horizon
+    times: Vector
+    errors: Vector
+
+    @property
+    def time(self) -> float:
+        """When to read off."""
+        return float(self.times[self.choice.track, self.choice.time])
+
+    @property
+    def last_time(self) -> float:
+        """The last time that could be compared."""
+        return float(self.times[self.choice.track, self.choice.last])
+
+    @property
+    def seen_beyond(self) -> bool:
+        """Whether the path was followed past the smallest error, or there is nothing more to see."""
+        return self.horizon.ended or self.times[self.choice.track, self.choice.smallest] * _NEAR <= self.horizon.last
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the error is smallest at the last time compared, though some path goes on or broke off before."""
+        choice = self.choice
+        whole = self.horizon.ended and choice.last == self.times.shape[1] - 1
+        return choice.smallest == choice.last and not whole
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Cross-validation, ready to run.
+
+    Attributes
+    ----------
+    rows : Rows
+        All data.
+    folds : list of pairs of int arrays
+        Rows to train on, rows left out.
+    followers : list of Follower
+        What is compared.
+    shares : tuple of float
+        Shares of the iterate that are compared.
+    count : int
+        Times that are compared.
+    rule : str
+        "min" or "one_se".
+    n_jobs : int or None
+        Processes.
+    progress : callable or None
+        Told after each fold.
+    """
+
+    rows: Rows
+    folds: list[Fold]
+    followers: list[Follower]
+    shares: tuple[float, ...]
+    count: int
+    rule: str
+    n_jobs: int | None
+    progress: ProgressCallback | None
+
+    def run(self, problem: Problem, tasks: Iterator[int]) -> Found:
+        """To half as many active coordinates as there are rows, as a rule far too many; else to the end of the path."""
+        found = self._to(problem, self.rows.half, tasks)
+        return found if found.seen_beyond else self._to(problem, None, iter(()))
+
+    def _to(self, problem: Problem, most: int | None, tasks: Iterator[int]) -> Found:
+        horizons = [follower.survey(problem, most, self.progress) for follower in self.followers]
+        times = np.stack([horizon.grid(self.count) for horizon in horizons])
+        tracks = [Track(*each) for each in zip(self.followers, times, (h.steps for h in horizons), strict=True)]
+        errors = []
+        next(tasks, None)
+        for each in all_errors(self.rows, self.folds, tracks, self.shares, self.n_jobs):
+            errors.append(each)
+            if self.progress is not None:
+                told = f"fold {len(errors)} of {len(self.folds)}"
+                self.progress(Progress("cross-validation", len(errors) / len(self.folds), told))
+            if len(errors) < len(self.folds):
+                next(tasks, None)
+        stacked = np.stack(errors, axis=-1)
+        choice = choose(stacked, self.rule)
+        return Found(choice, self.followers[choice.track], horizons[choice.track], times, stacked)

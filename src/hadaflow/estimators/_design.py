@@ -1,0 +1,203 @@
+"""A regression as a problem of the library: rows weighted, free columns projected out, nothing copied or densified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg as la
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._validation import Float, Index
+from hadaflow.operators import Operator, as_operator
+
+Vector = NDArray[np.float64]
+
+_LOST = 1e-4  # of a square length left: too few of its digits
+_SPANNED = 1e-24  # of a square length left: rounding, of a column that the directions taken out explain
+_SLAB = 1 << 22  # entries of columns at a time
+_DEPENDENT = 1e-10  # of the length left: a free column that the others span already
+
+
+class Projected(Operator):
+    """``(I - Q Q^T) diag(root) A`` through products with A: rows scaled, a few directions taken out.
+
+    Parameters
+    ----------
+    operator : Operator
+        A.
+    root : ndarray of shape (m,) or None
+        Square roots of the weights of the rows; None for ones.
+    basis : ndarray of shape (m, q)
+        Q, with orthonormal columns.
+
+    Notes
+    -----
+    Columns of a matrix of which no more than rounding is left are zero here: a constant feature beside an intercept
+    must not count, whatever its unit.
+    """
+
+    def __init__(self, operator: Operator, root: Vector | None, basis: Vector) -> None:
+        self._operator, self._root, self._basis = operator, root, basis
+        self.shape, self.dtype, self.matrix_free = operator.shape, operator.dtype, operator.matrix_free
+        self._present = np.ones(self.shape[1], dtype=bool)
+        self._squares = self._measured()
+
+    def matvec(self, v: Vector) -> Vector:
+        return self.project(self._weighted(self._operator.matvec(v if self._present.all() else v * self._present)))
+
+    def rmatvec(self, r: Vector) -> Vector:
+        return np.where(self._present, self._operator.rmatvec(self._weighted(self.project(r))), 0.0)
+
+    def rmatmat(self, r: Vector) -> Vector:
+        return np.where(self._present[:, None], self._operator.rmatmat(self._weighted(self.project(r))), 0.0)
+
+    def columns(self, index: Index) -> Any:
+        columns = self._operator.columns(index)
+        if sp.issparse(columns):  # a few at a time: what is projected is dense
+            columns = columns.toarray(order="F")
+        left = np.asfortranarray(self.project(self._weighted(columns)))
+        left[:, ~self._present[index]] = 0.0
+        return left
+
+    def column_squares(self) -> Vector:
+        return self._squares
+
+    def _measured(self) -> Vector:
+        """``||A_i||^2 - ||Q^T A_i||^2``, and afresh where the difference has lost its digits."""
+        if self.matrix_free:
+            return super().column_squares()
+        whole = self._whole_squares()
+        left: Vector = whole - (self._operator.rmatmat(self._weighted(self._basis)) ** 2).sum(axis=1)
+        lost = np.flatnonzero(left <= _LOST * whole)
+        for few in self._slabs(lost):
+            left[few] = (self.columns(few) ** 2).sum(axis=0)
+        self._present = left > _SPANNED * whole
+        return np.where(self._present, left, 0.0)
+
+    def _whole_squares(self) -> Vector:
+        """Of the columns before anything is taken out."""
+        if self._root is None:
+            return self._operator.column_squares()
+        squares = np.empty(self.shape[1])
+        for few in self._slabs(np.arange(self.shape[1])):
+            columns = self._operator.columns(few)
+            squares[few] = self._root**2 @ (columns * columns)
+        return squares
+
+    def _slabs(self, index: Index) -> list[Index]:
+        step = max(1, _SLAB // self.shape[0])
+        return [index[start : start + step] for start in range(0, len(index), step)]
+
+    def column_cost(self, count: int) -> float:
+        return self._operator.column_cost(count)
+
+    def project(self, r: Vector) -> Vector:
+        """Without what the free columns explain."""
+        return r - self._basis @ (self._basis.T @ r) if self._basis.shape[1] else r
+
+    def _weighted(self, r: Vector) -> Vector:
+        if self._root is None:
+            return r
+        return np.asarray(r * (self._root if r.ndim == 1 else self._root[:, None]))
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """The data of a regression with what is not penalised eliminated.
+
+    ``min over x, c of 1/2 sum_j w_j ((A x + U c - y)_j)^2`` is ``min over x of 1/2 ||P W^(1/2) (A x - y)||^2`` with the
+    projection P onto what ``W^(1/2) U`` does not explain; U holds the constant column, if an intercept is fitted, and
+    the columns of weight zero. Then c is least squares on what x leaves.
+
+    Attributes
+    ----------
+    operator : Operator
+        ``P W^(1/2) A`` on the penalised columns.
+    penalised : int array
+        Which columns of X these are.
+    free : int array
+        The others.
+    rows : int
+        Degrees of freedom of y: the sum of the row weights (they count repetitions), rounded, less the rank of U.
+    """
+
+    operator: Operator
+    penalised: Index
+    free: Index
+    rows: int
+    intercept: bool
+    width: int
+    _root: Vector | None
+    _unpenalised: Vector
+    _basis: Vector
+    _kept: Index
+
+    @classmethod
+    def of(cls, X: Any, sample_weight: Vector | None, intercept: bool, feature_weights: Vector | None) -> Design:
+        """The design of validated data; rows of weight zero have been dropped."""
+        whole = as_operator(X)
+        m, n = whole.shape
+        zero = np.zeros(n, dtype=bool) if feature_weights is None else feature_weights == 0
+        free, penalised = np.flatnonzero(zero), np.flatnonzero(~zero)
+        root = None if sample_weight is None else np.sqrt(sample_weight)
+        unpenalised = _dense(whole.columns(free)) if len(free) else np.empty((m, 0))
+        if intercept:
+            unpenalised = np.column_stack([np.ones(m), unpenalised])
+        weighted = unpenalised if root is None else unpenalised * root[:, None]
+        basis, kept = orthonormal(weighted)
+        operator = whole if not len(free) else as_operator(X[:, penalised])
+        if root is not None or basis.shape[1]:
+            operator = Projected(operator, root, basis)
+        total = m if sample_weight is None else round(float(sample_weight.sum()))
+        return cls(
+            operator, penalised, free, max(1, total - len(kept)), intercept, n, root, weighted[:, kept], basis, kept
+        )
+
+    def target(self, y: Float) -> Float:
+        """y as the problem sees it, in its dtype."""
+        wide = self._rooted(y.astype(np.float64))
+        left = wide - self._basis @ (self._basis.T @ wide)
+        # What the projection leaves of a y that U explains is rounding, not a signal.
+        rounding = float(np.finfo(y.dtype).eps) * 4 * float(np.abs(wide).max(initial=0.0))
+        if float(np.abs(left).max(initial=0.0)) <= rounding:
+            left = np.zeros_like(left)
+        return left.astype(y.dtype)
+
+    def coefficients(self, X: Any, x: Float, y: Float) -> tuple[Float, float]:
+        """All coefficients and the intercept, for x on the penalised columns."""
+        coef = np.zeros(self.width, dtype=np.float64)
+        coef[self.penalised] = x
+        if len(self._kept) == 0:
+            return coef.astype(y.dtype), 0.0
+        support = np.flatnonzero(coef)
+        fitted = np.zeros(len(y))
+        if len(support):
+            fitted = np.asarray(as_operator(X).columns(support) @ coef[support]).ravel()
+        left = self._rooted(y.astype(np.float64) - fitted)
+        lengths = np.linalg.norm(self._unpenalised, axis=0)
+        values = la.lstsq(self._unpenalised / lengths, left, check_finite=False)[0]
+        full = np.zeros(len(self.free) + self.intercept)
+        full[self._kept] = values / lengths
+        coef[self.free] = full[int(self.intercept) :]
+        return coef.astype(y.dtype), float(full[0]) if self.intercept else 0.0
+
+    def _rooted(self, r: Vector) -> Vector:
+        return r if self._root is None else r * self._root
+
+
+def orthonormal(columns: Vector) -> tuple[Vector, Index]:
+    """An orthonormal basis of the columns, and a maximal independent set of them."""
+    if columns.shape[1] == 0:
+        return columns, np.empty(0, dtype=np.intp)
+    lengths = np.linalg.norm(columns, axis=0)
+    scaled = columns / np.where(lengths > 0, lengths, 1.0)
+    q, r, order = la.qr(scaled, mode="economic", pivoting=True, check_finite=False)
+    rank = int((np.abs(r.diagonal()) > _DEPENDENT).sum())
+    return q[:, :rank], np.sort(order[:rank]).astype(np.intp)
+
+
+def _dense(columns: Any) -> Vector:
+    return np.asarray(columns.toarray() if sp.issparse(columns) else columns)

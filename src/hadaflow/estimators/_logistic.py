@@ -1,0 +1,237 @@
+"""Sparse logistic regression of labels -1 and +1: one path, and the rules that end it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow import stopping
+from hadaflow._validation import Float, Index
+from hadaflow.dynamics import descend, flow
+from hadaflow.estimators._maximum_likelihood import maximum_likelihood
+from hadaflow.estimators._standardised import Features
+from hadaflow.losses import Logistic
+from hadaflow.models import HadamardPower
+from hadaflow.moments import Moment, default_threshold
+from hadaflow.paths import FlowPath, Trajectory
+from hadaflow.problems import Problem
+from hadaflow.results import ProgressCallback, Status
+from hadaflow.selection._criterion import CriterionName
+from hadaflow.stopping import Rule, Verdict, Watch
+
+Vector = NDArray[np.float64]
+Path = FlowPath | Trajectory
+
+_TOLERANCE = 1e-4  # of the integrator; the data determine less
+_FITTED = 1e-4  # relative dF/dp at which all labels are fitted: log odds of about 9
+_REST = 1e-6  # of the first gradient: what is left where nothing moves any more
+_LOOK_EVERY = 8  # moments: looking costs passes
+_FOREVER = 1e300  # flow time; a finite one, as the limit need not exist
+_STEPS = 20_000  # of integrator or descent at most
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a classifier was asked for, checked; see :class:`hadaflow.estimators.SparseFlowClassifier`."""
+
+    dynamics: str
+    depth: float
+    init_scale: float
+    stop: str | Rule
+    criterion: CriterionName
+    positive: bool
+    progress: ProgressCallback | None
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Rows with labels -1 and +1; weights of rows and of features, where there are any."""
+
+    X: Any
+    labels: Float
+    weights: Vector | None
+    intercept: bool
+    feature_weights: Vector | None
+
+    @property
+    def total(self) -> float:
+        """Sum of the weights of the rows."""
+        return float(len(self.labels) if self.weights is None else self.weights.sum())
+
+    @property
+    def share(self) -> float:
+        """Share of the label +1."""
+        up = self.labels > 0
+        return float(up.mean() if self.weights is None else self.weights[up].sum() / self.weights.sum())
+
+    def rows(self, index: Index) -> Data:
+        """Some of the rows."""
+        weights = None if self.weights is None else self.weights[index]
+        return replace(self, X=self.X[index], labels=self.labels[index], weights=weights)
+
+    def loss(self, coef: Vector, intercept: Vector) -> float:
+        """The loss of these coefficients, a sum over the rows."""
+        p = np.asarray(self.X @ coef + intercept, dtype=np.float64)
+        terms = Logistic().terms(p, self.labels.astype(np.float64))
+        return float(terms.sum() if self.weights is None else terms @ self.weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Where a path was read off, and why there.
+
+    Attributes
+    ----------
+    x : ndarray
+        The coordinates of the features that the flow sees, zero off the support.
+    path : FlowPath or Trajectory
+        The path.
+    time : float
+        Flow time of x.
+    reason : str
+        In words, with the numbers that decided.
+    """
+
+    x: Float
+    path: Path
+    time: float
+    reason: str
+
+    @property
+    def status(self) -> Status:
+        """What happened."""
+        return self.path.status
+
+    @property
+    def steps(self) -> int:
+        """Steps of the integrator, or of descent."""
+        return self.path.stats.events if isinstance(self.path, FlowPath) else self.path.steps
+
+
+class Run:
+    """A model and its start on some rows, ready to be followed.
+
+    Attributes
+    ----------
+    features : Features
+        The columns that the flow sees; the first ``inner`` are penalised.
+    problem : Problem
+        The logistic problem on them.
+    """
+
+    def __init__(self, data: Data, options: Options) -> None:
+        self.data, self.options = data, options
+        self.features = Features.of(data.X, data.weights, data.intercept, data.feature_weights, options.positive)
+        self.inner = self.features.operator.inner
+        self.problem = self.features.problem(data.labels)
+        self.start = self.features.start(options.depth, options.init_scale, data.feature_weights)
+        self.model = HadamardPower(options.depth, "positive" if options.positive else "both")
+        self._product_scale = math.exp(options.depth * float(np.log(self.start[: self.inner]).mean()))
+
+    def follow(self, stop: Rule | None, t_end: float = _FOREVER) -> Path:
+        """The path until a time or the rule is met, nothing moves any more, every label is fitted, or steps run out."""
+        settled = _Settled(1 if stop is None or stop.instant else _LOOK_EVERY)
+        stop = settled | stopping.MaxSteps(_STEPS) | (stop or stopping.MaxTime(t_end))
+        progress = self.options.progress
+        if self.options.dynamics == "descend":
+            return descend(self.problem, self.model, init_scale=self.start, stop=stop, progress=progress)
+        # The error allowed is a mean over rows: it has to be the same whether rows count twice or stand there twice.
+        tolerance = min(0.1, _TOLERANCE * math.sqrt(self.features.total / len(self.data.labels)))
+        return flow(
+            self.problem,
+            self.model,
+            init_scale=self.start,
+            t_end=t_end,
+            stop=stop,
+            tolerance=tolerance,
+            progress=progress,
+        )
+
+    def support(self, x: Float) -> Index:
+        """Penalised coordinates above the threshold that all paths have, geometric mean of start and largest entry."""
+        inner = x[: self.inner]
+        return np.flatnonzero(np.abs(inner) > default_threshold(inner, self._product_scale))
+
+    def first_time(self) -> float:
+        """A time before which no penalised coordinate can be in the support; infinite if none is pulled."""
+        pull = np.abs(self.problem.operator.rmatvec(self.problem.first_pull))[: self.inner]
+        threshold = np.full(self.inner, math.sqrt(self._product_scale))
+        reach = np.asarray(self.model.inverse(threshold, self.start[: self.inner]))
+        return float(np.divide(reach, pull, out=np.full(self.inner, np.inf), where=pull > 0).min(initial=np.inf))
+
+    def sparse(self, x: Float) -> Float:
+        """x with zeros off the support."""
+        support, result = self.support(x), np.array(x)
+        result[: self.inner] = 0.0
+        result[support] = x[support]
+        return result
+
+    def best_on(self, support: Index) -> Vector | None:
+        """Maximum likelihood with the features of a support alone; None if there is none, or no unique one."""
+        index = np.concatenate([support, self.features.free_directions])
+        found = maximum_likelihood(self.problem, index, len(support) if self.options.positive else 0)
+        if found is None:
+            return None
+        x = np.zeros(self.problem.shape[1])
+        x[index] = found
+        return x
+
+    def loss(self, x: Float) -> float:
+        """The loss of x on the training rows."""
+        p = self.problem.operator.matvec(x.astype(np.float64))
+        return float(self.problem.loss.value(p, self.problem.y.astype(np.float64)))
+
+
+def at_end(run: Run, path: Path, reason: str | None = None) -> Fit:
+    """The end of a path."""
+    time = path.t_end if isinstance(path, FlowPath) else path.time
+    return Fit(run.sparse(path.x), path, time, reason or path.reason)
+
+
+def by_rule(run: Run) -> Fit:
+    """The end of the path by a rule, or by the name of one."""
+    stop = run.options.stop
+    if isinstance(stop, Rule):
+        return at_end(run, run.follow(stop))
+    if stop == "null_gradient":
+        # dF/dp at the true x has a variance that is at most this on the mean (Jensen): that of the labels.
+        sigma = math.sqrt(run.data.share * (1 - run.data.share))
+        return at_end(run, run.follow(stopping.NullGradient(sigma, np.sqrt(run.problem.operator.column_squares()))))
+    if stop == "plateau":
+        selected = stopping.When(lambda moment: len(run.support(moment.x)) > 0, "some feature is selected")
+        return at_end(run, run.follow(stopping.Plateau() & selected))
+    return at_end(run, run.follow(None))
+
+
+@dataclass(frozen=True)
+class _Settled(Rule):
+    """Nothing moves any more, or every label is fitted, so that x would grow for ever; looks at every so many moments."""
+
+    every: int
+
+    @property
+    def instant(self) -> bool:  # type: ignore[override]
+        return self.every == 1
+
+    def watch(self, problem: Problem) -> Watch:
+        first = float(np.abs(problem.operator.rmatvec(problem.first_pull)).max(initial=0.0))
+        count = 0
+
+        def look(moment: Moment) -> Verdict | None:
+            nonlocal count
+            count += 1
+            if count % self.every:
+                return None
+            if moment.relative_residual <= _FITTED:
+                return Verdict(
+                    f"the labels are separable, and fitted to a relative gradient of {moment.relative_residual:.2g}: "
+                    f"from here on coefficients would grow for ever"
+                )
+            left = float(np.abs(moment.gradient).max(initial=0.0))
+            return Verdict(f"the gradient has fallen to {left:.2g} from {first:.4g}") if left <= _REST * first else None
+
+        return look

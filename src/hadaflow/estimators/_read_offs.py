@@ -1,0 +1,176 @@
+"""Where a logistic regression is read off its path: by cross-validation, or by an information criterion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._validation import Float, Index
+from hadaflow.estimators._logistic import Data, Fit, Options, Run, at_end, by_rule
+from hadaflow.moments import Moment
+from hadaflow.problems import Problem
+from hadaflow.selection import criterion_prices
+from hadaflow.stopping import Rule, Verdict, Watch
+
+Vector = NDArray[np.float64]
+#: Times in units of one over rows, losses on the rows left out, and a time before which no feature is selected.
+Curve = tuple[Vector, Vector, float]
+Fold = tuple[Index, Index]
+
+_HELD_OUT_PATIENCE = 4.0  # factor in flow time to wait for a smaller loss
+_CRITERION_PATIENCE = 10.0  # the same for a better support, which is cheap to wait for
+_NOTICEABLE = 1e-3  # of the loss: a fall that is worth to wait for more
+_GRID = 200  # times to choose among
+
+
+def read_off(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]], refit: bool) -> Fit:
+    """Follow a path, and read it off where the options of the run say."""
+    if run.options.stop == "auto":
+        fit = cross_validated(run, folds, spread)
+    elif run.options.stop == "criterion":
+        return by_criterion(run)  # maximum likelihood already
+    else:
+        fit = by_rule(run)
+    if not refit:
+        return fit
+    best = run.best_on(np.flatnonzero(fit.x[: run.inner]))
+    if best is None:
+        return replace(fit, reason=f"{fit.reason}; not refitted, as the features selected have no unique best fit")
+    return replace(fit, x=best)
+
+
+# ---- cross-validation -----------------------------------------------------------------------------------------
+
+
+def cross_validated(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]]) -> Fit:
+    """The end of the path at the time of the smallest loss on rows left out."""
+    tasks = [(run.data.rows(train), run.data.rows(test), run.options) for train, test in folds]
+    grid, errors = pooled(spread(held_out, tasks))
+    error = errors / sum(test.total for _, test, _ in tasks)
+    best = int(error.argmin())
+    path = run.follow(None, float(grid[best]) / run.features.total)
+    told = f"{error[best]:.4g} per row over {len(folds)} folds"
+    return at_end(run, path, f"smallest cross-validated log loss, {told}: {path.reason}")
+
+
+def held_out(train: Data, test: Data, options: Options) -> Curve:
+    """The loss on the test rows along the path of the training rows."""
+    run = Run(train, options)
+    rule = _HeldOut(run, test)
+    run.follow(rule)
+    times, errors = np.array(rule.seen).T
+    return times * run.features.total, errors, run.first_time() * run.features.total
+
+
+def pooled(curves: Sequence[Curve]) -> tuple[Vector, Vector]:
+    """Times at which all curves are known, from before the first feature on, and the sums of their losses there."""
+    first = min(curve[2] for curve in curves)
+    last = min(float(times[-1]) for times, _, _ in curves)
+    if not 0 < first < last:  # no feature is pulled
+        return np.array([last or 1.0]), np.array([sum(float(errors[-1]) for _, errors, _ in curves)])
+    grid = np.geomspace(first, last, _GRID)
+    sums = [np.interp(np.log(grid), np.log(times[1:]), errors[1:]) for times, errors, _ in curves]
+    return grid, np.sum(sums, axis=0)
+
+
+@dataclass
+class _HeldOut(Rule):
+    """The loss on rows left out, noted at every moment; over once it has not improved for a while.
+
+    The clock starts when the first feature is selected: until then the loss is that of the intercept.
+    """
+
+    run: Run
+    rows: Data
+    seen: list[tuple[float, float]] = field(default_factory=list)
+    instant = False
+
+    def watch(self, problem: Problem) -> Watch:
+        smallest, since, selected = math.inf, math.inf, False
+
+        def look(moment: Moment) -> Verdict | None:
+            nonlocal smallest, since, selected
+            error = self.rows.loss(*self.run.features.coefficients(moment.x))
+            self.seen.append((moment.time, error))
+            if not selected:
+                selected = len(self.run.support(moment.x)) > 0
+                since = moment.time
+            if error < (1 - _NOTICEABLE) * smallest:
+                smallest, since = error, moment.time
+            over = selected and moment.time >= _HELD_OUT_PATIENCE * since
+            return Verdict("the loss on rows left out does not fall any more") if over else None
+
+        return look
+
+
+# ---- information criterion ------------------------------------------------------------------------------------
+
+
+def by_criterion(run: Run) -> Fit:
+    """The support with the smallest criterion of those that the path passes."""
+    supports = _Supports(run)
+    path = run.follow(supports)
+    best = supports.best
+    count = int((best.x[: run.inner] != 0).sum())
+    reason = (
+        f"smallest {run.options.criterion} of the {supports.judged} supports on the path, {best.value:.4g}: "
+        f"{count} features, at flow time {best.time:.4g}"
+    )
+    return Fit(best.x, path, best.time, reason)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """The coefficients that a support was judged by."""
+
+    value: float
+    x: Float
+    time: float
+
+
+@dataclass
+class _Supports(Rule):
+    """Judges every support that the path passes; over once none has been better for a while.
+
+    A support that separates the labels has no maximum likelihood: there the iterate stands for itself, at every moment.
+    """
+
+    run: Run
+    best: _Candidate = field(init=False)
+    judged: int = 0
+    instant = False
+
+    def watch(self, problem: Problem) -> Watch:
+        run = self.run
+        rows = max(1, round(run.features.total) - len(run.features.free_directions))
+        prices = criterion_prices(rows, run.inner, criterion=run.options.criterion).prices
+        known: dict[bytes, Vector | None] = {}
+        since = math.inf
+        self.best = _Candidate(math.inf, np.zeros(problem.shape[1]), 0.0)
+
+        def look(moment: Moment) -> Verdict | None:
+            nonlocal since
+            support = run.support(moment.x)
+            if len(support) >= len(prices):
+                return Verdict(f"{len(support)} features are more than the criterion considers")
+            key = support.tobytes()
+            new = key not in known
+            if new:
+                known[key] = run.best_on(support)
+                self.judged = len(known)
+            if new or known[key] is None:
+                found = known[key]
+                x = run.sparse(moment.x) if found is None else found
+                candidate = _Candidate(2 * run.loss(x) + float(prices[len(support)]), x, moment.time)
+                if candidate.value < self.best.value:
+                    self.best, since = candidate, moment.time
+            if len(support) == 0:
+                since = moment.time
+            over = moment.time >= _CRITERION_PATIENCE * since > 0
+            return Verdict("no better support for a while") if over else None
+
+        return look

@@ -1,0 +1,353 @@
+"""Sparse linear regression with nothing to tune."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin  # noqa: TID253
+
+from hadaflow._validation import flag, norm, one_of, positive_number
+from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
+from hadaflow.estimators._design import Design
+from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, Options, Reading, read
+from hadaflow.estimators._validated import (
+    column_weights,
+    is_operator,
+    noise_size,
+    prediction_data,
+    row_weights,
+    training_data,
+)
+from hadaflow.operators import as_operator
+from hadaflow.problems import Problem
+from hadaflow.selection import criterion_prices
+from hadaflow.stopping import Rule
+
+Vector = NDArray[np.float64]
+
+
+class LinearPrediction:
+    """Predictions of a linear model, for arrays, sparse matrices and linear operators."""
+
+    coef_: NDArray[Any]
+    intercept_: Any
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """``X @ coef_.T + intercept_``.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or LinearOperator of shape (k, n)
+            Rows to predict for.
+
+        Returns
+        -------
+        ndarray of shape (k,) or (k, targets)
+        """
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        X = prediction_data(self, X)
+        if is_operator(X):
+            operator = as_operator(X)
+            rows = [operator.matvec(row.astype(np.float64)) for row in np.atleast_2d(self.coef_)]
+            fitted = rows[0] if self.coef_.ndim == 1 else np.column_stack(rows)
+        else:
+            fitted = X @ self.coef_.T
+        return np.asarray(fitted + self.intercept_)
+
+
+class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, LinearPrediction, BaseEstimator):  # type: ignore[misc]
+    """Sparse linear regression by gradient flow on an overparameterised model, stopped where the noise begins.
+
+    Follows ``1/2 sum_j w_j (x_j^T coef + intercept - y_j)^2`` downhill from a vanishing start ("saddles") or from a
+    small one ("flow", "descend") and reads the coefficients off the path where ``stop`` says. The default needs no
+    number from the user: see :func:`hadaflow.select`, which chooses without cross-validation and says why in ``reason_``.
+
+    Parameters
+    ----------
+    dynamics : {"auto", "saddles", "flow", "descend"}, default "auto"
+        What is followed: the saddle path (the start vanishes; exact, the fastest), gradient flow, or gradient descent.
+        "auto" is "saddles", or "flow" where depth or init_scale is given.
+    depth : float, optional
+        Depth D of the model ``u^D - v^D`` of "flow" and "descend", at least 2; default 3.
+    init_scale : float, optional
+        Start a of every factor entry, in units of ``coef^(1/depth)``; default: product scale ``a^D`` 1e-8 times the
+        largest coefficient that one feature alone would have.
+    stop : str or rule out of ``hadaflow.stopping``, default "auto"
+        Where the coefficients are read off.
+
+        - "auto": on the saddle path the selected model or the running average, whichever can be expected to predict
+          better (:func:`hadaflow.select`); in training the discrepancy principle.
+        - "criterion": the selected model (saddle path only).
+        - "discrepancy": residual within the noise, ``sigma sqrt(rows)``.
+        - "null_gradient": no gradient left that noise would not make, ``sigma sqrt(2 log n)`` per unit of column
+          length.
+        - "plateau": the plateau that lasts longest in log-time (the end, if fewer entries than rows fit y there).
+        - "end": the end of the path, which interpolates if it can.
+        - A rule, for "flow" and "descend".
+    sigma : float, optional
+        Standard deviation of the noise in one measurement, in units of y, for "discrepancy" and "null_gradient";
+        estimated from the selected model if not given.
+    criterion : {"fdr", "ebic", "bic", "aic"}, default "fdr"
+        Information criterion of the selected model (:func:`hadaflow.criterion_prices`).
+    chance : float, default 0.01
+        Level of "fdr": about the share of selected features that may be false.
+    fit_intercept : bool, default True
+        Whether to fit an intercept; it is not penalised, and sparse X stays sparse.
+    positive : bool, default False
+        Whether the coefficients (not the intercept) must not be negative.
+    feature_weights : array_like of shape (n_features,), optional
+        Weights of the features in the l1 norm that the flow makes small, by their start; 0 leaves a feature
+        unpenalised. On top of them each feature counts by the length of its (centred) column, so that units do not
+        matter.
+    refit : bool, default False
+        Whether to replace the coefficients by least squares on their support (non-negative if ``positive``). The
+        selected model is that already.
+    progress : callable, optional
+        Called now and then with a :class:`hadaflow.Progress`.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        Coefficients; zeros are exact. On the saddle path they come out so. In training entries at or below the
+        geometric mean of product scale and largest entry, ``sqrt(a^D max |x|)``, are set to zero. A feature that the
+        intercept or unpenalised features explain gets 0.
+    intercept_ : float or ndarray of shape (n_targets,)
+        Intercept.
+    support_ : ndarray of bool, of the shape of ``coef_``
+        Where the coefficients are not zero.
+    reason_, status_, sigma_, stop_time_, n_iter_
+        Why it stopped there; the :class:`hadaflow.Status`; the standard deviation of the noise, given or estimated
+        (None if none was needed); when it stopped, in time of the path; jumps or steps. Lists for several targets.
+    path_ : SaddlePath, FlowPath or Trajectory, or a list of them
+        The path, on the penalised features and centred data. It holds on to the training data.
+    certificate_ : Certificate, or a list of them
+        How far the (weighted) l1 norm is from the smallest of all coefficients that fit as well.
+    dynamics_ : str
+        What was followed.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        From ``fit``, if a parameter has the wrong kind or range or excludes another, or X, y or sample_weight are not
+        what scikit-learn takes.
+
+    See Also
+    --------
+    SparseFlowRegressorCV : the stopping time by cross-validation.
+    hadaflow.recover : measurements without noise, with a proof.
+
+    Notes
+    -----
+    One saddle path: a few dozen passes over X. ``sample_weight`` counts repetitions of rows, also in the degrees of
+    freedom: scale weights that mean precision to mean 1. X may be a SciPy LinearOperator; then features are not scaled
+    by their lengths. Source: papers A and B; docs/mathematics.md, "Choosing a model".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hadaflow.estimators import SparseFlowRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((100, 400))
+    >>> y = 1 + X[:, 0] - X[:, 1] + 0.5 * rng.standard_normal(100)
+    >>> model = SparseFlowRegressor().fit(X, y)
+    >>> np.flatnonzero(model.support_), model.coef_[:2].round(1), round(model.intercept_, 1)
+    (array([0, 1]), array([ 1. , -0.9]), 1.0)
+    """
+
+    def __init__(  # noqa: PLR0913 - what scikit-learn tunes is an argument
+        self,
+        *,
+        dynamics: str = "auto",
+        depth: float | None = None,
+        init_scale: float | None = None,
+        stop: str | Rule = "auto",
+        sigma: float | None = None,
+        criterion: str = "fdr",
+        chance: float = 0.01,
+        fit_intercept: bool = True,
+        positive: bool = False,
+        feature_weights: Any = None,
+        refit: bool = False,
+        progress: Any = None,
+    ) -> None:
+        self.dynamics = dynamics
+        self.depth = depth
+        self.init_scale = init_scale
+        self.stop = stop
+        self.sigma = sigma
+        self.criterion = criterion
+        self.chance = chance
+        self.fit_intercept = fit_intercept
+        self.positive = positive
+        self.feature_weights = feature_weights
+        self.refit = refit
+        self.progress = progress
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SparseFlowRegressor:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix or LinearOperator of shape (m, n)
+            Features.
+        y : array_like of shape (m,) or (m, n_targets)
+            Targets; each is fitted by itself.
+        sample_weight : array_like of shape (m,), optional
+            How often each row counts, not negative.
+
+        Returns
+        -------
+        self
+        """
+        options = self._options()
+        refit = flag(self.refit, "refit")
+        X, y = training_data(self, X, y)
+        weights = row_weights(sample_weight, len(y))
+        X, y, weights = _counted(X, y, weights)
+        given = column_weights(self.feature_weights, X.shape[1])
+        design = self._design(X, weights, given)
+        targets = y[:, None] if y.ndim == 1 else y
+        told = subtasks(self, list(targets.T), "target", X, y)
+        fits = [self._fit_target(design, X, target, given, options, refit) for target in told]
+        self._keep(fits, single=y.ndim == 1)
+        self.dynamics_ = options.dynamics
+        return self
+
+    def _design(self, X: Any, weights: Vector | None, given: Vector | None) -> Design:
+        intercept = flag(self.fit_intercept, "fit_intercept")
+        if given is not None and (given == 0).any():
+            if self.positive:
+                raise ValueError("positive=True cannot bind features of feature_weights 0: give them a small weight")
+            if (given == 0).all():
+                raise ValueError("feature_weights are zero everywhere: that is least squares, not sparse regression")
+            if is_operator(X):
+                raise ValueError("feature_weights of 0 need the columns of X, which a LinearOperator does not have")
+        return Design.of(X, weights, intercept, given)
+
+    def _fit_target(
+        self, design: Design, X: Any, y: NDArray[Any], given: Vector | None, options: Options, refit: bool
+    ) -> tuple[Reading, NDArray[Any], float, Any]:
+        problem = Problem(design.operator, design.target(y))
+        lengths = feature_lengths(design)
+        weights = lengths if given is None else lengths * given[design.penalised]
+        reading = read(problem, weights, design.rows, options)
+        x = least_squares(problem, reading.x, options.positive) if refit else reading.x
+        coef, intercept = design.coefficients(X, x, y)
+        return reading, coef, intercept, reading.certificate(problem, weights, options.positive)
+
+    def _keep(self, fits: list[tuple[Reading, NDArray[Any], float, Any]], single: bool) -> None:
+        readings, coefs, intercepts, certificates = (list(column) for column in zip(*fits, strict=True))
+        self.coef_ = coefs[0] if single else np.stack(coefs)
+        self.intercept_ = intercepts[0] if single else np.array(intercepts, dtype=self.coef_.dtype)
+        self.support_ = self.coef_ != 0
+        self.certificate_ = certificates[0] if single else certificates
+        for name, field in _KEPT.items():
+            values = [getattr(reading, field) for reading in readings]
+            setattr(self, name, values[0] if single else values)
+
+    def _options(self) -> Options:
+        """The parameters, checked, with what follows from "auto"."""
+        one_of(self.dynamics, "dynamics", ("auto", "saddles", "flow", "descend"))
+        trained = self.depth is not None or self.init_scale is not None or isinstance(self.stop, Rule)
+        dynamics = self.dynamics
+        if dynamics == "auto":
+            dynamics = "flow" if trained else "saddles"
+        self._check_pairs(dynamics)
+        depth = 3.0 if self.depth is None else positive_number(self.depth, "depth", minimum=2.0, strict=False)
+        init_scale = None if self.init_scale is None else positive_number(self.init_scale, "init_scale")
+        criterion_prices(1, 1, criterion=self.criterion, chance=self.chance)  # type: ignore[arg-type]  # checks both
+        return Options(
+            dynamics=dynamics,
+            depth=depth,
+            init_scale=init_scale,
+            stop=self.stop,
+            sigma=noise_size(self.sigma),
+            criterion=self.criterion,  # type: ignore[arg-type]
+            chance=self.chance,
+            positive=flag(self.positive, "positive"),
+            progress=self.progress,
+        )
+
+    def _check_pairs(self, dynamics: str) -> None:
+        """Raise ValueError where parameters exclude each other."""
+        if not isinstance(self.stop, Rule):
+            one_of(self.stop, "stop", SADDLE_STOPS)
+        if dynamics == "saddles":
+            for name, value in (("depth", self.depth), ("init_scale", self.init_scale)):
+                if value is not None:
+                    raise ValueError(
+                        f'{name} belongs to dynamics="flow" and "descend", got {name}={value!r} with '
+                        f'dynamics="saddles", whose start vanishes: leave one of them out'
+                    )
+            if isinstance(self.stop, Rule):
+                raise ValueError(
+                    f'rules steer dynamics="flow" and "descend", got stop={self.stop!r} with dynamics="saddles": '
+                    f"pass one of {', '.join(map(repr, SADDLE_STOPS))}"
+                )
+        elif not isinstance(self.stop, Rule) and self.stop not in TRAINING_STOPS:
+            asked = f'dynamics="{self.dynamics}"'
+            if self.dynamics == "auto":  # then one of these asked for training
+                asked = " and ".join(name for name in ("depth", "init_scale") if getattr(self, name) is not None)
+            raise ValueError(
+                f'stop="{self.stop}" reads a model off the saddle path, but {asked} asks for training: leave that out, '
+                f"or pass one of {', '.join(map(repr, TRAINING_STOPS))} or a rule"
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+_KEPT = {
+    "path_": "path",
+    "stop_time_": "time",
+    "status_": "status",
+    "reason_": "reason",
+    "sigma_": "sigma",
+    "n_iter_": "steps",
+}
+
+
+def _counted(X: Any, y: NDArray[Any], weights: Vector | None) -> tuple[Any, NDArray[Any], Vector | None]:
+    """Without the rows that count nothing."""
+    if weights is None or weights.all():
+        return X, y, weights
+    if is_operator(X):
+        raise ValueError("sample_weight of 0 needs the rows of X, which a LinearOperator does not have")
+    kept = np.flatnonzero(weights)
+    return X[kept], y[kept], weights[kept]
+
+
+def feature_lengths(design: Design) -> Vector:
+    """Lengths of the columns that the path sees: 1 for columns of zeros, and for a LinearOperator."""
+    if design.operator.matrix_free:
+        return np.ones(design.operator.shape[1])
+    squares = design.operator.column_squares()
+    return np.where(squares > 0, np.sqrt(squares), 1.0)
+
+
+def least_squares(problem: Problem, x: NDArray[Any], positive: bool) -> NDArray[Any]:
+    """Least squares on the support of x, non-negative if asked for."""
+    from scipy.optimize import lsq_linear
+
+    support, refitted = np.flatnonzero(x), np.zeros_like(x)
+    if len(support) == 0:
+        return refitted
+    columns = problem.operator.columns(support)
+    dense = columns.toarray() if hasattr(columns, "toarray") else columns
+    lengths, size = np.linalg.norm(dense, axis=0), norm(problem.y)  # tolerances of the solvers are about unit size
+    dense, y = dense / lengths, problem.y.astype(np.float64) / size
+    if positive:
+        values = lsq_linear(dense, y, bounds=(0, np.inf), method="bvls").x
+    else:
+        values = np.linalg.lstsq(dense, y, rcond=None)[0]
+    refitted[support] = values / lengths * size
+    return refitted

@@ -1,0 +1,160 @@
+"""The features of a classification, centred and scaled through products, next to the directions left unpenalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg as la
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._validation import Float, Index
+from hadaflow.estimators._design import Projected, orthonormal
+from hadaflow.estimators._starts import weighted_start
+from hadaflow.losses import Logistic, Weighted
+from hadaflow.operators import Operator, as_operator
+from hadaflow.problems import Problem
+
+Vector = NDArray[np.float64]
+
+_FREE = 3.0  # product scale of free directions, in log odds: as large as what they usually come to
+
+
+class Standardised(Operator):
+    """``[A diag(scale), Q]`` or, with Q mirrored, ``[A diag(scale), Q, -Q]`` through products with A.
+
+    Parameters
+    ----------
+    operator : Operator
+        A, the penalised columns.
+    scale : ndarray of shape (n,)
+        What they are multiplied by.
+    basis : ndarray of shape (m, q)
+        Q, free directions.
+    mirrored : bool
+        Whether they stand there with both signs: then coefficients that are not negative reach all of their span.
+    """
+
+    def __init__(self, operator: Operator, scale: Vector, basis: Vector, mirrored: bool) -> None:
+        self._operator, self.scale, self._mirrored = operator, scale, mirrored
+        self._basis = np.hstack([basis, -basis]) if mirrored else basis
+        self.inner = len(scale)
+        self.shape = (operator.shape[0], self.inner + self._basis.shape[1])
+        self.dtype = operator.dtype
+
+    def matvec(self, v: Vector) -> Vector:
+        return self._operator.matvec(v[: self.inner] * self.scale) + self._basis @ v[self.inner :]
+
+    def rmatvec(self, r: Vector) -> Vector:
+        return np.concatenate([self._operator.rmatvec(r) * self.scale, self._basis.T @ r])
+
+    def rmatmat(self, r: Vector) -> Vector:
+        return np.concatenate([self._operator.rmatmat(r) * self.scale[:, None], self._basis.T @ r])
+
+    def columns(self, index: Index) -> Any:
+        inside = index < self.inner
+        block = np.empty((self.shape[0], len(index)), order="F")
+        if inside.any():
+            columns = self._operator.columns(index[inside])
+            block[:, inside] = (columns.toarray() if sp.issparse(columns) else columns) * self.scale[index[inside]]
+        block[:, ~inside] = self._basis[:, index[~inside] - self.inner]
+        return block
+
+    def column_squares(self) -> Vector:
+        return np.append(self._operator.column_squares() * self.scale**2, (self._basis**2).sum(axis=0))
+
+    def column_cost(self, count: int) -> float:
+        return self._operator.column_cost(count)
+
+    def split(self, v: Vector) -> tuple[Vector, Vector]:
+        """The coefficients of A, and those of Q, for v of shape (..., columns)."""
+        inner, c = v[..., : self.inner] * self.scale, v[..., self.inner :]
+        if self._mirrored:
+            up, down = np.split(c, 2, axis=-1)
+            c = up - down
+        return inner, c
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Training rows as the flow sees them.
+
+    Rows are multiplied by the roots of their weights. Penalised columns are freed of what the constant column and the
+    columns of weight zero explain, and brought to unit size; beside them stand these free directions, orthonormal.
+
+    Attributes
+    ----------
+    operator : Standardised
+        The columns; root mean square 1, so that coefficients are log odds.
+    total : float
+        Sum of the weights of the rows.
+    """
+
+    operator: Standardised
+    total: float
+    _width: int
+    _weights: Vector | None
+    _penalised: Index
+    _free: Index
+    _intercept: bool
+    _explained: Vector
+    _combination: Vector
+
+    @classmethod
+    def of(
+        cls, X: Any, weights: Vector | None, intercept: bool, feature_weights: Vector | None, positive: bool
+    ) -> Features:
+        """The features of validated rows, none of them of weight zero."""
+        whole = as_operator(X)
+        m, n = whole.shape
+        zero = np.zeros(n, dtype=bool) if feature_weights is None else feature_weights == 0
+        free, penalised = np.flatnonzero(zero), np.flatnonzero(~zero)
+        root = np.ones(m) if weights is None else np.sqrt(weights)
+        total = float(root @ root)
+        directions = np.column_stack([np.ones((m, int(intercept))), _dense(whole.columns(free))]) * root[:, None]
+        basis, _ = orthonormal(directions)
+        inner = whole if not len(free) else as_operator(X[:, penalised])
+        explained = (
+            inner.rmatmat(basis * root[:, None]).T / np.sqrt(total) if basis.shape[1] else np.empty((0, len(penalised)))
+        )
+        inner = Projected(inner, None if weights is None else root, basis)
+        squares = inner.column_squares() / total
+        scale = np.divide(1.0, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
+        basis = basis * np.sqrt(total)
+        lengths = np.linalg.norm(directions, axis=0)
+        lengths[lengths == 0] = 1.0
+        combination = la.lstsq(directions / lengths, basis)[0] / lengths[:, None] if len(lengths) else np.empty((0, 0))
+        operator = Standardised(inner, scale, basis, positive)
+        return cls(operator, total, n, weights, penalised, free, intercept, explained, combination)
+
+    @property
+    def free_directions(self) -> Index:
+        """The columns of Q."""
+        return self.operator.inner + np.arange(self._combination.shape[1])
+
+    def problem(self, labels: Float) -> Problem:
+        """The logistic problem of labels -1 and +1."""
+        loss = Logistic() if self._weights is None else Weighted(Logistic(), self._weights, rooted=True)
+        return Problem(self.operator, labels, loss)
+
+    def start(self, depth: float, init_scale: float, feature_weights: Vector | None) -> Vector:
+        """Init scales: small ones, by weight, for what is penalised, large ones for what is free."""
+        weights = np.ones(self.operator.inner) if feature_weights is None else feature_weights[self._penalised]
+        small = weighted_start(depth, init_scale, weights, 1.0)
+        directions = self.operator.shape[1] - self.operator.inner
+        return np.concatenate([small, np.full(directions, _FREE ** (1 / depth))])
+
+    def coefficients(self, x: Float) -> tuple[Vector, Vector]:
+        """All coefficients and the intercept, for x of shape (..., columns)."""
+        inner, free = self.operator.split(x.astype(np.float64))
+        values = (free - inner @ self._explained.T) @ self._combination.T
+        coef = np.zeros((*x.shape[:-1], self._width))
+        coef[..., self._penalised] = inner
+        coef[..., self._free] = values[..., int(self._intercept) :]
+        return coef, values[..., 0] if self._intercept else np.zeros(x.shape[:-1])
+
+
+def _dense(columns: Any) -> Vector:
+    return np.asarray(columns.toarray() if sp.issparse(columns) else columns)

@@ -1,0 +1,86 @@
+"""What scikit-learn hands an estimator, checked: arrays, sparse matrices, or a linear operator in place of X."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import _check_sample_weight, validate_data  # noqa: TID253
+
+from hadaflow._validation import check_finite, positive_number, real_array
+from hadaflow.operators import as_operator
+
+Vector = NDArray[np.float64]
+
+
+def is_operator(X: Any) -> bool:
+    """Whether X is known through products alone."""
+    return hasattr(X, "matvec") and hasattr(X, "shape")
+
+
+def training_data(estimator: Any, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
+    """X and y, finite and of one floating dtype; y of shape (m,) or (m, targets)."""
+    if not is_operator(X):
+        X, y = validate_data(
+            estimator,
+            X,
+            y,
+            accept_sparse=("csc", "csr"),
+            dtype=(np.float64, np.float32),
+            multi_output=True,
+            y_numeric=True,
+        )
+        return X, np.asarray(y).astype(X.dtype, copy=False)
+    if y is None:
+        raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")
+    operator = as_operator(X)
+    estimator.n_features_in_ = operator.shape[1]
+    y = real_array(y, "y", np.ndim(y) if np.ndim(y) in (1, 2) else 1).astype(operator.dtype)
+    check_finite(y, "y")
+    if len(y) != operator.shape[0]:
+        raise ValueError(f"y must have one entry per row of X: X has shape {operator.shape}, y has length {len(y)}")
+    return X, y
+
+
+def prediction_data(estimator: Any, X: Any) -> Any:
+    """X to predict for, with as many columns as were fitted."""
+    if not is_operator(X):
+        return validate_data(estimator, X, accept_sparse=("csc", "csr"), dtype=(np.float64, np.float32), reset=False)
+    if X.shape[1] != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting {estimator.n_features_in_}"
+        )
+    return X
+
+
+def row_weights(sample_weight: Any, count: int) -> Vector | None:
+    """Weights of the rows, not negative and not all zero; None if all are 1."""
+    if sample_weight is None:
+        return None
+    probe = np.empty((count, 1))
+    weights: Vector = _check_sample_weight(sample_weight, probe, dtype=np.float64, ensure_non_negative=True)
+    if not weights.any():
+        raise ValueError("sample_weight is zero everywhere: there is nothing to fit")
+    return None if (weights == 1).all() else weights
+
+
+def column_weights(feature_weights: Any, n: int) -> Vector | None:
+    """Weights of the features, not negative and finite."""
+    if feature_weights is None:
+        return None
+    weights = real_array(feature_weights, "feature_weights", 1).astype(np.float64)
+    if len(weights) != n:
+        raise ValueError(f"feature_weights must have one entry per feature ({n}), got {len(weights)}")
+    check_finite(weights, "feature_weights")
+    if weights.min() < 0:
+        raise ValueError(
+            f"feature_weights must not be negative, but entry {int(weights.argmin())} is {weights.min():g}; "
+            f"0 leaves a feature unpenalised"
+        )
+    return weights
+
+
+def noise_size(sigma: Any) -> float | None:
+    """Standard deviation of the noise, if it was given."""
+    return None if sigma is None else positive_number(sigma, "sigma", strict=False)
