@@ -9,10 +9,10 @@ import pytest
 import hadaflow as hf
 
 PUBLIC = [
-    "Certificate", "DotTest", "FlowPath", "HadamardPower", "History", "LassoCertificate", "Limit", "Model", "Moment",
-    "Problem", "Progress", "Recorder", "Recovery", "SaddlePath", "Stats", "Status", "Trajectory", "certify",
-    "certify_lasso", "descend", "descend_batch", "dot_test", "flow", "limit", "losses", "recording", "recover",
-    "saddles", "start_from_data", "steps", "stopping", "theory",
+    "Certificate", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History", "LassoCertificate", "Limit",
+    "Model", "Moment", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath", "Selection", "Stats", "Status",
+    "Trajectory", "certify", "certify_lasso", "criterion_prices", "descend", "descend_batch", "dot_test", "flow",
+    "limit", "losses", "recording", "recover", "saddles", "select", "start_from_data", "steps", "stopping", "theory",
 ]  # fmt: skip
 
 

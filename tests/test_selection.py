@@ -1,6 +1,7 @@
 """Choosing a model without a hold-out: prices, the search against all subsets, the average against dense times."""
 
 import math
+from inspect import signature
 from itertools import combinations
 
 import numpy as np
@@ -67,7 +68,10 @@ def test_a_price_is_what_the_f_test_asks_for():
     gain = -25 * math.log(least_squares(A, y, (0, 1))[1] / least_squares(A, y, (0,))[1])
     f = 23 * (least_squares(A, y, (0,))[1] / least_squares(A, y, (0, 1))[1] - 1)
     level = 2 * t.sf(math.sqrt(f), 23)
-    price = lambda chance: np.diff(hf.criterion_prices(25, 4, chance=chance).prices)[1]  # noqa: E731
+
+    def price(chance):
+        return np.diff(hf.criterion_prices(25, 4, chance=chance).prices)[1]
+
     assert 1e-6 < level < 0.4
     assert price(4 / 2 * level * 0.999) > gain > price(4 / 2 * level * 1.001)
 
@@ -104,6 +108,11 @@ def test_how_many_entries_are_considered(name, rows, n, most):
     assert criterion.most == most
     assert np.isfinite(criterion.prices).all()
     assert criterion(math.e, 0) == pytest.approx(rows)
+
+
+def test_defaults_are_the_same_everywhere():
+    defaults = {signature(function).parameters["chance"].default for function in (hf.criterion_prices, hf.select)}
+    assert defaults == {0.01}
 
 
 def test_prices_are_shared_and_so_read_only():

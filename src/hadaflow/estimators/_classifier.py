@@ -189,6 +189,7 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         folds = self._folds(X, y, kept) if options.stop == "auto" else []
         if len(kept) < len(y):
             X, y, weights = X[kept], y[kept], weights[kept]  # type: ignore[index]
+            weights = None if (weights == 1).all() else weights
         self.classes_ = _classes(self, y)
         names = list(self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
         fits = []
@@ -282,8 +283,8 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         """Pairs of training and test rows, counted among those kept."""
         from sklearn.model_selection import check_cv
 
-        if isinstance(self.cv, (int, np.integer)) and not isinstance(self.cv, bool):
-            return _stratified(y[kept], whole_number(self.cv, "cv", minimum=2))
+        if self.cv is None or isinstance(self.cv, (int, np.integer)):
+            return _stratified(y[kept], whole_number(5 if self.cv is None else self.cv, "cv", minimum=2))
         place = np.full(len(y), -1)
         place[kept] = np.arange(len(kept))
         folds = []
@@ -327,7 +328,7 @@ def _classes(estimator: Any, y: NDArray[Any]) -> NDArray[Any]:
     if len(classes) < 2:
         raise ValueError(
             f"{type(estimator).__name__} needs rows of at least 2 classes with positive weight, but y has 1 class: "
-            f"{classes[0]!r}"
+            f"{classes[0]!s}"
         )
     return classes
 
@@ -339,7 +340,7 @@ def _stratified(y: NDArray[Any], count: int) -> list[Fold]:
     classes, sizes = np.unique(y, return_counts=True)
     if len(classes) > 1 and sizes.min() < 2:
         raise ValueError(
-            f"cross-validation needs 2 rows of each class, but there is 1 of {classes[sizes.argmin()]!r}: pass splits "
+            f"cross-validation needs 2 rows of each class, but there is 1 of {classes[sizes.argmin()]!s}: pass splits "
             f'of your own as cv, or stop="criterion", which needs no folds'
         )
     count = min(count, int(sizes.min()))

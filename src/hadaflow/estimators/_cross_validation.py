@@ -115,7 +115,7 @@ def fold_errors(rows: Rows, fold: Fold, tracks: list[Track], shares: tuple[float
     -----
     One path per track. BLAS works with one thread whichever process this runs in, so that all get the same bits.
     """
-    with one_blas_thread():
+    with one_blas_thread(), np.errstate(over="ignore"):  # errors beyond the range of doubles are infinite
         train, test = rows.take(fold[0]), rows.take(fold[1])
         part = train.total / rows.total
         design = train.design()
@@ -233,6 +233,36 @@ def choose(errors: Vector, rule: str) -> Choice:
 
 
 @dataclass(frozen=True, eq=False)
+class Compared:
+    """A track, and the errors along it.
+
+    Attributes
+    ----------
+    follower : Follower
+        What is followed.
+    horizon : Horizon
+        How far, on all data.
+    times : ndarray of shape (times,)
+        The times compared.
+    errors : ndarray of shape (times, shares, folds)
+        The errors there.
+    """
+
+    follower: Follower
+    horizon: Horizon
+    times: Vector
+    errors: Vector
+
+    @property
+    def seen_beyond(self) -> bool:
+        """Whether the path was followed past the smallest error, or there is nothing more to see."""
+        if self.horizon.ended:
+            return True
+        mean = self.errors.mean(axis=-1).min(axis=-1)
+        return bool(self.times[int(mean.argmin())] * _NEAR <= self.horizon.last)
+
+
+@dataclass(frozen=True, eq=False)
 class Found:
     """What cross-validation came to.
 
@@ -240,43 +270,43 @@ class Found:
     ----------
     choice : Choice
         Where to read off.
-    follower : Follower
-        What is followed there.
-    horizon : Horizon
-        How far, on all data.
-    times : ndarray of shape (tracks, times)
-        The times compared.
-    errors : ndarray of shape (tracks, times, shares, folds)
-        The errors there.
+    tracks : list of Compared
+        What was compared.
     """
 
     choice: Choice
-    follower: Follower
-    horizon: Horizon
-    times: Vector
-    errors: Vector
+    tracks: list[Compared]
+
+    @property
+    def best(self) -> Compared:
+        """The track to read off."""
+        return self.tracks[self.choice.track]
 
     @property
     def time(self) -> float:
         """When to read off."""
-        return float(self.times[self.choice.track, self.choice.time])
+        return float(self.best.times[self.choice.time])
 
     @property
     def last_time(self) -> float:
         """The last time that could be compared."""
-        return float(self.times[self.choice.track, self.choice.last])
+        return float(self.best.times[self.choice.last])
 
     @property
-    def seen_beyond(self) -> bool:
-        """Whether the path was followed past the smallest error, or there is nothing more to see."""
-        return self.horizon.ended or self.times[self.choice.track, self.choice.smallest] * _NEAR <= self.horizon.last
+    def times(self) -> Vector:
+        """All times, shape (tracks, times)."""
+        return np.stack([track.times for track in self.tracks])
+
+    @property
+    def errors(self) -> Vector:
+        """All errors, shape (tracks, times, shares, folds)."""
+        return np.stack([track.errors for track in self.tracks])
 
     @property
     def cut_short(self) -> bool:
         """Whether the error is smallest at the last time compared, though some path goes on or broke off before."""
-        choice = self.choice
-        whole = self.horizon.ended and choice.last == self.times.shape[1] - 1
-        return choice.smallest == choice.last and not whole
+        whole = self.best.horizon.ended and self.choice.last == len(self.best.times) - 1
+        return self.choice.smallest == self.choice.last and not whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,13 +344,22 @@ class Search:
 
     def run(self, problem: Problem, tasks: Iterator[int]) -> Found:
         """To half as many active coordinates as there are rows, as a rule far too many; else to the end of the path."""
-        found = self._to(problem, self.rows.half, tasks)
-        return found if found.seen_beyond else self._to(problem, None, iter(()))
+        tracks = self._to(problem, self.followers, self.rows.half, tasks)
+        short = [k for k, track in enumerate(tracks) if not track.seen_beyond]
+        if short:
+            longer = self._to(problem, [self.followers[k] for k in short], None, iter(()))
+            for k, track in zip(short, longer, strict=True):
+                tracks[k] = track
+        return Found(choose(np.stack([track.errors for track in tracks]), self.rule), tracks)
 
-    def _to(self, problem: Problem, most: int | None, tasks: Iterator[int]) -> Found:
-        horizons = [follower.survey(problem, most, self.progress) for follower in self.followers]
-        times = np.stack([horizon.grid(self.count) for horizon in horizons])
-        tracks = [Track(*each) for each in zip(self.followers, times, (h.steps for h in horizons), strict=True)]
+    def _to(
+        self, problem: Problem, followers: list[Follower], most: int | None, tasks: Iterator[int]
+    ) -> list[Compared]:
+        horizons = [follower.survey(problem, most, self.progress) for follower in followers]
+        tracks = [
+            Track(follower, horizon.grid(self.count), horizon.steps)
+            for follower, horizon in zip(followers, horizons, strict=True)
+        ]
         errors = []
         next(tasks, None)
         for each in all_errors(self.rows, self.folds, tracks, self.shares, self.n_jobs):
@@ -330,6 +369,7 @@ class Search:
                 self.progress(Progress("cross-validation", len(errors) / len(self.folds), told))
             if len(errors) < len(self.folds):
                 next(tasks, None)
-        stacked = np.stack(errors, axis=-1)
-        choice = choose(stacked, self.rule)
-        return Found(choice, self.followers[choice.track], horizons[choice.track], times, stacked)
+        return [
+            Compared(track.follower, horizon, track.times, each)
+            for track, horizon, each in zip(tracks, horizons, np.stack(errors, axis=-1), strict=True)
+        ]

@@ -24,9 +24,10 @@ from hadaflow.results import ProgressCallback, Status
 Vector = NDArray[np.float64]
 
 _ROOM = 32  # jumps beyond those expected
-_BEYOND = 30.0  # times the end: the running average goes on towards it, and parts of the data take longer
+_BEYOND = 30.0  # times the last jump: the running average goes on towards the end of the path
+_LONGER = 10.0  # times the end of training on all data: on parts of them it takes longer
 _VISIBLE = 1e-2  # of what a feature alone would get: where the first grows, training has begun
-_LEFT = 1e-6  # of what the end of the path explains, may be left when training counts as ended
+_LEFT = 1e-4  # of what the end of the path explains, may be left when training counts as ended
 _FOREVER = 1e9  # times the beginning of training
 _ACCURACY = 1e-4  # of the flow on a fold: far below the noise that errors on left-out rows have
 _MOST_STEPS = 50_000  # of descent on all data
@@ -229,13 +230,13 @@ class Training:
         scout = Saddles(self.weights, not self.model.signed).survey(problem, most, progress)
         first = self._begins(problem)
         if first is None:  # nothing ever moves
-            path = self._run(problem, _BEYOND, None, progress)
-            return Horizon(1.0, _BEYOND, True, _steps(path), path)
+            path = self._run(problem, _LONGER, None, progress)
+            return Horizon(1.0, _LONGER, True, _steps(path), path)
         assert isinstance(scout.path, SaddlePath)
         fitted = problem.operator.matvec(scout.path(scout.last).astype(np.float64))
         left = min(1.0, norm(fitted - problem.y) / norm(problem.y))
         level = math.sqrt(left**2 + _LEFT * (1 - left**2))
-        goal = _Settled(level, _BEYOND if scout.ended else 1.0)
+        goal = _Settled(level, _LONGER if scout.ended else 1.0)
         path = self._run(problem, _FOREVER * first, goal, progress)
         last = self._settled(path, goal)
         return Horizon(min(first, last / 2), last, scout.ended and path.status.ok, _steps(path), path)

@@ -29,6 +29,7 @@ Path = FlowPath | Trajectory
 _TOLERANCE = 1e-4  # of the integrator; the data determine less
 _FITTED = 1e-4  # relative dF/dp at which all labels are fitted: log odds of about 9
 _REST = 1e-6  # of the first gradient: what is left where nothing moves any more
+_IDLE = 1e-3  # of the gradient that chance makes: what a free direction may have
 _LOOK_EVERY = 8  # moments: looking costs passes
 _FOREVER = 1e300  # flow time; a finite one, as the limit need not exist
 _STEPS = 20_000  # of integrator or descent at most
@@ -134,7 +135,7 @@ class Run:
 
     def follow(self, stop: Rule | None, t_end: float = _FOREVER) -> Path:
         """The path until a time or the rule is met, nothing moves any more, every label is fitted, or steps run out."""
-        settled = _Settled(1 if stop is None or stop.instant else _LOOK_EVERY)
+        settled = _Settled(self.options.positive, 1 if stop is None or stop.instant else _LOOK_EVERY)
         stop = settled | stopping.MaxSteps(_STEPS) | (stop or stopping.MaxTime(t_end))
         progress = self.options.progress
         if self.options.dynamics == "descend":
@@ -171,7 +172,7 @@ class Run:
         return result
 
     def best_on(self, support: Index) -> Vector | None:
-        """Maximum likelihood with the features of a support alone; None if there is none, or no unique one."""
+        """Maximum likelihood with the features of a support alone; None if they separate the labels."""
         index = np.concatenate([support, self.features.free_directions])
         found = maximum_likelihood(self.problem, index, len(support) if self.options.positive else 0)
         if found is None:
@@ -200,7 +201,9 @@ def by_rule(run: Run) -> Fit:
     if stop == "null_gradient":
         # dF/dp at the true x has a variance that is at most this on the mean (Jensen): that of the labels.
         sigma = math.sqrt(run.data.share * (1 - run.data.share))
-        return at_end(run, run.follow(stopping.NullGradient(sigma, np.sqrt(run.problem.operator.column_squares()))))
+        lengths = np.sqrt(run.problem.operator.column_squares())
+        lengths[run.inner :] *= _IDLE  # free directions have to be at rest
+        return at_end(run, run.follow(stopping.NullGradient(sigma, lengths)))
     if stop == "plateau":
         selected = stopping.When(lambda moment: len(run.support(moment.x)) > 0, "some feature is selected")
         return at_end(run, run.follow(stopping.Plateau() & selected))
@@ -209,8 +212,9 @@ def by_rule(run: Run) -> Fit:
 
 @dataclass(frozen=True)
 class _Settled(Rule):
-    """Nothing moves any more, or every label is fitted, so that x would grow for ever; looks at every so many moments."""
+    """Nothing moves any more, or every label is fitted and x would grow for ever; looks at every so many moments."""
 
+    positive: bool
     every: int
 
     @property
@@ -231,7 +235,10 @@ class _Settled(Rule):
                     f"the labels are separable, and fitted to a relative gradient of {moment.relative_residual:.2g}: "
                     f"from here on coefficients would grow for ever"
                 )
-            left = float(np.abs(moment.gradient).max(initial=0.0))
+            gradient = np.abs(moment.gradient)
+            if self.positive:  # at zero, pulled below: as far as x can go
+                gradient[(moment.gradient > 0) & (moment.x <= 1e-6 * moment.x.max(initial=0.0))] = 0.0
+            left = float(gradient.max(initial=0.0))
             return Verdict(f"the gradient has fallen to {left:.2g} from {first:.4g}") if left <= _REST * first else None
 
         return look

@@ -13,6 +13,7 @@ from hadaflow.problems import Problem
 Vector = NDArray[np.float64]
 
 _ITERATIONS = 100
+_FLAT = 1e-13  # of the largest eigenvalue of the Hessian: below it, a direction that the loss does not see
 _CERTAIN = 30.0  # log odds that only separated labels lead to
 _CONVERGED = 1e-20  # of the loss: fall that the next Newton step promises
 
@@ -32,13 +33,13 @@ def maximum_likelihood(problem: Problem, index: Index, bounded: int) -> Vector |
     Returns
     -------
     ndarray of shape (k,) or None
-        None if there is no smallest loss (the columns separate the labels), or more than one place of it (they depend
-        on each other).
+        None if there is no smallest loss: the columns separate the labels, or nearly so (log odds beyond 30).
 
     Notes
     -----
-    Newton's method with backtracking, O(m k^2) per iteration; about ten of them. Bounds by pivoting: what comes out
-    negative is set to zero, and comes back where the gradient asks for it.
+    Newton's method with backtracking, O(m k^2) per iteration; about ten of them. Columns that depend on each other
+    share: steps are the shortest ones. Bounds by pivoting: what comes out negative is set to zero, and comes back where
+    the gradient asks for it.
     """
     columns, y = problem.operator.columns(index), problem.y.astype(np.float64)
     x, active = np.zeros(len(index)), np.ones(len(index), dtype=bool)
@@ -62,17 +63,16 @@ def maximum_likelihood(problem: Problem, index: Index, bounded: int) -> Vector |
 
 
 def _newton(columns: Vector, y: Vector, loss: Loss) -> Vector | None:
-    """The unbounded minimiser; None if there is none, or no unique one."""
+    """The unbounded minimiser; None if there is none."""
     x: Vector = np.zeros(columns.shape[1])
     p: Vector = np.zeros(len(y))
     value = loss.value(p, y)
     for _ in range(_ITERATIONS if columns.shape[1] else 0):
         gradient = columns.T @ loss.gradient(p, y)
-        hessian = columns.T @ (loss.curvature(p, y)[:, None] * columns)
-        try:
-            step = la.cho_solve(la.cho_factor(hessian), gradient)
-        except la.LinAlgError:
-            return None
+        bends, axes = la.eigh(columns.T @ (loss.curvature(p, y)[:, None] * columns))
+        along = axes.T @ gradient
+        kept = bends > _FLAT * bends[-1]
+        step = axes[:, kept] @ (along[kept] / bends[kept])
         fall, length = float(gradient @ step), 1.0
         while length > 1e-8 and not loss.value(columns @ (x - length * step), y) <= value - 1e-4 * length * fall:
             length *= 0.5

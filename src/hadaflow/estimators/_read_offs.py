@@ -21,9 +21,8 @@ Vector = NDArray[np.float64]
 Curve = tuple[Vector, Vector, float]
 Fold = tuple[Index, Index]
 
-_HELD_OUT_PATIENCE = 4.0  # factor in flow time to wait for a smaller loss
-_CRITERION_PATIENCE = 10.0  # the same for a better support, which is cheap to wait for
-_NOTICEABLE = 1e-3  # of the loss: a fall that is worth to wait for more
+_PATIENCE = 10.0  # factor in flow time to wait for something better: plateaus are long
+_NOTICEABLE = 1e-3  # of the held-out loss: a fall that makes it worth waiting for more
 _GRID = 200  # times to choose among
 
 
@@ -39,7 +38,7 @@ def read_off(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]]
         return fit
     best = run.best_on(np.flatnonzero(fit.x[: run.inner]))
     if best is None:
-        return replace(fit, reason=f"{fit.reason}; not refitted, as the features selected have no unique best fit")
+        return replace(fit, reason=f"{fit.reason}; not refitted, as the features selected separate the labels")
     return replace(fit, x=best)
 
 
@@ -101,7 +100,7 @@ class _HeldOut(Rule):
                 since = moment.time
             if error < (1 - _NOTICEABLE) * smallest:
                 smallest, since = error, moment.time
-            over = selected and moment.time >= _HELD_OUT_PATIENCE * since
+            over = selected and moment.time >= _PATIENCE * since
             return Verdict("the loss on rows left out does not fall any more") if over else None
 
         return look
@@ -136,7 +135,8 @@ class _Candidate:
 class _Supports(Rule):
     """Judges every support that the path passes; over once none has been better for a while.
 
-    A support that separates the labels has no maximum likelihood: there the iterate stands for itself, at every moment.
+    A support that separates the labels has no maximum likelihood, and any number of features would be worth it. The
+    search ends there; if it is the first one that is not empty, the iterate stands for it as long as it lasts.
     """
 
     run: Run
@@ -149,11 +149,11 @@ class _Supports(Rule):
         rows = max(1, round(run.features.total) - len(run.features.free_directions))
         prices = criterion_prices(rows, run.inner, criterion=run.options.criterion).prices
         known: dict[bytes, Vector | None] = {}
-        since = math.inf
+        since, separating = math.inf, None
         self.best = _Candidate(math.inf, np.zeros(problem.shape[1]), 0.0)
 
         def look(moment: Moment) -> Verdict | None:
-            nonlocal since
+            nonlocal since, separating
             support = run.support(moment.x)
             if len(support) >= len(prices):
                 return Verdict(f"{len(support)} features are more than the criterion considers")
@@ -161,16 +161,23 @@ class _Supports(Rule):
             new = key not in known
             if new:
                 known[key] = run.best_on(support)
-                self.judged = len(known)
-            if new or known[key] is None:
-                found = known[key]
+            found = known[key]
+            if (found is None and self.best.x[: run.inner].any() and separating != key) or separating not in (
+                None,
+                key,
+            ):
+                return Verdict("the features selected separate the labels")
+            self.judged = len(known)
+            if found is None:
+                separating = key
+            if new or found is None:
                 x = run.sparse(moment.x) if found is None else found
                 candidate = _Candidate(2 * run.loss(x) + float(prices[len(support)]), x, moment.time)
                 if candidate.value < self.best.value:
                     self.best, since = candidate, moment.time
             if len(support) == 0:
                 since = moment.time
-            over = moment.time >= _CRITERION_PATIENCE * since > 0
+            over = moment.time >= _PATIENCE * since > 0
             return Verdict("no better support for a while") if over else None
 
         return look

@@ -58,7 +58,7 @@ class _Fit:
         """Those that are lists for several targets."""
         found, reading = self.found, self.reading
         mean, deviation = summary(found.errors)
-        trained = found.follower if isinstance(found.follower, Training) else None
+        trained = found.best.follower if isinstance(found.best.follower, Training) else None
         return {
             "path_": reading.path,
             "status_": reading.status,
@@ -254,10 +254,11 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         shares, count = settings.shares, settings.count
         found = Search(rows, folds, followers, shares, count, self.rule, self.n_jobs, self.progress).run(problem, tasks)
         _warn(found)
+        best = found.best
         share = shares[found.choice.share]
-        path, points, dual = found.follower.arrive(problem, found.horizon, found.time)
+        path, points, dual = best.follower.arrive(problem, best.horizon, found.time)
         x = points.mixed(0, share, problem.shape[1]).astype(problem.dtype)
-        steps = found.horizon.steps
+        steps = best.horizon.steps
         reading = Reading(x, path, found.time, Status.STOPPED, _reason(found, share), None, steps, dual)
         kept = least_squares(problem, x, positive) if self.refit else x
         coef, intercept = design.coefficients(whole.X, kept, whole.y)

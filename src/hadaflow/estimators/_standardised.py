@@ -19,6 +19,7 @@ from hadaflow.problems import Problem
 
 Vector = NDArray[np.float64]
 
+_MOST_DENSE = 1 << 24  # entries of a sparse matrix that may be laid out as a dense one in a step
 _FREE = 3.0  # product scale of free directions, in log odds: as large as what they usually come to
 
 
@@ -35,14 +36,18 @@ class Standardised(Operator):
         Q, free directions.
     mirrored : bool
         Whether they stand there with both signs: then coefficients that are not negative reach all of their span.
+    by_products : bool, default False
+        Whether to be known by products alone: many columns of a sparse A at a time, centred, would take too much memory.
     """
 
-    def __init__(self, operator: Operator, scale: Vector, basis: Vector, mirrored: bool) -> None:
+    def __init__(
+        self, operator: Operator, scale: Vector, basis: Vector, mirrored: bool, by_products: bool = False
+    ) -> None:
         self._operator, self.scale, self._mirrored = operator, scale, mirrored
         self._basis = np.hstack([basis, -basis]) if mirrored else basis
         self.inner = len(scale)
         self.shape = (operator.shape[0], self.inner + self._basis.shape[1])
-        self.dtype = operator.dtype
+        self.dtype, self.matrix_free = operator.dtype, by_products
 
     def matvec(self, v: Vector) -> Vector:
         return self._operator.matvec(v[: self.inner] * self.scale) + self._basis @ v[self.inner :]
@@ -126,7 +131,7 @@ class Features:
         lengths = np.linalg.norm(directions, axis=0)
         lengths[lengths == 0] = 1.0
         combination = la.lstsq(directions / lengths, basis)[0] / lengths[:, None] if len(lengths) else np.empty((0, 0))
-        operator = Standardised(inner, scale, basis, positive)
+        operator = Standardised(inner, scale, basis, positive, sp.issparse(X) and m * n > _MOST_DENSE)
         return cls(operator, total, n, weights, penalised, free, intercept, explained, combination)
 
     @property

@@ -36,6 +36,7 @@ def training_data(estimator: Any, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")
     operator = as_operator(X)
     estimator.n_features_in_ = operator.shape[1]
+    vars(estimator).pop("feature_names_in_", None)  # of an earlier fit
     y = real_array(y, "y", np.ndim(y) if np.ndim(y) in (1, 2) else 1).astype(operator.dtype)
     check_finite(y, "y")
     if len(y) != operator.shape[0]:

@@ -75,7 +75,7 @@ def explore(search: Search, follow: Callable[[int], SaddlePath]) -> Explored:
         criteria = np.full(len(sizes), np.inf)
         known = sizes <= search.criterion.most
         criteria[known] = search.criterion(np.maximum(fits.rss[known], search.pool.floor), sizes[known])
-        best = _best_model(search, path, int(criteria.argmin()))
+        best = search.polished(_best_model(search, path, int(criteria.argmin())))
         average = fits.best_average(search.variance(best), search.criterion.rows)
         room = _ROOM * len(best) <= sizes.max()
         hopeless = average.risk > search.variance(best) * (1 + _NEAR * len(best) / search.criterion.rows)
@@ -92,7 +92,7 @@ def _simplest(search: Search, path: SaddlePath, best: Fit) -> Fit:
     if path.status is not Status.EXACT or len(end) > len(best):
         return best
     search.pool.extend(end)
-    return search.pool.fit(search.pool.working.positions_of(end))
+    return search.polished(search.pool.fit(search.pool.working.positions_of(end)))
 
 
 def _best_model(search: Search, path: SaddlePath, likely: int) -> Fit:

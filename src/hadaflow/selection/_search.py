@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index
+from hadaflow.dynamics._finish import Support
 from hadaflow.operators import Operator
 from hadaflow.selection._criterion import Criterion
 from hadaflow.selection._fit import Fit, Moves, Pool
@@ -65,6 +66,17 @@ class Search:
             if len(newcomers) == 0:
                 return fit
             self.pool.extend(newcomers)
+
+    def polished(self, fit: Fit) -> Fit:
+        """The same support from the data themselves: the Gram matrix has half their digits."""
+        if len(fit) == 0:
+            return fit
+        chosen = fit.positions
+        support = Support(self.pool.working.columns[:, chosen], self.pool.gram[np.ix_(chosen, chosen)])
+        values = support.least_squares(self.y, fit.values)
+        left = self.y - support.columns @ values
+        polished = replace(fit, values=values, rss=max(float(left @ left), self.pool.floor))
+        return fit if self._illegal(polished) else polished
 
     def coordinates(self, fit: Fit) -> Index:
         """The support of a fit, in columns of A."""

@@ -220,7 +220,7 @@ def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> Windo
     columns: Any = operator.columns(support)
     dense: Vector = columns.toarray() if sp.issparse(columns) else columns
     values = np.linalg.lstsq(dense, reduced.y.astype(np.float64), rcond=None)[0]
-    residual = reduced.y - dense @ values
+    residual = reduced.y.astype(np.float64) - dense @ values
     outside = np.ones(n, dtype=bool)
     outside[support] = False
     pull = np.abs(operator.rmatvec(residual)) / np.where(squares > 0, squares, np.inf)
