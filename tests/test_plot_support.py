@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hadaflow as hf
-from hadaflow.plotting import blank_figure, plot_support
+from hadaflow.plotting import blank_figure, plot_path, plot_support
 
 mpl = pytest.importorskip("matplotlib")
 
@@ -172,3 +172,19 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'hadaflow\[plot\]'"):
         plot_support(X)
+
+
+@pytest.mark.parametrize("kind", ["SparseFlowRegressor", "SparseFlowRegressorCV", "SparseFlowClassifier"])
+def test_curves_of_an_estimator_have_the_names_of_their_features(kind):
+    """Unpenalised features are not on the path: the others keep their names."""
+    import pandas as pd
+
+    from hadaflow import estimators
+
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.standard_normal((100, 6)), columns=list("abcdef"))
+    y = 3 * X["c"] + rng.standard_normal(100)
+    model = getattr(estimators, kind)(feature_weights=[0, 1, 1, 1, 1, 1])
+    model.fit(X, np.where(y > 0, "p", "q") if kind.endswith("Classifier") else y)
+    ax = plot_path(model, truth=[0, 0, 3, 0, 0, 0], coordinates=3, ax=blank_figure(1).axes[0])
+    assert [text.get_text() for text in ax.texts] == ["c"]

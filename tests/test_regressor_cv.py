@@ -409,6 +409,14 @@ def test_positive(dynamics):
     assert not model.support_[5]
 
 
+def test_positive_from_a_start_that_dwarfs_the_data():
+    """The first growth is rounding beside the start; times are positive all the same."""
+    X, y = noisy(20, 4)
+    model = SparseFlowRegressorCV(depth=3, init_scale=1.0, positive=True, n_times=5, cv=2).fit(X, 1e-9 * y)
+    assert model.times_.min() > 0
+    assert np.isfinite(model.errors_).all()
+
+
 def test_unpenalised_features_stay():
     X, y = noisy()
     weights = np.ones(40)

@@ -79,3 +79,7 @@ def __getattr__(name: str) -> Any:
     if name == "theory":
         return import_module("hadaflow.theory")
     return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hadaflow._validation import Index
 from hadaflow.dynamics._threads import one_blas_thread
-from hadaflow.estimators._design import Design
+from hadaflow.estimators._design import Design, counted
 from hadaflow.estimators._following import Follower, Horizon, Points
 from hadaflow.operators import as_operator
 from hadaflow.problems import Problem
@@ -56,9 +56,8 @@ class Rows:
 
     @property
     def half(self) -> int:
-        """Half of them; weights below 1 cannot be numbers of repetitions, and are not added up."""
-        counted = self.weights is not None and float(self.weights[self.weights > 0].min()) >= 1
-        return max(1, int(self.total if counted else len(self.y)) // 2)
+        """Half of them."""
+        return max(1, counted(self.weights, len(self.y)) // 2)
 
     def take(self, index: Index) -> Rows:
         """Some of the rows, without those that count nothing."""
@@ -187,8 +186,10 @@ class Choice:
     ----------
     track, time, share : int
         The places.
-    error, deviation : float
-        Mean error there, and its standard error over the folds.
+    error : float
+        Mean error there.
+    least, deviation : float
+        Smallest mean error, and its standard error over the folds.
     smallest : int
         Place of the time with the smallest error.
     last : int
@@ -199,6 +200,7 @@ class Choice:
     time: int
     share: int
     error: float
+    least: float
     deviation: float
     smallest: int
     last: int
@@ -228,8 +230,9 @@ def choose(errors: Vector, rule: str) -> Choice:
     if rule == "one_se":
         time = int((column <= column[best] + deviation[track, best, share]).argmax())
     last = int(np.flatnonzero(np.isfinite(column))[-1])
-    place = (track, time, share)
-    return Choice(track, time, share, float(mean[place]), float(deviation[place]), best, last)
+    least = (track, best, share)
+    error = float(mean[track, time, share])
+    return Choice(track, time, share, error, float(mean[least]), float(deviation[least]), best, last)
 
 
 @dataclass(frozen=True, eq=False)

@@ -121,7 +121,8 @@ class Design:
     free : int array
         The others.
     rows : int
-        Degrees of freedom of y: the sum of the row weights (they count repetitions), rounded, less the rank of U.
+        Degrees of freedom of y: the sum of the row weights, rounded, less the rank of U; weights of which one is below
+        1 cannot count repetitions, and then it is the number of rows.
     """
 
     operator: Operator
@@ -151,7 +152,7 @@ class Design:
         operator = whole if not len(free) else as_operator(X[:, penalised])
         if root is not None or basis.shape[1]:
             operator = Projected(operator, root, basis)
-        total = m if sample_weight is None else round(float(sample_weight.sum()))
+        total = counted(sample_weight, m)
         return cls(
             operator, penalised, free, max(1, total - len(kept)), intercept, n, root, weighted[:, kept], basis, kept
         )
@@ -186,6 +187,13 @@ class Design:
 
     def _rooted(self, r: Vector) -> Vector:
         return r if self._root is None else r * self._root
+
+
+def counted(weights: Vector | None, rows: int) -> int:
+    """How many rows there are: weights count repetitions, unless some are below 1 and cannot."""
+    if weights is None or float(weights[weights > 0].min(initial=np.inf)) < 1:
+        return rows if weights is None else int((weights > 0).sum())
+    return round(float(weights.sum()))
 
 
 def orthonormal(columns: Vector) -> tuple[Vector, Index]:

@@ -28,6 +28,7 @@ _BEYOND = 30.0  # times the last jump: the running average goes on towards the e
 _LONGER = 10.0  # times the end of training on all data: on parts of them it takes longer
 _VISIBLE = 1e-2  # of what a feature alone would get: where the first grows, training has begun
 _LEFT = 1e-4  # of what the end of the path explains, may be left when training counts as ended
+_LITTLE = 1e-6  # of x at the start: so little growth is linear in time
 _FOREVER = 1e9  # times the beginning of training
 _ACCURACY = 1e-4  # of the flow on a fold: far below the noise that errors on left-out rows have
 _MOST_STEPS = 50_000  # of descent on all data
@@ -131,8 +132,8 @@ class Saddles:
             k = int(crowded[0])
             return Horizon(first, float(path.times[k]), False, k, path)
         ended = path.status is not Status.NOT_CONVERGED
-        last = float(path.times[-1]) * (_BEYOND if ended else 1.0)
-        return Horizon(first, max(last, _BEYOND * first), ended, path.stats.events, path)
+        last = max(first, float(path.times[-1])) * (_BEYOND if ended else 1.0)
+        return Horizon(first, last, ended, path.stats.events, path)
 
     def points(self, problem: Problem, times: Vector, steps: int, *, averaged: bool) -> Points:
         events = _ROOM + 5 * steps // 4
@@ -250,8 +251,11 @@ class Training:
         if not moving.any():
             return None
         pull, start = pull[moving], self.start[moving]
-        visible = _VISIBLE * pull / squares[moving] + (0.0 if self.model.signed else start**self.model.depth)
-        theta = np.asarray(self.model.inverse(visible, start))
+        visible = _VISIBLE * pull / squares[moving]
+        theta = visible / self.model.slope(np.zeros_like(start), start)  # exact where that is little beside the start
+        rest = np.zeros_like(start) if self.model.signed else start**self.model.depth
+        large = visible > _LITTLE * rest
+        theta[large] = self.model.inverse((rest + visible)[large], start[large])
         return float((theta / pull).min())
 
     def _run(

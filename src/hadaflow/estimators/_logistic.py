@@ -19,6 +19,7 @@ from hadaflow.models import HadamardPower
 from hadaflow.moments import Moment, default_threshold
 from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.problems import Problem
+from hadaflow.recording import Recorder
 from hadaflow.results import ProgressCallback, Status
 from hadaflow.selection._criterion import CriterionName
 from hadaflow.stopping import Rule, Verdict, Watch
@@ -29,7 +30,7 @@ Path = FlowPath | Trajectory
 _TOLERANCE = 1e-4  # of the integrator; the data determine less
 _FITTED = 1e-4  # relative dF/dp at which all labels are fitted: log odds of about 9
 _REST = 1e-6  # of the first gradient: what is left where nothing moves any more
-_IDLE = 1e-3  # of the gradient that chance makes: what a free direction may have
+_IDLE = 1e-2  # of the gradient that chance makes: what a free direction may have
 _LOOK_EVERY = 8  # moments: looking costs passes
 _FOREVER = 1e300  # flow time; a finite one, as the limit need not exist
 _STEPS = 20_000  # of integrator or descent at most
@@ -139,7 +140,8 @@ class Run:
         stop = settled | stopping.MaxSteps(_STEPS) | (stop or stopping.MaxTime(t_end))
         progress = self.options.progress
         if self.options.dynamics == "descend":
-            return descend(self.problem, self.model, init_scale=self.start, stop=stop, progress=progress)
+            record = Recorder(x=True)  # so that the path can be drawn
+            return descend(self.problem, self.model, init_scale=self.start, stop=stop, record=record, progress=progress)
         # The error allowed is a mean over rows: it has to be the same whether rows count twice or stand there twice.
         tolerance = min(0.1, _TOLERANCE * math.sqrt(self.features.total / len(self.data.labels)))
         return flow(
@@ -153,9 +155,14 @@ class Run:
         )
 
     def support(self, x: Float) -> Index:
-        """Penalised coordinates above the threshold that all paths have, geometric mean of start and largest entry."""
-        inner = x[: self.inner]
-        return np.flatnonzero(np.abs(inner) > default_threshold(inner, self._product_scale))
+        """Penalised coordinates above the geometric mean of product scale and largest entry, as of all paths.
+
+        None while the largest is below that of product scale and one unit of log odds: all are next to nothing then.
+        """
+        size = np.abs(x[: self.inner])
+        if float(size.max(initial=0.0)) <= math.sqrt(self._product_scale):
+            return np.empty(0, dtype=np.intp)
+        return np.flatnonzero(size > default_threshold(size, self._product_scale))
 
     def first_time(self) -> float:
         """A time before which no penalised coordinate can be in the support; infinite if none is pulled."""

@@ -114,66 +114,60 @@ def by_criterion(run: Run) -> Fit:
     supports = _Supports(run)
     path = run.follow(supports)
     best = supports.best
-    count = int((best.x[: run.inner] != 0).sum())
     reason = (
-        f"smallest {run.options.criterion} of the {supports.judged} supports on the path, {best.value:.4g}: "
-        f"{count} features, at flow time {best.time:.4g}"
+        f"smallest {run.options.criterion} of the supports on the path, {best.value:.4g}: {best.count} features, "
+        f"at flow time {best.time:.4g}{', which separate the labels' if best.separates else ''}"
     )
     return Fit(best.x, path, best.time, reason)
 
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """The coefficients that a support was judged by."""
+    """A number of features, and the coefficients by which it was judged."""
 
     value: float
     x: Float
+    count: int
     time: float
+    separates: bool
 
 
 @dataclass
 class _Supports(Rule):
     """Judges every support that the path passes; over once none has been better for a while.
 
-    A support that separates the labels has no maximum likelihood, and any number of features would be worth it. The
-    search ends there; if it is the first one that is not empty, the iterate stands for it as long as it lasts.
+    A support that separates the labels has no maximum likelihood, and is worth any number of features. It counts only
+    where no other one is better than none; then the iterate stands for it, at every moment.
     """
 
     run: Run
     best: _Candidate = field(init=False)
-    judged: int = 0
     instant = False
+    _none: float = math.inf  # the criterion of no feature
 
     def watch(self, problem: Problem) -> Watch:
         run = self.run
         rows = max(1, round(run.features.total) - len(run.features.free_directions))
         prices = criterion_prices(rows, run.inner, criterion=run.options.criterion).prices
         known: dict[bytes, Vector | None] = {}
-        since, separating = math.inf, None
-        self.best = _Candidate(math.inf, np.zeros(problem.shape[1]), 0.0)
+        self.best = _Candidate(math.inf, np.zeros(problem.shape[1]), 0, 0.0, False)
+        since = math.inf
 
         def look(moment: Moment) -> Verdict | None:
-            nonlocal since, separating
+            nonlocal since
             support = run.support(moment.x)
             if len(support) >= len(prices):
                 return Verdict(f"{len(support)} features are more than the criterion considers")
             key = support.tobytes()
-            new = key not in known
-            if new:
+            seen = key in known
+            if not seen:
                 known[key] = run.best_on(support)
             found = known[key]
-            if (found is None and self.best.x[: run.inner].any() and separating != key) or separating not in (
-                None,
-                key,
-            ):
-                return Verdict("the features selected separate the labels")
-            self.judged = len(known)
-            if found is None:
-                separating = key
-            if new or found is None:
+            if found is None or not seen:
                 x = run.sparse(moment.x) if found is None else found
-                candidate = _Candidate(2 * run.loss(x) + float(prices[len(support)]), x, moment.time)
-                if candidate.value < self.best.value:
+                value = 2 * run.loss(x) + float(prices[len(support)])
+                candidate = _Candidate(value, x, len(support), moment.time, found is None)
+                if self._better(candidate):
                     self.best, since = candidate, moment.time
             if len(support) == 0:
                 since = moment.time
@@ -181,3 +175,13 @@ class _Supports(Rule):
             return Verdict("no better support for a while") if over else None
 
         return look
+
+    def _better(self, new: _Candidate) -> bool:
+        old = self.best
+        if new.separates and old.count and not old.separates:
+            return False
+        # What separates the labels gives way to whatever is better than no feature at all.
+        limit = self._none if old.separates and not new.separates else old.value
+        if new.count == 0:
+            self._none = new.value
+        return new.value < limit

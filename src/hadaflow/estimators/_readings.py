@@ -18,9 +18,11 @@ from hadaflow.estimators._starts import typical_size, weighted_start
 from hadaflow.models import HadamardPower
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.problems import Problem
+from hadaflow.recording import Recorder
 from hadaflow.results import ProgressCallback, Status
 from hadaflow.selection import Selection, select
 from hadaflow.selection._criterion import CriterionName
+from hadaflow.selection._explore import ending
 from hadaflow.stopping import Rule
 
 Vector = NDArray[np.float64]
@@ -31,6 +33,7 @@ SADDLE_STOPS = ("auto", "criterion", "discrepancy", "null_gradient", "plateau", 
 TRAINING_STOPS = ("auto", "discrepancy", "null_gradient", "plateau", "end")
 
 _SLACK = 1 + 1e-9  # a model without entries leaves exactly the noise that is estimated from it
+_MOST_STEPS = 100_000  # of descent, as hadaflow.descend takes by default
 _STEEPEST_PATH = 64  # jumps of the first piece of a path whose end is not known
 
 
@@ -114,7 +117,7 @@ def _within_noise(problem: Problem, weights: Vector, rows: int, options: Options
         reason = f"first plateau with {reason}"
     else:
         reason = f"the end of the path, without {reason}"
-    return _reading(path, path.final, float(path.times[-1]), path.status, reason, sigma)
+    return _reading(path, ending(path, options.positive), float(path.times[-1]), path.status, reason, sigma)
 
 
 def _no_gradient(problem: Problem, weights: Vector, rows: int, options: Options) -> Reading:
@@ -151,7 +154,7 @@ def _longest(problem: Problem, weights: Vector, rows: int, options: Options) -> 
         lasts = np.append(lasts, np.inf)  # not where it fits y with as many entries as fit any y
     if len(lasts) == 0:
         told = "the path has no plateau but its end"
-        return _reading(path, path.final, float(path.times[-1]), path.status, told, None)
+        return _reading(path, ending(path, options.positive), float(path.times[-1]), path.status, told, None)
     k = 1 + int(lasts.argmax())
     told = f"a factor {lasts[k - 1]:.3g}" if lasts[k - 1] < np.inf else "for ever: it leaves nothing of y"
     reason = f"plateau that lasts longest in log-time, {told} from time {path.times[k]:.4g}"
@@ -160,7 +163,14 @@ def _longest(problem: Problem, weights: Vector, rows: int, options: Options) -> 
 
 def _end(problem: Problem, weights: Vector, _rows: int, options: Options) -> Reading:
     path = saddles(problem, weights=weights, positive=options.positive, progress=options.progress)
-    return _reading(path, path.final, float(path.times[-1]), path.status, f"the end of the path: {path.status}", None)
+    return _reading(
+        path,
+        ending(path, options.positive),
+        float(path.times[-1]),
+        path.status,
+        f"the end of the path: {path.status}",
+        None,
+    )
 
 
 _SADDLES: dict[str, Callable[[Problem, Vector, int, Options], Reading]] = {
@@ -215,19 +225,29 @@ def _sigma(problem: Problem, weights: Vector, rows: int, options: Options) -> tu
 def _trained(problem: Problem, weights: Vector, rows: int, options: Options) -> Reading:
     """Training by flow or descent from a small start."""
     model = HadamardPower(options.depth, "positive" if options.positive else "both")
-    size = typical_size(problem, problem.operator.column_squares())
+    squares = problem.operator.column_squares()
+    size = typical_size(problem, squares)
     start = weighted_start(options.depth, options.init_scale, weights, size)
     stop, sigma = _rule(problem, weights, rows, options)
+    if options.dynamics == "descend" and not isinstance(options.stop, Rule):
+        stop = (stop or stopping.Residual(1e-8)) | stopping.MaxSteps(_MOST_STEPS)
     path: FlowPath | Trajectory
     if options.dynamics == "flow":
         path = flow(problem, model, init_scale=start, stop=stop, progress=options.progress)
         time, steps = path.t_end, path.stats.events
         dual = path.dual(min(time, float(path.times[-1])))
     else:
-        path = descend(problem, model, init_scale=start, stop=stop, progress=options.progress)
+        # With x, so that the path can be drawn.
+        record = Recorder(x=True)
+        path = descend(problem, model, init_scale=start, stop=stop, record=record, progress=options.progress)
         time, steps, dual = path.time, path.steps, path.dual
     x = np.zeros_like(path.x)
     support = path.support()
+    if options.init_scale is None:  # next to nothing: an entry that is still there has not been selected
+        support = support[np.abs(path.x[support]) > 2 * start[support] ** options.depth]
+    elif len(support) == 0:  # a start as large as what came of it: nothing tells the entries apart
+        support = np.flatnonzero(path.x)
+    support = support[squares[support] > 0]  # a column of zeros leaves its entry where it starts
     x[support] = path.x[support]
     return Reading(x, path, time, path.status, path.reason, sigma, steps, dual)
 
@@ -237,7 +257,7 @@ def _rule(problem: Problem, weights: Vector, rows: int, options: Options) -> tup
     if isinstance(options.stop, Rule):
         return options.stop, options.sigma
     if options.stop == "end":
-        return (None if options.dynamics == "flow" else stopping.Residual(1e-8)), options.sigma
+        return None, options.sigma
     if options.stop == "plateau":
         return stopping.Plateau(), options.sigma
     sigma, _ = _sigma(problem, weights, rows, options)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin  # noqa: TID253
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
-from hadaflow._validation import flag, norm, one_of, positive_number
+from hadaflow._validation import Index, flag, norm, one_of, positive_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
 from hadaflow.estimators._design import Design
 from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, Options, Reading, read
@@ -64,7 +64,8 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
 
     Follows ``1/2 sum_j w_j (x_j^T coef + intercept - y_j)^2`` downhill from a vanishing start ("saddles") or from a
     small one ("flow", "descend") and reads the coefficients off the path where ``stop`` says. The default needs no
-    number from the user: see :func:`hadaflow.select`, which chooses without cross-validation and says why in ``reason_``.
+    number from the user: see :func:`hadaflow.select`, which chooses without cross-validation and says why in
+    ``reason_``.
 
     Parameters
     ----------
@@ -87,6 +88,8 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
           length.
         - "plateau": the plateau that lasts longest in log-time (the end, if fewer entries than rows fit y there).
         - "end": the end of the path, which interpolates if it can.
+
+          Descent gives up after 100 000 steps; ``status_`` says so.
         - A rule, for "flow" and "descend".
     sigma : float, optional
         Standard deviation of the noise in one measurement, in units of y, for "discrepancy" and "null_gradient";
@@ -124,6 +127,8 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         (None if none was needed); when it stopped, in time of the path; jumps or steps. Lists for several targets.
     path_ : SaddlePath, FlowPath or Trajectory, or a list of them
         The path, on the penalised features and centred data. It holds on to the training data.
+    path_features_ : ndarray of int
+        Which features the coordinates of the path are.
     certificate_ : Certificate, or a list of them
         How far the (weighted) l1 norm is from the smallest of all coefficients that fit as well.
     dynamics_ : str
@@ -160,7 +165,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     (array([0, 1]), array([ 1. , -0.9]), 1.0)
     """
 
-    def __init__(  # noqa: PLR0913 - what scikit-learn tunes is an argument
+    def __init__(
         self,
         *,
         dynamics: str = "auto",
@@ -216,7 +221,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         targets = y[:, None] if y.ndim == 1 else y
         told = subtasks(self, list(targets.T), "target", X, y)
         fits = [self._fit_target(design, X, target, given, options, refit) for target in told]
-        self._keep(fits, single=y.ndim == 1)
+        self._keep(fits, design.penalised, single=y.ndim == 1)
         self.dynamics_ = options.dynamics
         return self
 
@@ -242,11 +247,12 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         coef, intercept = design.coefficients(X, x, y)
         return reading, coef, intercept, reading.certificate(problem, weights, options.positive)
 
-    def _keep(self, fits: list[tuple[Reading, NDArray[Any], float, Any]], single: bool) -> None:
+    def _keep(self, fits: list[tuple[Reading, NDArray[Any], float, Any]], features: Index, single: bool) -> None:
         readings, coefs, intercepts, certificates = (list(column) for column in zip(*fits, strict=True))
         self.coef_ = coefs[0] if single else np.stack(coefs)
         self.intercept_ = intercepts[0] if single else np.array(intercepts, dtype=self.coef_.dtype)
         self.support_ = self.coef_ != 0
+        self.path_features_ = features
         self.certificate_ = certificates[0] if single else certificates
         for name, field in _KEPT.items():
             values = [getattr(reading, field) for reading in readings]
@@ -260,6 +266,13 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if dynamics == "auto":
             dynamics = "flow" if trained else "saddles"
         self._check_pairs(dynamics)
+        sigma = noise_size(self.sigma)
+        uses = ("discrepancy", "null_gradient") if dynamics == "saddles" else ("auto", "discrepancy", "null_gradient")
+        if sigma is not None and self.stop not in uses:
+            raise ValueError(
+                f'sigma has no part in stop={self.stop!r}, which finds the noise by itself or needs none: leave it out, '
+                f'or take stop="discrepancy" or "null_gradient"'
+            )
         depth = 3.0 if self.depth is None else positive_number(self.depth, "depth", minimum=2.0, strict=False)
         init_scale = None if self.init_scale is None else positive_number(self.init_scale, "init_scale")
         criterion_prices(1, 1, criterion=self.criterion, chance=self.chance)  # type: ignore[arg-type]  # checks both
@@ -268,7 +281,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             depth=depth,
             init_scale=init_scale,
             stop=self.stop,
-            sigma=noise_size(self.sigma),
+            sigma=sigma,
             criterion=self.criterion,  # type: ignore[arg-type]
             chance=self.chance,
             positive=flag(self.positive, "positive"),
@@ -327,11 +340,13 @@ def _counted(X: Any, y: NDArray[Any], weights: Vector | None) -> tuple[Any, NDAr
 
 
 def feature_lengths(design: Design) -> Vector:
-    """Lengths of the columns that the path sees: 1 for columns of zeros, and for a LinearOperator."""
+    """Lengths of the columns that the path sees: their mean for columns of zeros, and 1 for a LinearOperator."""
     if design.operator.matrix_free:
         return np.ones(design.operator.shape[1])
-    squares = design.operator.column_squares()
-    return np.where(squares > 0, np.sqrt(squares), 1.0)
+    lengths = np.sqrt(design.operator.column_squares())
+    present = lengths > 0
+    # The geometric mean, by which starts are scaled, then is that of the others.
+    return np.where(present, lengths, np.exp(np.log(lengths[present]).mean()) if present.any() else 1.0)
 
 
 def least_squares(problem: Problem, x: NDArray[Any], positive: bool) -> NDArray[Any]:

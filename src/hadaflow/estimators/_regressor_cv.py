@@ -290,6 +290,8 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         intercepts = [fit.intercept for fit in fits]
         self.intercept_ = intercepts[0] if single else np.array(intercepts, dtype=self.coef_.dtype)
         self.support_ = self.coef_ != 0
+        weights = self.feature_weights
+        self.path_features_ = np.flatnonzero(np.ones(self.n_features_in_) if weights is None else weights)
         of_each = [fit.attributes() for fit in fits]
         for name, value in of_each[0].items():
             setattr(self, name, value if single else [each[name] for each in of_each])
@@ -350,11 +352,13 @@ def _followers(problem: Problem, weights: Vector, settings: _Settings, positive:
 def _reason(found: Found, share: float) -> str:
     """Why there, with the numbers that decided."""
     choice, folds = found.choice, found.errors.shape[-1]
-    least = "smallest" if choice.time == choice.smallest else "earliest within one standard error of the smallest"
-    return (
-        f"{least} mean squared error on rows left out, {choice.error:.4g} (standard error {choice.deviation:.2g}, "
-        f"{folds} folds), at time {found.time:.4g} with share {share:g} of the iterate"
+    told = (
+        f"smallest mean squared error on rows left out, {choice.least:.4g} (standard error {choice.deviation:.2g}, "
+        f"{folds} folds)"
     )
+    if choice.time != choice.smallest:
+        told = f"{choice.error:.4g} is the earliest within one standard error of the {told}"
+    return f"{told}, at time {found.time:.4g} with share {share:g} of the iterate"
 
 
 def _warn(found: Found) -> None:

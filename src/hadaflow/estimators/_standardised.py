@@ -37,7 +37,7 @@ class Standardised(Operator):
     mirrored : bool
         Whether they stand there with both signs: then coefficients that are not negative reach all of their span.
     by_products : bool, default False
-        Whether to be known by products alone: many columns of a sparse A at a time, centred, would take too much memory.
+        Whether to be known by products alone: many columns of a sparse A at once, centred, would take too much memory.
     """
 
     def __init__(
@@ -133,6 +133,11 @@ class Features:
         combination = la.lstsq(directions / lengths, basis)[0] / lengths[:, None] if len(lengths) else np.empty((0, 0))
         operator = Standardised(inner, scale, basis, positive, sp.issparse(X) and m * n > _MOST_DENSE)
         return cls(operator, total, n, weights, penalised, free, intercept, explained, combination)
+
+    @property
+    def path_features(self) -> Index:
+        """Which features the coordinates are; -1 for the free directions."""
+        return np.concatenate([self._penalised, np.full(self.operator.shape[1] - self.operator.inner, -1)])
 
     @property
     def free_directions(self) -> Index:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import _check_sample_weight, validate_data  # noqa: TID253
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from hadaflow._validation import check_finite, positive_number, real_array
 from hadaflow.operators import as_operator

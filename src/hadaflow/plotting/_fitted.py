@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import real_array, whole_number
+from hadaflow._validation import Index, real_array, whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,19 @@ class Fitted:
     coef: NDArray[np.floating[Any]]
     names: Sequence[str] | None
     stop: float | None
+
+    def on_path(self, features: Index) -> Fitted:
+        """The same for the coordinates of its path, which are these features, or -1: none of them."""
+        if self.names is None and np.array_equal(features, np.arange(len(self.coef))):
+            return self
+        known = [f"x{i}" for i in range(len(self.coef))] if self.names is None else self.names
+        names = [known[i] if i >= 0 else "unpenalised" for i in features]
+        return Fitted(of_features(self.coef, features), names, self.stop)
+
+
+def of_features(values: NDArray[Any], features: Index) -> NDArray[Any]:
+    """One value per coordinate of a path; 0 for those that are no feature."""
+    return np.where(features >= 0, values[features], 0)
 
 
 def is_estimator(value: object) -> bool:

@@ -14,7 +14,7 @@ from hadaflow._validation import coordinates as checked_coordinates
 from hadaflow.moments import default_threshold
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.plotting._drawing import GREY, checked_ax, checked_truth
-from hadaflow.plotting._fitted import Fitted, fitted, is_estimator, path_of
+from hadaflow.plotting._fitted import Fitted, fitted, is_estimator, of_features, path_of
 from hadaflow.plotting._lines import (
     MOST_LINES,
     TRUTH,
@@ -104,9 +104,14 @@ def plot_path(
     """
     told = fitted(path, "path", target) if is_estimator(path) else None
     followed = _checked_path(path if told is None else path_of(path, target))
-    n = followed.problem.shape[1]
+    features = np.asarray(getattr(path, "path_features_", np.arange(followed.problem.shape[1])))
+    n = len(features) if told is None else len(told.coef)
     known = checked_truth(truth, n)
     chosen = None if support is None else np.unique(checked_coordinates(np.asarray(support), "support", n))
+    if told is not None:
+        told = told.on_path(features)
+        known = None if known is None else of_features(known, features)
+        chosen = None if chosen is None else np.flatnonzero(np.isin(features, chosen))
     stop = (told.stop if told else None) if at is None else positive_number(at, "at")
     read_out = "average" if one_of(read_out, "read_out", ("iterate", "average")) == "average" else "iterate"
     most = whole_number(coordinates, "coordinates", minimum=0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index
+from hadaflow._validation import Float, Index
 from hadaflow.paths import SaddlePath
 from hadaflow.results import Status
 from hadaflow.selection._fit import Fit
@@ -86,13 +86,20 @@ def explore(search: Search, follow: Callable[[int], SaddlePath]) -> Explored:
         events *= 2
 
 
+def ending(path: SaddlePath, positive: bool) -> Float:
+    """The end of a path; its last plateau if rounding of ill-conditioned data turned a sign of the refined end."""
+    turned = positive and bool((path.final < 0).any())
+    return path(float(path.times[-1])) if turned else path.final
+
+
 def _simplest(search: Search, path: SaddlePath, best: Fit) -> Fit:
     """Of the fits that leave nothing of y, which no criterion tells apart: the end of the path, if none is sparser."""
     end = np.flatnonzero(path.final)
     if path.status is not Status.EXACT or len(end) > len(best):
         return best
     search.pool.extend(end)
-    return search.polished(search.pool.fit(search.pool.working.positions_of(end)))
+    fit = search.polished(search.pool.fit(search.pool.working.positions_of(end)))
+    return best if search.illegal(fit) else fit
 
 
 def _best_model(search: Search, path: SaddlePath, likely: int) -> Fit:

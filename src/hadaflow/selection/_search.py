@@ -54,7 +54,7 @@ class Search:
         """Least squares on a support, pruned."""
         self.pool.extend(support)
         fit = self.pool.fit(self.pool.working.positions_of(support))
-        while len(fit) and (self._illegal(fit) or len(fit) > self.criterion.most):
+        while len(fit) and (self.illegal(fit) or len(fit) > self.criterion.most):
             fit = self.pool.shrunk(fit, int((fit.values if self.positive else self._losses(fit)).argmin()))
         return self._pruned(fit)
 
@@ -76,7 +76,11 @@ class Search:
         values = support.least_squares(self.y, fit.values)
         left = self.y - support.columns @ values
         polished = replace(fit, values=values, rss=max(float(left @ left), self.pool.floor))
-        return fit if self._illegal(polished) else polished
+        return fit if self.illegal(polished) else polished
+
+    def illegal(self, fit: Fit) -> bool:
+        """Whether a fit breaks a sign constraint."""
+        return self.positive and bool((fit.values <= 0).any())
 
     def coordinates(self, fit: Fit) -> Index:
         """The support of a fit, in columns of A."""
@@ -96,7 +100,7 @@ class Search:
         now = self.value(fit) - _MARGIN * (1 + abs(self.value(fit)))
         for change in _smallest(after, now):
             changed = self._changed(fit, int(change))
-            if not self._illegal(changed) and self.value(changed) < now:
+            if not self.illegal(changed) and self.value(changed) < now:
                 return changed
         return None
 
@@ -131,10 +135,11 @@ class Search:
             if not self.criterion(fit.rss + losses[i], len(fit) - 1) <= self.value(fit):
                 break
             smaller = self.pool.shrunk(fit, i)
-            while self._illegal(smaller):
+            while self.illegal(smaller):
                 smaller = self.pool.shrunk(smaller, int(smaller.values.argmin()))
             fit = smaller
-        return self.pool.fit(fit.positions)  # afresh: free of the rounding of the updates
+        fresh = self.pool.fit(fit.positions)  # free of the rounding of the updates
+        return fit if self.illegal(fresh) else fresh
 
     def _missed(self, fit: Fit) -> Index:
         """Columns outside the pool that would improve the criterion; about one pass over A."""
@@ -157,9 +162,6 @@ class Search:
 
     def _losses(self, fit: Fit) -> Vector:
         return np.asarray(fit.values**2 / fit.inverse.diagonal())
-
-    def _illegal(self, fit: Fit) -> bool:
-        return self.positive and bool((fit.values <= 0).any())
 
 
 def _smallest(values: Vector, below: float) -> Index:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import ProgressCallback
 from hadaflow.selection._criterion import CriterionName, criterion_prices
-from hadaflow.selection._explore import Explored, explore
+from hadaflow.selection._explore import Explored, ending, explore
 from hadaflow.selection._search import Search
 from hadaflow.selection._units import Units
 
@@ -147,6 +147,7 @@ def select(
     m, n = problem.shape
     rows = m if rows is None else whole_number(rows, "rows")
     prices = criterion_prices(rows, n, criterion=criterion, chance=chance)
+    prices = replace(prices, prices=prices.prices[: m + 1])  # more columns than rows depend on one another
     lengths = np.ones(n) if problem.operator.matrix_free else np.sqrt(problem.operator.column_squares())
     if weights is None:
         weights = np.where(lengths > 0, lengths, 1.0)
@@ -184,11 +185,11 @@ def _read_out(problem: Problem, units: Units, search: Search, found: Explored, r
     else:
         time = found.average.time / units.y
         if time > 0:
-            x = np.asarray(path.average(time) if time < math.inf else path.final, dtype=np.float64)
+            x = np.asarray(path.average(time) if time < math.inf else ending(path, search.positive), dtype=np.float64)
         reason = _of_average(time, x)
     model_risk, average_risk = model_risk * units.y * units.y, average_risk * units.y * units.y
     if read_out == "auto":
-        relation = "above" if chosen == "model" else "below"
+        relation = "not below" if chosen == "model" else "below"
         reason += f"; risk of the average {average_risk:.4g}, {relation} that of the selected model, {model_risk:.4g}"
     return Selection(
         x=x.astype(problem.dtype),
