@@ -270,8 +270,8 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         uses = ("discrepancy", "null_gradient") if dynamics == "saddles" else ("auto", "discrepancy", "null_gradient")
         if sigma is not None and self.stop not in uses:
             raise ValueError(
-                f'sigma has no part in stop={self.stop!r}, which finds the noise by itself or needs none: leave it out, '
-                f'or take stop="discrepancy" or "null_gradient"'
+                f"sigma has no part in stop={self.stop!r}, which finds the noise by itself or needs none: leave it "
+                f'out, or take stop="discrepancy" or "null_gradient"'
             )
         depth = 3.0 if self.depth is None else positive_number(self.depth, "depth", minimum=2.0, strict=False)
         init_scale = None if self.init_scale is None else positive_number(self.init_scale, "init_scale")
