@@ -109,7 +109,7 @@ def test_the_loss_of_the_page_works():
 
 
 def test_readme_snippets_run(capsys):
-    first, calls, theory = code_of("README.md")
+    first, calls, regression, theory = code_of("README.md")
     names = {}
     exec(first, names)
     assert names["r"].certificate.unique
@@ -118,6 +118,9 @@ def test_readme_snippets_run(capsys):
     assert "excess of the" in capsys.readouterr().out
     names |= {"A": names["A"], "y": names["A"] @ np.abs(names["x"]), "w": np.linspace(1, 2, 200)}
     exec(calls, names)
+    table = {"X": names["A"], "y": names["A"] @ names["x"] + 0.1 * np.random.default_rng(1).standard_normal(50)}
+    exec(regression, table)
+    assert np.flatnonzero(table["model"].support_).tolist() == [3, 77, 120]
 
 
 @pytest.mark.parametrize(

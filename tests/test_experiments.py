@@ -447,7 +447,14 @@ def test_signals_end_a_run_and_its_workers(page_file, tmp_path, sent):
         page_file.read_text().replace("        rng = ", "        import time; time.sleep(trial)\n        rng = ")
     )
     call = [sys.executable, "-m", "hadaflow", "reproduce", str(page_file), "-o", str(folder), "-j", "2"]
-    running = subprocess.Popen(call, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    # What a shell runs in the background ignores SIGINT, and its children with it.
+    running = subprocess.Popen(
+        call,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+    )
     give_up = time.monotonic() + 60
     while not list(folder.glob("records/*/*.parquet")) and time.monotonic() < give_up:
         time.sleep(0.02)
