@@ -111,11 +111,12 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
 
     Notes
     -----
-    Row weights count repetitions. "auto" takes one path per class and fold, and one more: some hundred steps of the
-    integrator each, of about ten passes over X; folds are compared in flow time per row. Free directions are orthogonal
-    to the penalised features in the weighted rows, and start at product scale 3. They follow the others with a delay
-    that leaves the intercept some thousandths of a unit of log odds behind its maximum likelihood (measured). Features
-    are centred and scaled through products, so that sparse X stays sparse. Source: docs/mathematics.md, "Losses".
+    Row weights count repetitions ("descend": to about 1e-6, as rounding decides over steps). "auto" takes one path
+    per class and fold, and one more: some hundred steps of the integrator each, of about ten passes over X; folds are
+    compared in flow time per row. Free directions are orthogonal to the penalised features in the weighted rows, and
+    start at product scale 3. They follow the others with a delay that leaves the intercept some thousandths of a unit
+    of log odds behind its maximum likelihood (measured). Features are centred and scaled through products, so that
+    sparse X stays sparse. Source: docs/mathematics.md, "Losses".
 
     Examples
     --------

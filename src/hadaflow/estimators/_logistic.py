@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ _TOLERANCE = 1e-4  # of the integrator; the data determine less
 _FITTED = 1e-4  # relative dF/dp at which all labels are fitted: log odds of about 9
 _REST = 1e-6  # of the first gradient: what is left where nothing moves any more
 _IDLE = 1e-2  # of the gradient that chance makes: what a free direction may have
+_MOVED = 1e-2  # of the loss: a fall that shows that features are at work
 _LOOK_EVERY = 8  # moments: looking costs passes
 _FOREVER = 1e300  # flow time; a finite one, as the limit need not exist
 _STEPS = 20_000  # of integrator or descent at most
@@ -136,7 +138,7 @@ class Run:
 
     def follow(self, stop: Rule | None, t_end: float = _FOREVER) -> Path:
         """The path until a time or the rule is met, nothing moves any more, every label is fitted, or steps run out."""
-        settled = _Settled(self.options.positive, 1 if stop is None or stop.instant else _LOOK_EVERY)
+        settled = _Settled(1 if stop is None or stop.instant else _LOOK_EVERY)
         stop = settled | stopping.MaxSteps(_STEPS) | (stop or stopping.MaxTime(t_end))
         progress = self.options.progress
         if self.options.dynamics == "descend":
@@ -164,12 +166,23 @@ class Run:
             return np.empty(0, dtype=np.intp)
         return np.flatnonzero(size > default_threshold(size, self._product_scale))
 
+    def under_way(self, x: Float) -> bool:
+        """Whether some feature is selected, and makes a difference: before, whatever is looked at has hardly moved."""
+        return len(self.support(x)) > 0 and self.loss(x) <= (1 - _MOVED) * self._none_loss
+
+    @cached_property
+    def _none_loss(self) -> float:
+        """The smallest loss without a feature."""
+        x = self.best_on(np.empty(0, dtype=np.intp))
+        return 0.0 if x is None else self.loss(x)
+
     def first_time(self) -> float:
         """A time before which no penalised coordinate can be in the support; infinite if none is pulled."""
         pull = np.abs(self.problem.operator.rmatvec(self.problem.first_pull))[: self.inner]
         threshold = np.full(self.inner, math.sqrt(self._product_scale))
         reach = np.asarray(self.model.inverse(threshold, self.start[: self.inner]))
-        return float(np.divide(reach, pull, out=np.full(self.inner, np.inf), where=pull > 0).min(initial=np.inf))
+        waits = (pull > 0) & (reach > 0)  # a light feature may be there from the start
+        return float(np.divide(reach, pull, out=np.full(self.inner, np.inf), where=waits).min(initial=np.inf))
 
     def sparse(self, x: Float) -> Float:
         """x with zeros off the support."""
@@ -206,22 +219,37 @@ def by_rule(run: Run) -> Fit:
     if isinstance(stop, Rule):
         return at_end(run, run.follow(stop))
     if stop == "null_gradient":
-        # dF/dp at the true x has a variance that is at most this on the mean (Jensen): that of the labels.
-        sigma = math.sqrt(run.data.share * (1 - run.data.share))
-        lengths = np.sqrt(run.problem.operator.column_squares())
-        lengths[run.inner :] *= _IDLE  # free directions have to be at rest
-        return at_end(run, run.follow(stopping.NullGradient(sigma, lengths)))
+        return at_end(run, run.follow(_WithinChance(run)))
     if stop == "plateau":
         selected = stopping.When(lambda moment: len(run.support(moment.x)) > 0, "some feature is selected")
         return at_end(run, run.follow(stopping.Plateau() & selected))
     return at_end(run, run.follow(None))
 
 
+def _pulls(moment: Moment) -> Vector:
+    """Sizes of the gradient where x can follow it."""
+    pulls = np.abs(moment.gradient)
+    if not moment.setting.model.signed:  # at zero, pulled below: as far as x can go
+        pulls[(moment.gradient > 0) & (moment.x <= 1e-6 * moment.x.max(initial=0.0))] = 0.0
+    return pulls
+
+
+class _WithinChance(stopping.When):
+    """As :class:`hadaflow.stopping.NullGradient`, with free directions at rest."""
+
+    def __init__(self, run: Run) -> None:
+        # dF/dp at the true x has a variance that is at most this on the mean (Jensen): that of the labels.
+        deviation = math.sqrt(run.data.share * (1 - run.data.share) * run.features.total)
+        level = np.full(run.problem.shape[1], deviation * math.sqrt(2 * math.log(max(2, run.inner))))
+        level[run.inner :] *= _IDLE
+        told = f"no gradient beyond what chance makes, {level[0]:.4g},"
+        super().__init__(lambda moment: (_pulls(moment) <= level).all(), told)
+
+
 @dataclass(frozen=True)
 class _Settled(Rule):
     """Nothing moves any more, or every label is fitted and x would grow for ever; looks at every so many moments."""
 
-    positive: bool
     every: int
 
     @property
@@ -242,10 +270,7 @@ class _Settled(Rule):
                     f"the labels are separable, and fitted to a relative gradient of {moment.relative_residual:.2g}: "
                     f"from here on coefficients would grow for ever"
                 )
-            gradient = np.abs(moment.gradient)
-            if self.positive:  # at zero, pulled below: as far as x can go
-                gradient[(moment.gradient > 0) & (moment.x <= 1e-6 * moment.x.max(initial=0.0))] = 0.0
-            left = float(gradient.max(initial=0.0))
+            left = float(_pulls(moment).max(initial=0.0))
             return Verdict(f"the gradient has fallen to {left:.2g} from {first:.4g}") if left <= _REST * first else None
 
         return look

@@ -80,7 +80,7 @@ def pooled(curves: Sequence[Curve]) -> tuple[Vector, Vector]:
 class _HeldOut(Rule):
     """The loss on rows left out, noted at every moment; over once it has not improved for a while.
 
-    The clock starts when the first feature is selected: until then the loss is that of the intercept.
+    The clock starts when features are at work: until then the loss is that of the intercept.
     """
 
     run: Run
@@ -89,18 +89,17 @@ class _HeldOut(Rule):
     instant = False
 
     def watch(self, problem: Problem) -> Watch:
-        smallest, since, selected = math.inf, math.inf, False
+        smallest, since, under_way = math.inf, math.inf, False
 
         def look(moment: Moment) -> Verdict | None:
-            nonlocal smallest, since, selected
+            nonlocal smallest, since, under_way
             error = self.rows.loss(*self.run.features.coefficients(moment.x))
             self.seen.append((moment.time, error))
-            if not selected:
-                selected = len(self.run.support(moment.x)) > 0
-                since = moment.time
+            if not under_way:
+                under_way, since = self.run.under_way(moment.x), moment.time
             if error < (1 - _NOTICEABLE) * smallest:
                 smallest, since = error, moment.time
-            over = selected and moment.time >= _PATIENCE * since
+            over = under_way and moment.time >= _PATIENCE * since
             return Verdict("the loss on rows left out does not fall any more") if over else None
 
         return look
@@ -151,37 +150,35 @@ class _Supports(Rule):
         prices = criterion_prices(rows, run.inner, criterion=run.options.criterion).prices
         known: dict[bytes, Vector | None] = {}
         self.best = _Candidate(math.inf, np.zeros(problem.shape[1]), 0, 0.0, False)
-        since = math.inf
+        since, under_way = math.inf, False
 
         def look(moment: Moment) -> Verdict | None:
-            nonlocal since
+            nonlocal since, under_way
             support = run.support(moment.x)
             if len(support) >= len(prices):
                 return Verdict(f"{len(support)} features are more than the criterion considers")
-            key = support.tobytes()
+            price, key = float(prices[len(support)]), support.tobytes()
             seen = key in known
-            if not seen:
+            if not seen and price < self._limit(False):  # else no fit could be worth it
                 known[key] = run.best_on(support)
-            found = known[key]
-            if found is None or not seen:
+            if key in known and (known[key] is None or not seen):
+                found = known[key]
                 x = run.sparse(moment.x) if found is None else found
-                value = 2 * run.loss(x) + float(prices[len(support)])
-                candidate = _Candidate(value, x, len(support), moment.time, found is None)
-                if self._better(candidate):
+                candidate = _Candidate(2 * run.loss(x) + price, x, len(support), moment.time, found is None)
+                if candidate.value < self._limit(candidate.separates):
                     self.best, since = candidate, moment.time
-            if len(support) == 0:
-                since = moment.time
-            over = moment.time >= _PATIENCE * since > 0
+                if len(support) == 0:
+                    self._none = candidate.value
+            if not under_way:
+                under_way, since = run.under_way(moment.x), moment.time
+            over = under_way and moment.time >= _PATIENCE * since
             return Verdict("no better support for a while") if over else None
 
         return look
 
-    def _better(self, new: _Candidate) -> bool:
-        old = self.best
-        if new.separates and old.count and not old.separates:
-            return False
+    def _limit(self, separates: bool) -> float:
+        """What the criterion of a candidate has to be below."""
+        if separates and self.best.count and not self.best.separates:
+            return -math.inf
         # What separates the labels gives way to whatever is better than no feature at all.
-        limit = self._none if old.separates and not new.separates else old.value
-        if new.count == 0:
-            self._none = new.value
-        return new.value < limit
+        return self._none if self.best.separates and not separates else self.best.value

@@ -20,6 +20,7 @@ from hadaflow.problems import Problem
 Vector = NDArray[np.float64]
 
 _MOST_DENSE = 1 << 24  # entries of a sparse matrix that may be laid out as a dense one in a step
+_LIGHTEST = 0.1  # product scale of a penalised feature at most, however light it is
 _FREE = 3.0  # product scale of free directions, in log odds: as large as what they usually come to
 
 
@@ -152,7 +153,8 @@ class Features:
     def start(self, depth: float, init_scale: float, feature_weights: Vector | None) -> Vector:
         """Init scales: small ones, by weight, for what is penalised, large ones for what is free."""
         weights = np.ones(self.operator.inner) if feature_weights is None else feature_weights[self._penalised]
-        small = weighted_start(depth, init_scale, weights, 1.0)
+        # However light, a penalised feature starts small: with a positive model its start is its first coefficient.
+        small = np.minimum(weighted_start(depth, init_scale, weights, 1.0), max(init_scale, _LIGHTEST ** (1 / depth)))
         directions = self.operator.shape[1] - self.operator.inner
         return np.concatenate([small, np.full(directions, _FREE ** (1 / depth))])
 
