@@ -111,7 +111,7 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
 
     Notes
     -----
-    Row weights count repetitions ("descend": to about 1e-6, as rounding decides over steps). "auto" takes one path
+    Row weights count repetitions ("descend": to about 1e-5, as rounding decides over steps). "auto" takes one path
     per class and fold, and one more: some hundred steps of the integrator each, of about ten passes over X; folds are
     compared in flow time per row. Free directions are orthogonal to the penalised features in the weighted rows, and
     start at product scale 3. They follow the others with a delay that leaves the intercept some thousandths of a unit
