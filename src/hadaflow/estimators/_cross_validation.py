@@ -170,7 +170,7 @@ class LeftOut:
     def _explained(self, v: Vector) -> Vector:
         """Intercept and coefficients of the unpenalised columns that explain v."""
         none = np.zeros(len(self._design.penalised))
-        coef, intercept = self._design.coefficients(self._train, none, v)
+        coef, intercept = self._design.coefficients(none, v)
         return np.append(intercept, coef[self._design.free])
 
 

@@ -130,7 +130,7 @@ class Design:
     free: Index
     rows: int
     intercept: bool
-    width: int
+    _whole: Operator
     _root: Vector | None
     _unpenalised: Vector
     _basis: Vector
@@ -154,7 +154,7 @@ class Design:
             operator = Projected(operator, root, basis)
         total = counted(sample_weight, m)
         return cls(
-            operator, penalised, free, max(1, total - len(kept)), intercept, n, root, weighted[:, kept], basis, kept
+            operator, penalised, free, max(1, total - len(kept)), intercept, whole, root, weighted[:, kept], basis, kept
         )
 
     def target(self, y: Float) -> Float:
@@ -167,16 +167,16 @@ class Design:
             left = np.zeros_like(left)
         return left.astype(y.dtype)
 
-    def coefficients(self, X: Any, x: Float, y: Float) -> tuple[Float, float]:
+    def coefficients(self, x: Float, y: Float) -> tuple[Float, float]:
         """All coefficients and the intercept, for x on the penalised columns."""
-        coef = np.zeros(self.width, dtype=np.float64)
+        coef = np.zeros(self._whole.shape[1])
         coef[self.penalised] = x
         if len(self._kept) == 0:
             return coef.astype(y.dtype), 0.0
         support = np.flatnonzero(coef)
         fitted = np.zeros(len(y))
         if len(support):
-            fitted = np.asarray(as_operator(X).columns(support) @ coef[support]).ravel()
+            fitted = np.asarray(self._whole.columns(support) @ coef[support]).ravel()
         left = self._rooted(y.astype(np.float64) - fitted)
         lengths = np.linalg.norm(self._unpenalised, axis=0)
         values = la.lstsq(self._unpenalised / lengths, left, check_finite=False)[0]

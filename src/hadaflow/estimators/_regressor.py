@@ -220,7 +220,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         design = self._design(X, weights, given)
         targets = y[:, None] if y.ndim == 1 else y
         told = subtasks(self, list(targets.T), "target", X, y)
-        fits = [self._fit_target(design, X, target, given, options, refit) for target in told]
+        fits = [self._fit_target(design, target, given, options, refit) for target in told]
         self._keep(fits, design.penalised, single=y.ndim == 1)
         self.dynamics_ = options.dynamics
         return self
@@ -237,14 +237,14 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         return Design.of(X, weights, intercept, given)
 
     def _fit_target(
-        self, design: Design, X: Any, y: NDArray[Any], given: Vector | None, options: Options, refit: bool
+        self, design: Design, y: NDArray[Any], given: Vector | None, options: Options, refit: bool
     ) -> tuple[Reading, NDArray[Any], float, Any]:
         problem = Problem(design.operator, design.target(y))
         lengths = feature_lengths(design)
         weights = lengths if given is None else lengths * given[design.penalised]
         reading = read(problem, weights, design.rows, options)
         x = least_squares(problem, reading.x, options.positive) if refit else reading.x
-        coef, intercept = design.coefficients(X, x, y)
+        coef, intercept = design.coefficients(x, y)
         return reading, coef, intercept, reading.certificate(problem, weights, options.positive)
 
     def _keep(self, fits: list[tuple[Reading, NDArray[Any], float, Any]], features: Index, single: bool) -> None:

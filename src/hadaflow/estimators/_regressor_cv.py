@@ -261,7 +261,7 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         steps = best.horizon.steps
         reading = Reading(x, path, found.time, Status.STOPPED, _reason(found, share), None, steps, dual)
         kept = least_squares(problem, x, positive) if self.refit else x
-        coef, intercept = design.coefficients(whole.X, kept, whole.y)
+        coef, intercept = design.coefficients(kept, whole.y)
         return _Fit(found, reading, coef, intercept, reading.certificate(problem, weights, positive), share)
 
     def _folds(self, X: Any, y: NDArray[Any], weights: Vector | None, groups: Any) -> list[Fold]:
