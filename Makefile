@@ -6,8 +6,8 @@ BIN    := $(VENV)/bin
 
 # What each target installs. The extra `plot` is part of `cli` and `demo`, `cli` of `experiments`.
 install-demo  := -e ".[demo,cli,estimators]"
-install-test  := -e ".[demo,experiments,estimators]" --group test
-install-lint  := -e ".[demo,experiments,estimators]" --group lint
+install-test  := -e ".[demo,experiments,estimators,dask]" --group test
+install-lint  := -e ".[demo,experiments,estimators,dask]" --group lint
 install-reproduce := -e ".[experiments]"
 install-bench := -e ".[bench]"
 

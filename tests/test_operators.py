@@ -126,7 +126,7 @@ def test_byte_order_does_not_change_the_precision():
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("slab", [1, 7, 16, 10_000])
 def test_float32_slabs(monkeypatch, order, slab):
-    monkeypatch.setattr(operators, "_SLAB", slab)
+    monkeypatch.setattr(operators.dense, "SLAB", slab)
     check_products(as_operator(np.asarray(values(), np.float32, order=order)), values())
 
 

@@ -17,12 +17,14 @@ from hadaflow.starts import start_from_data
 
 if TYPE_CHECKING:
     from hadaflow import theory
+    from hadaflow.planning import Costs, Plan, plan
     from hadaflow.selection import Criterion, Selection, criterion_prices, select
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
+    "Costs",
     "Criterion",
     "DotTest",
     "FlowPath",
@@ -32,6 +34,7 @@ __all__ = [
     "Limit",
     "Model",
     "Moment",
+    "Plan",
     "Problem",
     "Progress",
     "Recorder",
@@ -50,6 +53,7 @@ __all__ = [
     "flow",
     "limit",
     "losses",
+    "plan",
     "recording",
     "recover",
     "saddles",
@@ -63,9 +67,12 @@ __all__ = [
 
 #: Names that are loaded when they are first asked for: they need parts of SciPy that nothing else does.
 _LAZY = {
+    "Costs": "hadaflow.planning",
     "Criterion": "hadaflow.selection",
+    "Plan": "hadaflow.planning",
     "Selection": "hadaflow.selection",
     "criterion_prices": "hadaflow.selection",
+    "plan": "hadaflow.planning",
     "select": "hadaflow.selection",
     "theory": "hadaflow.theory",
 }

@@ -139,8 +139,7 @@ def certify(
     w = np.ones(n) if weights is None else positive_vector(weights, "weights", n)
     noise_level = positive_number(noise_level, "noise_level", strict=False)
     y = problem.y.astype(np.float64)
-    fit = problem.operator.matvec(x)
-    correlation = problem.operator.rmatvec(dual)
+    fit, correlation = problem.operator.both(x, dual)
 
     reach = (correlation if positive else np.abs(correlation)) / w
     top = float(reach.max())

@@ -31,6 +31,7 @@ Vector = NDArray[np.float64]
 _APPROACH_DEPTH, _APPROACH_SCALE = 4.0, 1e-7
 #: Operations of a saddle walk (vector work) that cost as much time as one of a Newton step (matrix work).
 _VECTOR_WORK = 8.0
+_FAR_PASSES = 1000.0  # operations of a walk, per entry of an A elsewhere, worth the passes that leaps would take
 _MOST_PRODUCTS = 4000  # of leaps with an A that is known by products alone; never more than it has columns
 _MOST_PROVED = 500  # columns asked of it to prove uniqueness; never more than the products that the answer took
 _MOST_ROWS = 5000  # of such an A up to which a walk can be hoped to prove what leaps did not
@@ -249,6 +250,8 @@ _Way = Callable[[UnitProblem, _Options], _Trip]
 
 def _ways(unit: UnitProblem, options: _Options) -> tuple[_Way, ...]:
     """What to try, in turn."""
+    if not unit.operator.resident:
+        return _far_ways(unit, options)
     by_products = unit.operator.matrix_free and options.method == "auto" and not unit.zero
     if options.noise_level > 0 and unit.operator.shape[0] <= _MOST_ROWS:
         by_products = False  # a walk sees every plateau, and is affordable
@@ -258,6 +261,15 @@ def _ways(unit: UnitProblem, options: _Options) -> tuple[_Way, ...]:
     if options.method == "limit":
         return (_approach, _walk)
     return (*leaps, _walk_while_cheap, _approach, _walk)
+
+
+def _far_ways(unit: UnitProblem, options: _Options) -> tuple[_Way, ...]:
+    """The same for an A elsewhere: a walk asks it for columns now and then, leaps for one pass each iteration."""
+    if options.method == "limit":
+        return (_approach, _walk)
+    if options.method == "saddles" or options.noise_level > 0 or unit.zero:
+        return (_walk,)
+    return (_walk_while_near, _leap)
 
 
 def _leap(unit: UnitProblem, options: _Options) -> _Trip:
@@ -283,6 +295,12 @@ def _walk_while_cheap(unit: UnitProblem, options: _Options) -> _Trip:
     m, n = unit.operator.shape
     newton_work = 30.0 * (float(m) * m * n + float(m) ** 3 / 3)  # about 30 systems formed and factored
     return _walk(unit, options, newton_work / _VECTOR_WORK)
+
+
+def _walk_while_near(unit: UnitProblem, options: _Options) -> _Trip:
+    """The same for an A elsewhere, given up once its own work has taken as long as some hundred passes would."""
+    m, n = unit.operator.shape
+    return _walk(unit, options, _FAR_PASSES * float(m) * n)
 
 
 def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End, stats: Stats) -> Recovery:

@@ -8,7 +8,7 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 import hadaflow as hf
-from hadaflow import files, plotting
+from hadaflow import blocks, files, plotting
+from hadaflow.clusters import connected
 from hadaflow.results import ProgressCallback
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class Job:
         Whether to replace files.
     quiet : bool
         Whether to keep still.
+    scheduler : str, optional
+        Where Dask is to work; A is then read there, block by block.
     """
 
     command: str
@@ -100,11 +103,13 @@ class Job:
     options: dict[str, Any]
     force: bool
     quiet: bool
+    scheduler: str | None = None
 
     def run(self, solve: Callable[[dict[str, Any], ProgressCallback | None], Report]) -> int:
         """Read, call ``solve`` with the arrays and a callback for progress, save and report; the exit code."""
         _check_outputs(self.inputs, self.outputs, force=self.force)
-        with _progress(wanted=not self.quiet) as progress:
+        cluster = connected(self.scheduler) if self.scheduler else nullcontext()
+        with _progress(wanted=not self.quiet) as progress, cluster:
             report = solve(self._read(), progress)
         summary = json.dumps(self._summary(report), indent=2, allow_nan=False)
         self._save(report, summary)
@@ -126,7 +131,8 @@ class Job:
             if role not in matrices:
                 data[role] = self._vector(given, role)
         for role in matrices:
-            data[role] = files.read_matrix(given[role], name="A")
+            by_blocks = self.scheduler or blocks.goes_by_blocks(given[role])
+            data[role] = (blocks.open_matrix if by_blocks else files.read_matrix)(given[role], name="A")
             partner = _partner(role)
             _check_pair(given[role], data[role], given[partner], data[partner])
         return data

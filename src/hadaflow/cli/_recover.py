@@ -57,6 +57,7 @@ def recover(
     depth: Annotated[float | None, _in_flow("D", "Number of factors, 1 or >= 2; with --init-scale")] = None,
     init_scale: Annotated[float | None, _in_flow("A", "Start of all factors, in x^(1/D); with --depth")] = None,
     method: Annotated[Method, _in_flow("NAME", "auto (default), saddles or limit")] = Method.AUTO,
+    scheduler: given.Scheduler = None,
     output: given.NewFile = None,
     json_file: given.Json = None,
     plot: given.Plot = None,
@@ -78,6 +79,7 @@ def recover(
         options,
         force=force,
         quiet=quiet,
+        scheduler=scheduler,
     )
 
     def solve(data: dict[str, Any], progress: ProgressCallback | None) -> Report:

@@ -111,6 +111,7 @@ def descend(
     sigma: _Sigma = None,
     validation: _Validation = None,
     max_steps: _MaxSteps = None,
+    scheduler: given.Scheduler = None,
     output: given.NewFile = None,
     average: _Average = None,
     json_file: given.Json = None,
@@ -132,7 +133,7 @@ def descend(
         return _Run.of_descent(hf.descend(step=length, loss=loss.value, stop=stop, record=record, **common))
 
     outputs = {"output": output, "average": average, "json": json_file, "plot": plot}
-    job = Job("descend", _inputs(a_file, y_file, validation), outputs, options, force=force, quiet=quiet)
+    job = Job("descend", _inputs(a_file, y_file, validation), outputs, options, force, quiet, scheduler)
     return job.run(partial(_solve, start, goals, train))
 
 
@@ -150,6 +151,7 @@ def flow(
     sigma: _Sigma = None,
     validation: _Validation = None,
     max_steps: _MaxSteps = None,
+    scheduler: given.Scheduler = None,
     output: given.NewFile = None,
     average: _Average = None,
     json_file: given.Json = None,
@@ -168,7 +170,7 @@ def flow(
         return _Run.of_flow(hf.flow(t_end=t_end, tolerance=tolerance, stop=stop, max_steps=most, **common))
 
     outputs = {"output": output, "average": average, "json": json_file, "plot": plot}
-    job = Job("flow", _inputs(a_file, y_file, validation), outputs, options, force=force, quiet=quiet)
+    job = Job("flow", _inputs(a_file, y_file, validation), outputs, options, force, quiet, scheduler)
     return job.run(partial(_solve, start, goals, train))
 
 

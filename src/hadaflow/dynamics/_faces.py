@@ -215,8 +215,8 @@ class Descent:
 
     def _moved(self, point: Point, move: Vector, image: Vector | None = None) -> Point:
         if image is None:
-            image = self.operator.matvec(move)
-            self.products += 1
+            self.products += 2
+            return Point(point.x + move, *self.operator.residual(move, point.r))
         r = point.r - image
         self.products += 1
         return Point(point.x + move, r, self.operator.rmatvec(r))
@@ -224,10 +224,10 @@ class Descent:
     def _products(self, direction: Vector) -> tuple[Vector, Vector]:
         """``A p`` and ``A^T A p``."""
         self.products += 2
-        image = self.operator.matvec(direction)
+        image, back = self.operator.image_and_pull(direction)
         square = float(direction @ direction)
         self.curvature = max(self.curvature, float(image @ image) / square if square > 0 else 0.0)
-        return image, self.operator.rmatvec(image)
+        return image, back
 
 
 def _ratio(square: float, image: Vector) -> float:

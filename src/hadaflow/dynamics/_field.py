@@ -55,6 +55,14 @@ class Field:
         """dF/dp at ``p = A x``, ``A x - y`` for the squared loss; one pass over A."""
         return np.asarray(self.problem.loss.gradient(self.operator.matvec(x), self.y))
 
+    def residual_and_pull(self, x: Vector) -> tuple[Vector, Vector]:
+        """dF/dp and minus the gradient of F at x; for the squared loss a pair of products that may share a pass."""
+        if self.problem.squared:
+            left, pull = self.operator.residual(x, self.y)
+            return -left, pull
+        residual = self.residual(x)
+        return residual, -self.operator.rmatvec(residual)
+
     def x_of(self, theta: Vector) -> Vector:
         """B(theta) for theta of shape (n,) or (n, k), continued along its tangent beyond the cap.
 

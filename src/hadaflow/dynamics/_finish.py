@@ -10,8 +10,8 @@ import scipy.linalg as la
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from hadaflow._threads import one_blas_thread
 from hadaflow._validation import Index, norm
-from hadaflow.dynamics._threads import one_blas_thread
 from hadaflow.dynamics._walk import Walk
 from hadaflow.results import Status
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.linalg as la
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index, norm
@@ -27,6 +28,9 @@ class KrylovEquations:
     Near the end of the continuation d is large on the support and small elsewhere, so that the matrix is close to
     ``A_S diag(d_S) A_S^T + beta I``. The inverse of that is known (Woodbury) once the columns A_S are: they are asked
     of A one by one, each once in a run.
+
+    With a residual r goes its pull ``A^T r``. Where two products share a pass over A, it is carried along by those of
+    the search direction, so that an iteration takes one pass.
     """
 
     def __init__(self, operator: Operator) -> None:
@@ -35,7 +39,9 @@ class KrylovEquations:
         probe = np.random.default_rng(0).choice([-1.0, 1.0], size=m)
         self.mean_eigenvalue = norm(operator.rmatvec(probe)) ** 2 / m
         self.known = WorkingSet(operator)
-        self.most = min(_MOST_COLUMNS, m // 2, _MOST_ENTRIES // m, n)
+        self.carried = operator.pair_passes < 2
+        self.most = min(_MOST_COLUMNS, m // 2, _MOST_ENTRIES // (max(m, n) if self.carried else m), n)
+        self.reach = np.empty((n, 0))  # A^T of the known columns, if pulls are carried
 
     def forward(self, x: Vector) -> Vector:
         return self.operator.matvec(x)
@@ -45,20 +51,19 @@ class KrylovEquations:
 
     def project(self, y: Vector) -> tuple[Vector, bool]:
         """Least squares by conjugate gradients tells whether y is in the range of A."""
-        fit, x = np.zeros_like(y), np.zeros(self.operator.shape[1])
-        residual, direction, old = y.copy(), np.zeros_like(x), 0.0
-        start = norm(self.operator.rmatvec(y)) or 1.0
+        fit, residual = np.zeros_like(y), y.copy()
+        direction = gradient = self.operator.rmatvec(y)
+        size = start = norm(gradient) or 1.0
         for _ in range(_MOST_ITERATIONS):
-            gradient = self.operator.rmatvec(residual)
-            size = norm(gradient)
             if size <= 1e-11 * start or norm(residual) <= 1e-11 * norm(y):
                 break
-            direction = gradient + (size * size / old if old else 0.0) * direction
-            image = self.operator.matvec(direction)
+            image, pull = self.operator.image_and_pull(direction)
             length = size * size / float(image @ image)
             fit += length * image
             residual -= length * image
-            old = size * size
+            gradient = gradient - length * pull
+            size, old = norm(gradient), size
+            direction = gradient + (size / old) ** 2 * direction
         inconsistent = norm(residual) > 1e-6 * norm(y)
         return (fit, True) if inconsistent else (y, False)
 
@@ -74,26 +79,37 @@ class KrylovEquations:
         if size == 0.0:
             return solution
         precondition = self._preconditioner(d)
-        residual = rhs.copy()
-        shaped = precondition(residual)
-        direction, old = shaped, float(residual @ shaped)
+        residual, pull = rhs.copy(), self.operator.rmatvec(rhs) if self.carried else rhs
+        direction, along = precondition(residual, pull)  # and its pull
+        old = float(residual @ direction)
         for _ in range(_MOST_ITERATIONS):
-            image = self.operator.matvec(d * self.operator.rmatvec(direction))
+            image, back = self._image(d * along)
             curvature = float(direction @ image)
             if curvature <= 0:
                 break
             length = old / curvature
             solution = solution + length * direction
-            residual = residual - length * image
+            residual, pull = residual - length * image, pull - length * back
             if norm(residual) <= _ACCURACY * size:
                 break
-            shaped = precondition(residual)
+            shaped, shaped_pull = precondition(residual, pull)
             new = float(residual @ shaped)
-            direction, old = shaped + new / old * direction, new
+            direction, along = shaped + new / old * direction, shaped_pull + new / old * along
+            old = new
         return solution
 
-    def _preconditioner(self, d: Vector) -> Callable[[Vector], Vector]:
-        """The inverse of ``A_T diag(d_T) A_T^T + beta I``, T the coordinates with the largest d."""
+    def _image(self, v: Vector) -> tuple[Vector, Vector]:
+        """``A v``, and its pull if pulls are carried (else anything)."""
+        if self.carried:
+            return self.operator.image_and_pull(v)
+        image = self.operator.matvec(v)
+        return image, image
+
+    def _preconditioner(self, d: Vector) -> Callable[[Vector, Vector], tuple[Vector, Vector]]:
+        """The inverse of ``A_T diag(d_T) A_T^T + beta I``, T the coordinates with the largest d.
+
+        It takes a residual with its pull, and gives its image with the pull of that.
+        """
         n = len(d)
         order = np.argpartition(-d, self.most)[: self.most + 1] if self.most < n else np.arange(n)
         order = order[np.argsort(-d[order])]
@@ -102,15 +118,29 @@ class KrylovEquations:
         rest = (float(d.sum()) - float(d[chosen].sum())) / n
         beta = max(self.mean_eigenvalue * rest, 1e-14 * self.mean_eigenvalue * float(d.max()))
         if len(chosen) == 0:
-            return lambda r: r / beta
-        self.known.extend(chosen[~self.known.inside[chosen]])
+            return lambda r, pull: (r / beta, pull / beta if self.carried else self.operator.rmatvec(r / beta))
+        self._learn(chosen[~self.known.inside[chosen]])
         positions = self.known.positions_of(chosen)
         core = self.known.gram[np.ix_(positions, positions)] + np.diag(beta / d[chosen])
         factor = la.cho_factor(core, lower=True, check_finite=False)
         columns = self.known.columns[:, positions]
 
-        def apply(r: Vector) -> Vector:
+        def apply(r: Vector, pull: Vector) -> tuple[Vector, Vector]:
             inner = la.cho_solve(factor, np.asarray(columns.T @ r), check_finite=False)
-            return np.asarray((r - columns @ inner) / beta)
+            shaped = np.asarray((r - columns @ inner) / beta)
+            if not self.carried:
+                return shaped, self.operator.rmatvec(shaped)
+            return shaped, np.asarray((pull - self.reach[:, positions] @ inner) / beta)
 
         return apply
+
+    def _learn(self, new: Index) -> None:
+        """Ask for more columns, and for their pulls if these are carried."""
+        if len(new) == 0:
+            return
+        known = len(self.known)
+        self.known.extend(new)
+        if self.carried:
+            columns = self.known.columns[:, known:]
+            dense = columns.toarray() if sp.issparse(columns) else columns
+            self.reach = np.column_stack([self.reach, self.operator.rmatmat(dense)])

@@ -103,8 +103,8 @@ class ProximalSteps:
         x = np.asarray(field.model.mirror_map(np.zeros(n), field.init_scale), dtype=np.float64)
         self.bound = field.spectral_square * field.problem.loss.curvature_bound
         self.theta = np.zeros(n)
-        self.at = Corner(0.0, np.zeros_like(field.y), x, field.residual(x))
-        self.pull = -field.operator.rmatvec(self.at.residual)
+        residual, self.pull = field.residual_and_pull(x)
+        self.at = Corner(0.0, np.zeros_like(field.y), x, residual)
         self.length = self._first()
 
     def advance(self) -> Corner:
@@ -112,8 +112,7 @@ class ProximalSteps:
         field, span = self.field, self.length
         target = self.theta + span * (self.pull + self.bound * self.at.x)
         x = field.model.mirror_map(self._solve(target, span * self.bound), field.init_scale)
-        residual = field.residual(x)
-        self.pull = -field.operator.rmatvec(residual)
+        residual, self.pull = field.residual_and_pull(x)
         self.theta = self.theta + span * self.pull
         self.at = Corner(self.at.time + span, self.at.nu, x, residual)
         self.length *= _GROWTH

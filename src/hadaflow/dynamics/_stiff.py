@@ -69,7 +69,9 @@ class StiffFlow(BDF):  # type: ignore[misc]  # SciPy ships no types
         return result
 
     def _validate_jac(self, jac: Any, sparsity: Any) -> Any:
-        curvatures = (_Krylov if self.field.operator.matrix_free else _ActiveColumns)(self.field)
+        operator = self.field.operator
+        at_hand = operator.resident and not operator.matrix_free
+        curvatures = (_ActiveColumns if at_hand else _Krylov)(self.field)
         self.njev = 0
 
         def curvature(_: float, nu: Vector) -> Any:

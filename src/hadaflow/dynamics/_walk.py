@@ -22,6 +22,7 @@ _OVERSHOOT = 1e-9  # how far beyond its bound a dual coordinate may be found bef
 _FEASIBLE = 1e-10  # residual at which data that leave the path nowhere to go count as consistent
 _LOST = 1e-2  # how far beyond its bound one may be found before the path counts as lost
 _BLOCK = 256  # jumps between two looks at the whole of A
+_FETCHED = 1 << 25  # entries of an A elsewhere that are brought here at a time
 
 
 @dataclass(frozen=True)
@@ -169,11 +170,13 @@ class Walk:
         self.state = replace(self.state, positions=np.arange(active))
 
     def _wanted(self) -> int:
-        """How many columns to add: few where each costs a product, a block of them where A lies in memory."""
-        active = len(self.state.positions)
+        """How many columns to add: few where each costs a product, a block of them where any number costs one pass."""
+        active, m = len(self.state.positions), self.operator.shape[0]
         if self.operator.matrix_free:
             return max(8, active // 4)
-        return max(32, self.operator.shape[0] // 16, active // 3)
+        if not self.operator.resident:
+            return max(8, min(max(256, m // 8, active), _FETCHED // m))
+        return max(32, m // 16, active // 3)
 
     def _advance(self, horizon: float) -> Segment:
         """Run on the working set, look at all of A; where it was too small go back and run again."""
@@ -185,15 +188,12 @@ class Walk:
             if jumps == 0:
                 return segment
             integrals = self._integrals(segment)
-            looked = self.operator.rmatmat(self._duals(segment, integrals)) if self.verify_all else None
-            if looked is None:
-                last = self._dual_after(segment, integrals, jumps)
-                looked = self.operator.rmatvec(last)[:, None]
+            looked, speed = self._look(segment, integrals)
             over = self._over(looked) & ~self.working.inside[:, None]
             if not over.any():
                 self._accept(segment, integrals, jumps)
                 self._straighten(face)
-                self.dual, self.speed = looked[:, -1], self.operator.rmatvec(self.residual)
+                self.dual, self.speed = looked[:, -1], speed
                 self._refresh_inside()
                 self._remember()
                 return segment
@@ -206,6 +206,13 @@ class Walk:
                 self._accept(segment, integrals, good)
             self._refresh_inside()
             horizon -= self.state.tau - start
+
+    def _look(self, segment: Segment, integrals: Vector) -> tuple[Vector, Vector]:
+        """Dual states of all coordinates, after each jump or the last one, and their speed after it: one pass."""
+        jumps = len(segment.times)
+        duals = self._duals(segment, integrals) if self.verify_all else self._dual_after(segment, integrals, jumps)
+        seen = self.operator.rmatmat(np.column_stack([duals, self._residual_after(segment, jumps)]))
+        return seen[:, :-1], seen[:, -1]
 
     def _run_face(self, horizon: float) -> tuple[Face, Segment]:
         working, state = self.working, self.state
@@ -241,6 +248,12 @@ class Walk:
         bent: Vector = self.working.columns[:, : len(integrals)] @ integrals[:, jumps - 1]
         return straight - bent
 
+    def _residual_after(self, segment: Segment, jumps: int) -> Vector:
+        """The residual at one jump."""
+        moved = segment.moved[jumps - 1]
+        change: Vector = self.working.columns[:, : len(moved)] @ moved
+        return self.residual - change
+
     def _good_jumps(self, segment: Segment, integrals: Vector, old: int) -> int:
         """How many jumps were made before a newcomer to the working set crossed its bound."""
         new = self.working.columns[:, old:]
@@ -259,8 +272,7 @@ class Walk:
             self.plateaus.append((self.working.index[segment.active[k]], segment.values[k]))
         positions, values = segment.active[jumps - 1], segment.values[jumps - 1]
         nu = self._dual_after(segment, integrals, jumps)
-        moved = segment.moved[jumps - 1]
-        self.residual = self.residual - np.asarray(self.working.columns[:, : len(moved)] @ moved)
+        self.residual = self._residual_after(segment, jumps)
         self.state = State(nu, positions, values, self.state.tau + segment.times[jumps - 1])
 
     def _remember(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._rules import check_rule, has_budget
+from hadaflow._threads import blas_threads, one_blas_thread
 from hadaflow._validation import (
     callback,
     check_finite,
@@ -25,7 +26,6 @@ from hadaflow._validation import (
 from hadaflow.dynamics._descent_loop import Run, follow
 from hadaflow.dynamics._descent_state import Sweeps, of_loss, of_squares
 from hadaflow.dynamics._scaling import pull_at_zero
-from hadaflow.dynamics._threads import blas_threads, one_blas_thread
 from hadaflow.models import Model
 from hadaflow.models.base import Scale
 from hadaflow.moments import Setting

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._rules import check_rule
+from hadaflow._threads import one_blas_thread
 from hadaflow._validation import Float, callback, instance, one_of, positive_number, positive_vector, whole_number
 from hadaflow.dynamics._curves import Integrated, Plateaus
 from hadaflow.dynamics._field import Field
 from hadaflow.dynamics._proximal import Polygon, ProximalSteps
-from hadaflow.dynamics._threads import one_blas_thread
 from hadaflow.dynamics.limit import limit
 from hadaflow.dynamics.saddles import saddles
 from hadaflow.models import Model

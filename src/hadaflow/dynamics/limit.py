@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._threads import one_blas_thread
 from hadaflow._validation import Index, callback, instance, norm, positive_number, whole_number
 from hadaflow.dynamics._finish import follow
 from hadaflow.dynamics._newton import Effort, Flow, Outcome, follow_scale
 from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
-from hadaflow.dynamics._threads import one_blas_thread
 from hadaflow.dynamics._walk import Walk
 from hadaflow.models import Branches, Model
 from hadaflow.models.base import Scale

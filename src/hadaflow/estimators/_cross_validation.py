@@ -11,8 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from hadaflow._threads import one_blas_thread
 from hadaflow._validation import Index
-from hadaflow.dynamics._threads import one_blas_thread
 from hadaflow.estimators._design import Design, counted
 from hadaflow.estimators._following import Follower, Horizon, Points
 from hadaflow.operators import as_operator

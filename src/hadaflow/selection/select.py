@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._threads import one_blas_thread
 from hadaflow._validation import Float, Index, callback, flag, instance, one_of, positive_vector, whole_number
 from hadaflow.dynamics import saddles
-from hadaflow.dynamics._threads import one_blas_thread
 from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import ProgressCallback

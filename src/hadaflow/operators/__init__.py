@@ -1,0 +1,25 @@
+"""What ``A`` may be, behind one small protocol.
+
+Everything above this package asks an :class:`Operator` for three things: ``A @ v``, ``A.T @ r`` and a few
+columns of ``A`` as a matrix. All products are returned in float64, whatever the dtype of the data.
+"""
+
+from hadaflow.operators.around import Metered, Scaled
+from hadaflow.operators.base import Columns, Operator
+from hadaflow.operators.dense import DenseOperator
+from hadaflow.operators.making import as_operator
+from hadaflow.operators.matrix_free import MatrixFreeOperator
+from hadaflow.operators.partitioned import PartitionedOperator
+from hadaflow.operators.sparse import SparseOperator
+
+__all__ = [
+    "Columns",
+    "DenseOperator",
+    "MatrixFreeOperator",
+    "Metered",
+    "Operator",
+    "PartitionedOperator",
+    "Scaled",
+    "SparseOperator",
+    "as_operator",
+]

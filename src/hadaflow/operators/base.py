@@ -1,0 +1,122 @@
+"""The protocol: what everything above asks of ``A``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._sweep import Sweep
+from hadaflow._validation import Index, norm
+
+Vector = NDArray[np.float64]
+#: A few columns of A: dense, or compressed sparse columns. Both know ``@``, ``.T`` and ``.shape``.
+Columns = Any
+
+SLAB = 1 << 19  # entries of a float32 matrix that are widened to float64 at a time
+DIVERGED = 1e100  # entries of x that no run comes back from
+
+
+class Operator(ABC):
+    """A real m x n matrix, known through its products.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(m, n)``.
+    dtype : numpy.dtype
+        float32 or float64: the precision of the data. Products are float64 all the same.
+    matrix_free : bool
+        Whether A is known by its products alone, so that each column costs one.
+    resident : bool
+        Whether columns are at hand: all of A, or what makes its products, is in the memory of this process.
+    pair_passes : float
+        Passes over A that :meth:`residual` and :meth:`both` take: 1 where two products share one reading.
+    own_threads : bool
+        Whether :meth:`sweep` works with threads of its own.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    matrix_free: bool = False
+    resident: bool = True
+    pair_passes: float = 2.0
+    own_threads: bool = False
+
+    @abstractmethod
+    def matvec(self, v: Vector) -> Vector:
+        """``A @ v``, shape (m,)."""
+
+    @abstractmethod
+    def rmatvec(self, r: Vector) -> Vector:
+        """``A.T @ r``, shape (n,)."""
+
+    @abstractmethod
+    def columns(self, index: Index) -> Columns:
+        """``A[:, index]`` in float64: a Fortran-ordered array, or a ``csc_array`` where ``A`` is sparse."""
+
+    def residual(self, x: Vector, r: Vector) -> tuple[Vector, Vector]:
+        """``r - A x`` and ``A.T @ (r - A x)``: what is left of r, shape (m,), and its pull, shape (n,)."""
+        left = r - self.matvec(x)
+        return left, self.rmatvec(left)
+
+    def image_and_pull(self, v: Vector) -> tuple[Vector, Vector]:
+        """``A v`` and ``A.T @ A v``."""
+        image, pull = self.residual(v, np.zeros(self.shape[0]))
+        return -image, -pull
+
+    def both(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
+        """``A @ v`` and ``A.T @ r``."""
+        return self.matvec(v), self.rmatvec(r)
+
+    def rmatmat(self, r: Vector) -> Vector:
+        """``A.T @ r`` for a block ``r`` of shape (m, k)."""
+        return np.column_stack([self.rmatvec(column) for column in r.T])
+
+    def column_cost(self, count: int) -> float:
+        """Cost of :meth:`columns` for ``count`` columns, in passes over ``A``."""
+        return count / max(1, self.shape[1])
+
+    def column_squares(self) -> Vector:
+        """``||A_i||^2`` of each column, shape (n,); for a LinearOperator their mean, estimated with 16 products."""
+        m, n = self.shape
+        if self.matrix_free:  # the mean of ||A z||^2 over random signs z is that of the columns
+            probes = np.random.default_rng(0).choice([-1.0, 1.0], size=(16, n))
+            return np.full(n, float(np.mean([norm(self.matvec(probe)) ** 2 for probe in probes])) / n)
+        squares = np.empty(n)
+        step = max(1, 2 * SLAB // m)
+        for i in range(0, n, step):
+            block = self.columns(np.arange(i, min(n, i + step)))
+            squares[i : i + step] = np.asarray((block * block).sum(axis=0)).ravel()
+        return squares
+
+    def spectral_square(self, iterations: int = 6) -> float:
+        """An estimate of ``||A||^2`` from power iterations: from below, and rarely by more than a third."""
+        v = np.random.default_rng(0).standard_normal(self.shape[1])
+        square = 0.0
+        for _ in range(iterations):
+            size = norm(v)
+            if size == 0:
+                break
+            _, v = self.image_and_pull(v / size)
+            square = norm(v)
+        return square
+
+    def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
+        """A function ``x, y -> (A x - y, A.T (A x - y))`` for loops that ask for both, again and again.
+
+        x has shape (n,) or (n, k) and the given ``dtype``, in which a matrix of that dtype is multiplied too.
+        """
+
+        def products(x: Any, y: Any) -> tuple[Any, Any]:
+            if x.ndim == 1:
+                if not float(np.abs(x).max(initial=0.0)) < DIVERGED:  # or NaN: operators may object to what comes out
+                    return np.full_like(y, np.inf), np.full_like(x, np.inf)
+                residual = self.matvec(x) - y
+                return residual.astype(dtype, copy=False), self.rmatvec(residual).astype(dtype, copy=False)
+            pairs = [products(np.ascontiguousarray(x[:, k]), y[:, k]) for k in range(x.shape[1])]
+            return np.column_stack([pair[0] for pair in pairs]), np.column_stack([pair[1] for pair in pairs])
+
+        return Sweep(products, 2.0)

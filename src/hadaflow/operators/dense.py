@@ -1,0 +1,93 @@
+"""A NumPy array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._sweep import Sweep, compiled, sweep_of, worth_fusing
+from hadaflow._validation import Index
+from hadaflow.operators.base import SLAB, Columns, Operator, Vector
+
+Array = NDArray[np.floating[Any]]
+
+
+class DenseOperator(Operator):
+    """A NumPy array, C or Fortran ordered, float32 or float64; never copied when contiguous."""
+
+    def __init__(self, array: Array) -> None:
+        contiguous = array.flags.c_contiguous or array.flags.f_contiguous
+        self._array = array if contiguous else np.ascontiguousarray(array)
+        self.shape = (array.shape[0], array.shape[1])
+        self.dtype = array.dtype
+        self.own_threads = compiled() and worth_fusing(array)
+
+    def matvec(self, v: Vector) -> Vector:
+        return _widened_product(self._array, v)
+
+    def rmatvec(self, r: Vector) -> Vector:
+        return _widened_product(self._array.T, r)
+
+    def rmatmat(self, r: Vector) -> Vector:
+        return _widened_product(self._array.T, r)
+
+    def columns(self, index: Index) -> Columns:
+        return np.asfortranarray(self._array[:, index], dtype=np.float64)
+
+    def column_squares(self) -> Vector:
+        squares: Vector = np.einsum("ij,ij->j", self._array, self._array, dtype=np.float64)
+        return squares
+
+    def residual(self, x: Vector, r: Vector) -> tuple[Vector, Vector]:
+        if not self._array.flags.c_contiguous or not worth_fusing(self._array):
+            return super().residual(x, r)
+        left, pull = self.sweep(np.dtype(np.float64))(x, r)
+        return -np.asarray(left, dtype=np.float64), -np.asarray(pull, dtype=np.float64)
+
+    def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
+        if self.dtype == dtype:
+            return sweep_of(self._array, threads)
+        if dtype == np.float64 and self._array.flags.c_contiguous:
+            return Sweep(lambda x, y: _widened_pair(self._array, x, y), 1.0)
+        return super().sweep(dtype, threads)
+
+
+def _widened_product(matrix: Array, operand: Vector) -> Vector:
+    """``matrix @ operand`` in float64; a float32 matrix is widened slab by slab, never as a whole.
+
+    All slabs share one piece of memory: a new one for each may take longer to get than to work on.
+    """
+    if matrix.dtype == np.float64:
+        return np.asarray(matrix @ operand)
+    m, n = matrix.shape
+    result = np.zeros((m, *operand.shape[1:]))
+    if matrix.flags.c_contiguous:
+        step = min(m, max(1, SLAB // max(1, n)))
+        wide = np.empty((step, n))
+        for i in range(0, m, step):
+            rows = wide[: min(step, m - i)]
+            np.copyto(rows, matrix[i : i + step])
+            np.matmul(rows, operand, out=result[i : i + step])
+    else:
+        step = min(n, max(1, SLAB // max(1, m)))
+        wide, part = np.empty((m, step), order="F"), np.empty_like(result)
+        for j in range(0, n, step):
+            columns = wide[:, : min(step, n - j)]
+            np.copyto(columns, matrix[:, j : j + step])
+            result += np.matmul(columns, operand[j : j + step], out=part)
+    return result
+
+
+def _widened_pair(matrix: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """``A x - y`` and ``A.T @ (A x - y)`` in float64 for a float32 matrix in row order, each slab widened once."""
+    m, n = matrix.shape
+    step = min(m, max(1, SLAB // n))
+    wide, left, pull = np.empty((step, n)), np.empty_like(y), np.zeros_like(x)
+    for i in range(0, m, step):
+        rows, rest = wide[: min(step, m - i)], left[i : i + step]
+        np.copyto(rows, matrix[i : i + step])
+        np.subtract(rows @ x, y[i : i + step], out=rest)
+        pull += rows.T @ rest
+    return left, pull

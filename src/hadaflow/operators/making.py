@@ -1,0 +1,65 @@
+"""From whatever a user calls ``A`` to an operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import aslinearoperator
+
+from hadaflow._validation import check_finite, float_dtype, real_array, reject_kind
+from hadaflow.operators.base import Operator
+from hadaflow.operators.dense import DenseOperator
+from hadaflow.operators.matrix_free import MatrixFreeOperator
+from hadaflow.operators.partitioned import PartitionedOperator, is_partitioned
+from hadaflow.operators.sparse import SparseOperator
+
+
+def as_operator(A: Any) -> Operator:
+    """``A`` behind the operator protocol, checked.
+
+    Parameters
+    ----------
+    A : array_like of shape (m, n), scipy.sparse array or matrix, LinearOperator or dask.array.Array
+        Real data; an operator is SciPy's, PyLops's or any object with ``shape``, ``matvec`` and
+        ``rmatvec``. Arrays and sparse data must be finite; they are used as they are, never written to.
+
+    Returns
+    -------
+    Operator
+
+    Raises
+    ------
+    TypeError
+        If ``A`` is not real-valued data.
+    ValueError
+        If ``A`` is not two-dimensional, is empty, or contains NaN or infinity.
+    """
+    if isinstance(A, Operator):
+        return A
+    if sp.issparse(A):
+        reject_kind(A.dtype, "A")
+        matrix = A.astype(float_dtype(A.dtype), copy=False)
+        _check_size(matrix.shape)
+        operator: Operator = SparseOperator(matrix)
+        check_finite(operator._csc.data, "A.data")  # type: ignore[attr-defined]
+        return operator
+    if is_partitioned(A):
+        return PartitionedOperator(A)
+    if hasattr(A, "matvec") and hasattr(A, "shape"):  # PyLops operators are no subclass of SciPy's
+        A = aslinearoperator(A)
+        reject_kind(np.dtype(A.dtype), "A")
+        _check_size(A.shape)
+        return MatrixFreeOperator(A)
+    array = real_array(A, "A", 2)
+    _check_size(array.shape)
+    check_finite(array, "A")
+    return DenseOperator(array)
+
+
+def _check_size(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2:
+        raise ValueError(f"A must be two-dimensional, of shape (m, n), got shape {shape}")
+    if 0 in shape:
+        raise ValueError(f"A is empty (shape {shape}); it needs at least one row and one column")

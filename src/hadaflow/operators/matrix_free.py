@@ -1,0 +1,58 @@
+"""A linear operator that is known by its products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from hadaflow._validation import Index, float_dtype
+from hadaflow.operators.base import Columns, Operator, Vector
+
+
+class MatrixFreeOperator(Operator):
+    """A ``scipy.sparse.linalg.LinearOperator``, or PyLops's: columns cost a product each."""
+
+    matrix_free = True
+
+    def __init__(self, operator: LinearOperator) -> None:
+        self._operator = operator
+        self.shape = (int(operator.shape[0]), int(operator.shape[1]))
+        self.dtype = float_dtype(np.dtype(operator.dtype))
+
+    def matvec(self, v: Vector) -> Vector:
+        return self._checked(self._operator.matvec(v), "A @ v")
+
+    def rmatvec(self, r: Vector) -> Vector:
+        try:
+            product = self._operator.rmatvec(r)
+        except NotImplementedError as error:
+            raise TypeError("the linear operator A has no adjoint: give it an rmatvec, its product A.T @ r") from error
+        return self._checked(product, "A.T @ r")
+
+    def columns(self, index: Index) -> Columns:
+        block = np.empty((self.shape[0], len(index)), order="F")
+        unit = np.zeros(self.shape[1])
+        for k, j in enumerate(index):
+            unit[j] = 1.0
+            block[:, k] = self.matvec(unit)
+            unit[j] = 0.0
+        return block
+
+    def column_cost(self, count: int) -> float:
+        return float(count)
+
+    @staticmethod
+    def _checked(product: Any, what: str) -> Vector:
+        result = np.asarray(product).ravel()
+        if result.dtype.kind not in "fiub":
+            raise TypeError(
+                f"the linear operator A returned {result.dtype} values from {what}; hadaflow works on real data"
+            )
+        result = result.astype(np.float64, copy=False)
+        if not np.isfinite(result).all():
+            raise ValueError(
+                f"the linear operator A returned NaN or infinity from {what}; check it with hadaflow.dot_test"
+            )
+        return result

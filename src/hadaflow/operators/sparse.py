@@ -1,0 +1,44 @@
+"""A SciPy sparse array or matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from hadaflow._sweep import Sweep
+from hadaflow._validation import Index
+from hadaflow.operators.base import Columns, Operator, Vector
+
+
+class SparseOperator(Operator):
+    """A SciPy sparse array or matrix; kept in compressed columns, its own format otherwise untouched."""
+
+    def __init__(self, matrix: Any) -> None:
+        self._csc = sp.csc_array(matrix)
+        self._wide = self._csc.astype(np.float64, copy=False)
+        self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
+        self.dtype = self._csc.dtype
+
+    def matvec(self, v: Vector) -> Vector:
+        return np.asarray(self._wide @ v)
+
+    def rmatvec(self, r: Vector) -> Vector:
+        return np.asarray(self._wide.T @ r)
+
+    def rmatmat(self, r: Vector) -> Vector:
+        return np.asarray(self._wide.T @ r)
+
+    def columns(self, index: Index) -> Columns:
+        return self._wide[:, index]
+
+    def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
+        matrix = self._csc.tocsr().astype(dtype, copy=False)  # rows: the faster order for A @ x
+        transposed = matrix.T
+
+        def products(x: Any, y: Any) -> tuple[Any, Any]:
+            residual = matrix @ x - y
+            return residual, transposed @ residual
+
+        return Sweep(products, 2.0)

@@ -1,0 +1,289 @@
+"""What a problem larger than memory will take: memory, messages and seconds for each pass over A."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from hadaflow._validation import float_dtype, positive_number, whole_number
+from hadaflow.operators.partitioned import MERGED_AT_ONCE, PERSISTED_SHARE, no_work
+
+_BLOCK_BYTES = 64 * 2**20
+_COPIES = 3.0  # blocks that a thread holds: the one at work, the next one, and room for what is made of it
+_PYTHON = 250e6  # bytes of a worker with nothing to do
+_FETCHED = 1 << 25  # entries of A that `recover` brings here at a time
+_SAMPLE = 1 << 24  # bytes moved, or multiplied with, to measure a rate
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a cluster does in a second. The defaults are those of an ordinary server and a fast disk.
+
+    Attributes
+    ----------
+    product : float
+        Bytes of A that one thread multiplies with, both ways, per second, once they are in memory.
+    reading : float
+        Bytes that one worker reads per second from where A lies.
+    network : float
+        Bytes per second between two workers, or between a worker and this process.
+    task : float
+        Seconds that the scheduler takes for a task.
+    """
+
+    product: float = 4e9
+    reading: float = 1e9
+    network: float = 5e8
+    task: float = 1e-3
+
+    @classmethod
+    def measure(cls, client: Any, path: str | os.PathLike[str] | None = None) -> Costs:
+        """Measure them on a cluster, in some seconds.
+
+        Parameters
+        ----------
+        client : distributed.Client
+            The cluster.
+        path : str or path-like, optional
+            A matrix file for :func:`hadaflow.blocks.open_matrix`, two blocks of which are read by each worker.
+
+        Returns
+        -------
+        Costs
+        """
+        product = float(np.median(list(client.run(_product_rate).values())))
+        network = _SAMPLE / _seconds(lambda: client.submit(np.ones, _SAMPLE // 8, pure=False).result())
+        count = 200
+        begin = time.perf_counter()
+        client.gather(client.map(no_work, range(count), pure=False))
+        task = (time.perf_counter() - begin) / count
+        reading = cls.reading
+        if path is not None:
+            reading = float(np.median(list(client.run(_reading_rate, str(path)).values())))
+        return cls(product, reading, network, task)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to expect; ``print`` it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of A.
+    nbytes : int
+        Size of A.
+    blocks, rows_per_block : int
+        How A is cut.
+    workers, threads : int
+        Worker processes, and threads in all.
+    persisted : bool
+        Whether the blocks stay in the memory of the workers between two passes.
+    worker_bytes : float
+        Memory that each worker needs.
+    here_bytes : float
+        Memory that this process needs for `recover`.
+    messages_per_pass : int
+        Tasks that the scheduler hands out for a pass.
+    moved_per_pass : float
+        Bytes that travel for a pass: operands out, results back.
+    seconds_per_pass : float
+        One pass, a pair of products.
+    """
+
+    shape: tuple[int, int]
+    nbytes: int
+    blocks: int
+    rows_per_block: int
+    workers: int
+    threads: int
+    persisted: bool
+    worker_bytes: float
+    here_bytes: float
+    messages_per_pass: int
+    moved_per_pass: float
+    seconds_per_pass: float
+
+    def seconds(self, passes: float) -> float:
+        """How long so many passes take."""
+        return self.seconds_per_pass * positive_number(passes, "passes", strict=False)
+
+    def __str__(self) -> str:
+        m, n = self.shape
+        where = "in the workers' memory" if self.persisted else "read anew for each pass"
+        rows = {
+            "A": f"{m} x {n}, {_bytes(self.nbytes)}, {where}",
+            "blocks": f"{self.blocks} of {self.rows_per_block} rows ({_bytes(self.nbytes / self.blocks)})",
+            "workers": f"{self.workers}, {self.threads} threads; each needs {_bytes(self.worker_bytes)}",
+            "this process": f"needs {_bytes(self.here_bytes)}",
+            "a pass": f"{_time(self.seconds_per_pass)}, {self.messages_per_pass} tasks, "
+            f"{_bytes(self.moved_per_pass)} moved",
+            **{name: self._span(low, high) for name, (low, high) in PASSES.items()},
+        }
+        width = max(map(len, rows))
+        return "\n".join(f"{name:{width}}  {words}" for name, words in rows.items())
+
+    def _span(self, low: int, high: int) -> str:
+        if low == high:
+            return f"{low} passes: {_time(self.seconds(low))}"
+        return f"{low} to {high} passes: {_time(self.seconds(low))} to {_time(self.seconds(high))}"
+
+
+#: Passes that the calls take, as measured on instances of all kinds; see docs/cluster.md.
+PASSES = {
+    "recover, well below the threshold": (10, 30),
+    "recover, near the threshold": (30, 300),
+    "limit": (100, 600),
+    "descend, a thousand steps": (1000, 1000),
+}
+
+
+def plan(
+    shape: tuple[int, int],
+    dtype: DTypeLike = np.float32,
+    *,
+    workers: int | None = None,
+    threads_per_worker: int = 1,
+    memory_limit: float | None = None,
+    block_bytes: int = _BLOCK_BYTES,
+    costs: Costs | None = None,
+    client: Any = None,
+    path: str | os.PathLike[str] | None = None,
+) -> Plan:
+    """What a problem with a matrix of that shape will take on a Dask cluster.
+
+    Parameters
+    ----------
+    shape : tuple of two int
+        ``(m, n)`` of A.
+    dtype : dtype, default float32
+        Of A.
+    workers, threads_per_worker : int, optional
+        The cluster; default as many workers as cores here, with one thread each.
+    memory_limit : float, optional
+        Bytes of each worker; default 4 GB.
+    block_bytes : int, default 64 MiB
+        Size of a block; a block has one row at least.
+    costs : Costs, optional
+        What the cluster does in a second; default :class:`Costs`, or measured where a client is given.
+    client : distributed.Client, optional
+        Take workers, threads, memory and costs from this cluster.
+    path : str or path-like, optional
+        The file of A, to measure how fast it is read.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind or range.
+
+    Notes
+    -----
+    ``seconds = bytes / (threads product) + bytes / (workers reading) + tasks task + moved / (workers network)``, the
+    second term only where A does not fit into half of the workers' memory. Each block sends back n numbers for a
+    product with A.T, which are added up on the workers: rows of many gigabytes therefore want blocks of several rows.
+    Compared with measured runs in docs/cluster.md.
+
+    Examples
+    --------
+    >>> import hadaflow as hf
+    >>> plan = hf.plan((20_000, 250_000), workers=4, memory_limit=4e9)
+    >>> plan.persisted, plan.blocks
+    (False, 299)
+    """
+    m, n = (whole_number(size, "shape") for size in shape)
+    nbytes = m * n * float_dtype(np.dtype(dtype)).itemsize
+    if client is not None:
+        known = list(client.scheduler_info(n_workers=-1)["workers"].values())
+        workers, threads = len(known), sum(worker["nthreads"] for worker in known)
+        memory_limit = min((worker["memory_limit"] or math.inf for worker in known), default=math.inf)
+        costs = costs or Costs.measure(client, path)
+    else:
+        workers = whole_number(os.cpu_count() or 1 if workers is None else workers, "workers")
+        threads = workers * whole_number(threads_per_worker, "threads_per_worker")
+        memory_limit = 4e9 if memory_limit is None else positive_number(memory_limit, "memory_limit")
+    costs = costs or Costs()
+    rows = max(1, min(m, whole_number(block_bytes, "block_bytes") * m // nbytes))
+    blocks = -(-m // rows)
+    persisted = nbytes <= PERSISTED_SHARE * workers * memory_limit
+    merges, left = 0, blocks
+    while left > 1:
+        left = -(-left // MERGED_AT_ONCE)
+        merges += left
+    tasks = blocks * (1 if persisted else 2) + merges
+    moved = 8.0 * (blocks * (1 - 1 / workers) * n + (workers + 1) * n + 2 * m)
+    seconds = nbytes / (threads * costs.product) + tasks * costs.task + moved / (workers * costs.network)
+    if not persisted:
+        seconds += nbytes / (workers * costs.reading)
+    at_work = threads / workers * _COPIES * nbytes / blocks + 8.0 * MERGED_AT_ONCE * n
+    return Plan(
+        shape=(m, n),
+        nbytes=nbytes,
+        blocks=blocks,
+        rows_per_block=rows,
+        workers=workers,
+        threads=threads,
+        persisted=persisted,
+        worker_bytes=_PYTHON + at_work + (nbytes / workers if persisted else 0.0),
+        here_bytes=_PYTHON + 8.0 * (10 * n + 10 * m + 3 * min(_FETCHED, m * n)),
+        messages_per_pass=tasks,
+        moved_per_pass=moved,
+        seconds_per_pass=seconds,
+    )
+
+
+def _product_rate() -> float:
+    """Bytes per second of a pair of products with a block in memory; runs on a worker."""
+    from hadaflow.operators import DenseOperator
+
+    block = DenseOperator(np.ones((64, _SAMPLE // 256), dtype=np.float32))
+    x, r = np.ones(block.shape[1]), np.ones(64)
+    return _SAMPLE / _seconds(lambda: block.residual(x, r))
+
+
+def _reading_rate(path: str) -> float:
+    """Bytes per second of reading two blocks; runs on a worker."""
+    from dask import compute
+
+    from hadaflow.blocks import open_matrix
+
+    array = open_matrix(path)
+    number = np.random.default_rng().integers(array.numblocks[0], size=2)  # each worker others
+    begin = time.perf_counter()
+    size = sum(compute(array.blocks[int(k)], scheduler="synchronous")[0].nbytes for k in number)
+    return float(size / (time.perf_counter() - begin))
+
+
+def _seconds(call: Any) -> float:
+    """Time of a call, the shortest of three."""
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} PB"
+
+
+def _time(seconds: float) -> str:
+    for unit, length in (("s", 60.0), ("min", 60.0), ("h", 24.0)):
+        if seconds < length:
+            return f"{seconds:.2g} {unit}"
+        seconds /= length
+    return f"{seconds:.2g} days"
