@@ -138,7 +138,7 @@ class Plan:
 #: Passes that the calls take, as measured on instances of all kinds; see docs/cluster.md.
 PASSES = {
     "recover, well below the threshold": (10, 30),
-    "recover, near the threshold": (30, 300),
+    "recover, near the threshold": (30, 80),
     "limit": (100, 600),
     "descend, a thousand steps": (1000, 1000),
 }

@@ -22,7 +22,7 @@ class Problem:
 
     Parameters
     ----------
-    A : array_like of shape (m, n), scipy.sparse array or matrix, or scipy LinearOperator
+    A : array_like of shape (m, n), scipy.sparse array or matrix, scipy LinearOperator, or dask.array.Array
         Measurement matrix or operator, real. Never copied when contiguous, never written to; so do not change it while
         the problem is in use.
     y : array_like of shape (m,)

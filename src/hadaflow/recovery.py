@@ -31,7 +31,8 @@ Vector = NDArray[np.float64]
 _APPROACH_DEPTH, _APPROACH_SCALE = 4.0, 1e-7
 #: Operations of a saddle walk (vector work) that cost as much time as one of a Newton step (matrix work).
 _VECTOR_WORK = 8.0
-_FAR_PASSES = 1000.0  # operations of a walk, per entry of an A elsewhere, worth the passes that leaps would take
+#: Operations of a walk, in all or per entry of an A elsewhere, that are worth the passes that leaps would take.
+_FAR_WORK, _FAR_PASSES = 1e12, 1000.0
 _MOST_PRODUCTS = 4000  # of leaps with an A that is known by products alone; never more than it has columns
 _MOST_PROVED = 500  # columns asked of it to prove uniqueness; never more than the products that the answer took
 _MOST_ROWS = 5000  # of such an A up to which a walk can be hoped to prove what leaps did not
@@ -58,8 +59,9 @@ def recover(
 
     Parameters
     ----------
-    A : array_like of shape (m, n), scipy.sparse array or matrix, or scipy LinearOperator
-        Measurement matrix or operator, real.
+    A : array_like of shape (m, n), scipy.sparse array or matrix, scipy LinearOperator, or dask.array.Array
+        Measurement matrix or operator, real; a Dask array for what is larger than memory
+        (:func:`hadaflow.blocks.open_matrix`).
     y : array_like of shape (m,)
         Measurements, real.
     depth : float, optional
@@ -106,8 +108,9 @@ def recover(
     working set of w columns; Newton steps of O(m^2 n + m^3) where the path is long. A LinearOperator is asked for some
     100 to 300 products if well conditioned, whatever its size; uniqueness is proved if that takes no more, and at most
     500 (else ask :func:`certify`), and beyond 5000 rows an end that 4000 products do not prove minimal is handed over
-    ``INEXACT``, with its gap. Scale-free: ``recover(c A, d y)`` is ``d / c`` times ``recover(A, y)``, bit for bit if c
-    and d are powers of two. The data are never written to.
+    ``INEXACT``, with its gap. A Dask array takes two passes per look of the walk at A, some 10 to 30 in all on easy
+    instances, and a working set of columns is brought here. Scale-free: ``recover(c A, d y)`` is ``d / c`` times
+    ``recover(A, y)``, bit for bit if c and d are powers of two. The data are never written to.
     Source: papers A and B (model and flow), docs/mathematics.md, "The saddle path", "The limit" and "Leaps".
 
     Examples
@@ -269,7 +272,7 @@ def _far_ways(unit: UnitProblem, options: _Options) -> tuple[_Way, ...]:
         return (_approach, _walk)
     if options.method == "saddles" or options.noise_level > 0 or unit.zero:
         return (_walk,)
-    return (_walk_while_near, _leap)
+    return (_walk_while_near, _leap, _walk)
 
 
 def _leap(unit: UnitProblem, options: _Options) -> _Trip:
@@ -300,7 +303,7 @@ def _walk_while_cheap(unit: UnitProblem, options: _Options) -> _Trip:
 def _walk_while_near(unit: UnitProblem, options: _Options) -> _Trip:
     """The same for an A elsewhere, given up once its own work has taken as long as some hundred passes would."""
     m, n = unit.operator.shape
-    return _walk(unit, options, _FAR_PASSES * float(m) * n)
+    return _walk(unit, options, max(_FAR_WORK, _FAR_PASSES * float(m) * n))
 
 
 def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End, stats: Stats) -> Recovery:

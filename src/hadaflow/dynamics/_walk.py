@@ -90,6 +90,8 @@ class Walk:
     def run(self) -> Status:
         """Walk, block by block, until the residual vanishes, meets the noise level or can fall no further."""
         stuck = moved = False
+        if not self.operator.resident:  # where the first look may take its time
+            self._tell()
         while not (self._arrived() or stuck or self.exhausted or self.lost):
             grown, horizon = self._widen(narrow=moved)
             before, good = self.events, (self.state, self.residual)
@@ -99,9 +101,14 @@ class Walk:
             if moved and self._overshoot(self.dual) > _LOST:
                 self.lost = True
                 self.state, self.residual = good
-            if self.progress is not None:
-                self.progress(Progress("saddles", None, f"{self.events} jumps, residual {norm(self.residual):.1e}"))
+            self._tell()
         return self._status(stuck)
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            passes = f", {self.unit.meter.passes:.0f} passes over A" if not self.operator.resident else ""
+            message = f"{self.events} jumps, residual {norm(self.residual):.1e}{passes}"
+            self.progress(Progress("saddles", None, message))
 
     def _status(self, stuck: bool) -> Status:
         left = norm(self.residual)
