@@ -194,7 +194,7 @@ def test_every_option_has_one_line_of_help_at_80_columns(capsys, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     cli.main(["recover", "--help"])
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("│", "|"))]
-    assert len(rows) == 14
+    assert len(rows) == 15
     assert all(line[1:].strip().startswith(("-", "*")) for line in rows)
 
 

@@ -106,7 +106,8 @@ def test_records_carry_where_they_come_from(tmp_path):
     assert about["config_hash"] == experiment.config_hash
     assert {"hadaflow", "python", "numpy", "scipy"} <= about["versions"].keys()
     assert store.provenance().seconds > 0
-    assert [p.name for p in (tmp_path / "records").glob("[!.]*")] == [f"squares-{experiment.config_hash}.parquet"]
+    kept = {p.name for p in (tmp_path / "records").glob("[!.]*")}
+    assert kept == {f"squares-{experiment.config_hash}.{kind}" for kind in ("jsonl", "parquet")}
 
 
 def test_processes_change_nothing(tmp_path):
@@ -151,7 +152,7 @@ def test_what_is_done_is_not_done_again(tmp_path):
 
 
 def test_a_run_killed_before_its_files_were_joined_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(Store, "finish", lambda self: None)
+    monkeypatch.setattr(Store, "finish", lambda self, entries: None)
     reproduce([Squares()], tmp_path, jobs=1)
     monkeypatch.undo()
     assert Store(tmp_path / "records", Squares()).pending() == []
@@ -159,18 +160,35 @@ def test_a_run_killed_before_its_files_were_joined_goes_on(tmp_path, monkeypatch
     assert len(Store(tmp_path / "records", Squares()).read()) == 8
 
 
-def test_a_damaged_file_of_a_task_is_made_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(Store, "finish", lambda self: None)
+def test_damaged_lines_are_set_aside_and_their_tasks_run_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(Store, "finish", lambda self, entries: None)
     reproduce([Squares()], tmp_path, jobs=1)
     monkeypatch.undo()
     store = Store(tmp_path / "records", Squares())
-    parts = sorted(tmp_path.glob("records/*/*.parquet"))
-    parts[0].write_bytes(b"")
-    parts[1].write_bytes(parts[1].read_bytes()[:100])
-    pd.DataFrame({"a": [1]}).to_parquet(parts[2])
-    assert store.pending() == [0, 1, 2]
-    reproduce([Squares()], tmp_path, jobs=1)
+    lines = store.journal.read_bytes().splitlines(keepends=True)
+    flipped = lines[1].replace(b'"square":1.0', b'"square":2.0')
+    store.journal.write_bytes(lines[0] + flipped + lines[2] + b"stray\n" + lines[3][:20])
+    assert store.pending() == [1, 3]
+    with pytest.warns(RuntimeWarning, match=r"jsonl is damaged in line 2, 4: set aside in squares-.*\.damaged"):
+        reproduce([Squares()], tmp_path, jobs=1)
     pd.testing.assert_frame_equal(store.read(), run_inline(Squares()))
+    assert store.journal.with_name(f"{store.journal.name}.damaged").read_bytes() == flipped + b"stray\n"
+    assert store.journal.read_bytes().splitlines(keepends=True)[:2] == [lines[0], lines[2]]
+    store.clear()
+    assert list((tmp_path / "records").glob("[!.]*")) == []
+
+
+def test_a_damaged_file_of_all_records_is_made_again_from_the_journal(tmp_path):
+    reproduce([Squares()], tmp_path, jobs=1)
+    store = Store(tmp_path / "records", Squares())
+    whole = store.path.read_bytes()
+    for spoilt in (b"", whole[:200], whole[:60] + bytes([whole[60] ^ 1]) + whole[61:]):
+        store.path.write_bytes(spoilt)
+        assert not store.finished()
+        seen = []
+        reproduce([Squares()], tmp_path, jobs=1, progress=seen.append)
+        assert seen == []
+        pd.testing.assert_frame_equal(store.read(), run_inline(Squares()))
 
 
 @pytest.mark.parametrize("value", [1j, [1, 2], {"a": 1}, np.zeros(2), object(), 2**70], ids=lambda v: type(v).__name__)
@@ -385,6 +403,11 @@ def page_file(tmp_path):
     return file
 
 
+def lines_in(folder):
+    """What is done so far."""
+    return [line for path in folder.glob("records/*.jsonl") for line in path.read_bytes().splitlines()]
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_the_page_on_adding_an_experiment_works(page_file, tmp_path, monkeypatch, capsys, jobs):
     monkeypatch.chdir(tmp_path)
@@ -393,9 +416,9 @@ def test_the_page_on_adding_an_experiment_works(page_file, tmp_path, monkeypatch
     folder = tmp_path / "reproduction-quick"
     made = {str(path.relative_to(folder)) for path in folder.rglob("[!.]*") if path.is_file()}
     (records,) = folder.glob("records/*.parquet")
-    name = f"records/{records.name}"
-    assert re.fullmatch(r"records/regimes-[0-9a-f]{12}\.parquet", name)
-    assert made == {name, "figures/regimes.png", "figures/regimes.svg", "report.html"}
+    assert re.fullmatch(r"regimes-[0-9a-f]{12}\.parquet", records.name)
+    kept = {f"records/{records.stem}.{kind}" for kind in ("jsonl", "parquet")}
+    assert made == kept | {"figures/regimes.png", "figures/regimes.svg", "report.html"}
     assert len(pd.read_parquet(records)) == 5 * 2 * 7
     shown = capsys.readouterr()
     assert "[5/5] regimes: done" in shown.err
@@ -408,7 +431,7 @@ def test_the_page_on_adding_an_experiment_works(page_file, tmp_path, monkeypatch
 
 
 def test_a_killed_run_goes_on_where_it_was(page_file, tmp_path):
-    """SIGKILL gives no chance to clean up; the files of finished tasks stay, and are not made again."""
+    """SIGKILL gives no chance to clean up; the lines of finished tasks stay, and are not made again."""
     folder = tmp_path / "out"
     slow = page_file.read_text().replace(
         "        rng = ", "        import time; time.sleep(0.2 if trial < 2 else 60)\n        rng = "
@@ -417,11 +440,11 @@ def test_a_killed_run_goes_on_where_it_was(page_file, tmp_path):
     call = [sys.executable, "-m", "hadaflow", "reproduce", str(page_file), "-o", str(folder), "-j", "1"]
     running = subprocess.Popen(call, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     give_up = time.monotonic() + 60
-    while len(list(folder.glob("records/*/*.parquet"))) < 2 and time.monotonic() < give_up:
+    while len(lines_in(folder)) < 2 and time.monotonic() < give_up:
         time.sleep(0.05)
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
-    kept = {p: p.stat().st_mtime_ns for p in folder.glob("records/*/*.parquet")}
+    kept = lines_in(folder)
     assert len(kept) == 2
     assert not (folder / "report.html").exists()
     page_file.write_text(slow.replace("else 60", "else 0"))
@@ -429,6 +452,7 @@ def test_a_killed_run_goes_on_where_it_was(page_file, tmp_path):
     experiment = find([str(page_file)])["regimes"].quick()
     reproduce([experiment], folder, jobs=1, progress=seen.append)
     assert [(s.done, s.total) for s in seen] == [(3, 5), (4, 5), (5, 5)]
+    assert lines_in(folder)[:2] == kept
     assert len(Store(folder / "records", experiment).read()) == 70
 
 
@@ -456,7 +480,7 @@ def test_signals_end_a_run_and_its_workers(page_file, tmp_path, sent):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
     give_up = time.monotonic() + 60
-    while not list(folder.glob("records/*/*.parquet")) and time.monotonic() < give_up:
+    while not lines_in(folder) and time.monotonic() < give_up:
         time.sleep(0.02)
     running.send_signal(sent)
     _, told = running.communicate(timeout=60)
@@ -493,6 +517,6 @@ def test_command_line_tells_failures_and_claims_that_fail(page_file, tmp_path, c
 
 
 def test_command_line_names_the_extra_that_is_missing(monkeypatch, capsys):
-    monkeypatch.setattr("hadaflow.cli._reproduce.find_spec", lambda name: None if name == "joblib" else name)
+    monkeypatch.setattr("hadaflow.cli._running.find_spec", lambda name: None if name == "joblib" else name)
     assert main(["reproduce", "--list"]) == 2
     assert "experiments need joblib: pip install 'hadaflow[experiments]'" in capsys.readouterr().err

@@ -9,10 +9,11 @@ import pytest
 import hadaflow as hf
 
 PUBLIC = [
-    "Certificate", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History", "LassoCertificate", "Limit",
-    "Model", "Moment", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath", "Selection", "Stats", "Status",
-    "Trajectory", "certify", "certify_lasso", "criterion_prices", "descend", "descend_batch", "dot_test", "flow",
-    "limit", "losses", "recording", "recover", "saddles", "select", "start_from_data", "steps", "stopping", "theory",
+    "Certificate", "Costs", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History", "LassoCertificate", "Limit",
+    "Model", "Moment", "Plan", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath", "Selection", "Stats",
+    "Status", "Trajectory", "certify", "certify_lasso", "criterion_prices", "descend", "descend_batch", "dot_test",
+    "flow", "limit", "losses", "plan", "recording", "recover", "saddles", "select", "start_from_data", "steps",
+    "stopping", "theory",
 ]  # fmt: skip
 
 
@@ -21,7 +22,9 @@ def test_public_names_are_frozen():
     assert all(getattr(hf, name).__doc__ for name in PUBLIC)
 
 
-@pytest.mark.parametrize("heavy", ["matplotlib", "pandas", "sklearn", "typer", "rich", "pyarrow", "scipy.optimize"])
+@pytest.mark.parametrize(
+    "heavy", ["matplotlib", "pandas", "sklearn", "typer", "rich", "pyarrow", "dask", "scipy.optimize"]
+)
 def test_import_is_free_of(heavy):
     code = f"import sys, hadaflow; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

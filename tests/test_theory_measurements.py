@@ -11,7 +11,12 @@ from scipy.optimize import brentq
 
 import hadaflow as hf
 from hadaflow.theory import measurements
-from hadaflow.theory.measurements import measurements_needed, recovery_probability, recovery_probability_bounds
+from hadaflow.theory.measurements import (
+    measurements_needed,
+    recovery_probability,
+    recovery_probability_bounds,
+    transition_sparsity,
+)
 
 SIGNS = ["both", "positive"]
 
@@ -189,3 +194,25 @@ def test_lead_of_a_mean_length_against_mpmath(k, ahead):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("n", [1, 2, 10, 57])
+def test_transition_sparsity_inverts_the_transition(n, sign):
+    for m in range(n + 2):
+        s = transition_sparsity(m, n, sign=sign)
+        if m >= n:
+            assert s == n
+        elif s == 0:
+            assert measurements_needed(n, 1, sign=sign).transition > m
+        else:
+            below, above = (measurements_needed(n, k, sign=sign).transition for k in (int(s), int(s) + 1))
+            assert below + (s - int(s)) * (above - below) == pytest.approx(m)
+            assert recovery_probability(m, n, math.ceil(s), sign=sign) <= 0.5
+
+
+def test_transition_sparsity_complains():
+    with pytest.raises(ValueError, match="m must be a finite number >= 0, got -1"):
+        transition_sparsity(-1, 10)
+    with pytest.raises(ValueError, match="sign must be one of"):
+        transition_sparsity(1, 10, sign="negative")

@@ -59,7 +59,7 @@ def dot_test(A: object, *, trials: int = 3, tolerance: float | None = None, rng:
     Raises
     ------
     TypeError, ValueError
-        As :func:`as_operator`; or if ``trials`` or ``tolerance`` has the wrong kind or range.
+        As :func:`hadaflow.operators.as_operator`; or if ``trials`` or ``tolerance`` has the wrong kind or range.
 
     Notes
     -----

@@ -176,7 +176,7 @@ class Increasing(StepRule):
     Notes
     -----
     With h the mean squared column norm of A times the loss scaling (of a LinearOperator estimated by 16 products) and
-    ``X = 2 scaling max |A^T y| / (3 h)``, an estimate of max |x| from one probe step: the first step is
+    ``X = 2 scaling max |A^T y| / (3 h)``, an estimate of ``max |x|`` from one probe step: the first step is
     ``1 / (10 h X)``; phase c >= 2 ends with doubled steps where ``max(u^2, v^2) <= 2^(-1-c) X``. Source: the paper
     above and its published code, corrected for signs; their theory is about the squared loss. For another loss h counts
     ``curvature_bound`` times.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import hadaflow as hf
-from hadaflow.cli import _recover, _reproduce, _training
+from hadaflow.cli import _phase_diagram, _recover, _reproduce, _sweep, _training
 
 # What typer raises on a bad command line; it may bring its own copy of click, so click itself is no place to look.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -25,6 +25,8 @@ app.command(help=_recover.ABOUT, epilog=_recover.EXAMPLES)(_recover.recover)
 app.command(help=_training.ABOUT_DESCEND, epilog=_training.EXAMPLES_DESCEND)(_training.descend)
 app.command(help=_training.ABOUT_FLOW, epilog=_training.EXAMPLES_FLOW)(_training.flow)
 app.command("reproduce", help=_reproduce.ABOUT, epilog=_reproduce.EXAMPLES)(_reproduce.reproduce_papers)
+app.command("phase-diagram", help=_phase_diagram.ABOUT, epilog=_phase_diagram.EXAMPLES)(_phase_diagram.diagram)
+app.command(help=_sweep.ABOUT, epilog=_sweep.EXAMPLES)(_sweep.sweep)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

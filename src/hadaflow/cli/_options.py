@@ -30,8 +30,7 @@ NewFile = Annotated[Path | None, in_output("FILE", "Save x: .npz .npy .csv", "--
 Json = Annotated[Path | None, in_output("FILE", "Save a summary as JSON; - prints it", "--json")]
 Plot = Annotated[Path | None, in_output("FILE", "Save a picture: .png .pdf .svg")]
 Scheduler = Annotated[
-    str | None,
-    option("Cluster", "ADDRESS", "Dask scheduler to work on, tcp://host:8786; or local: workers here", "--scheduler"),
+    str | None, option("Cluster", "ADDRESS", "Dask scheduler, tcp://host:8786, or: local", "--scheduler")
 ]
 Jobs = Annotated[int | None, in_work("N", "Processes (default: one per core)", "--jobs", "-j")]
 RetryFailed = Annotated[bool, in_work("", "Run again what failed", "--retry-failed")]

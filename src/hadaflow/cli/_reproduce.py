@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +10,13 @@ import rich.box
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from hadaflow.cli import _options as given
+from hadaflow.cli._running import require, running
 from hadaflow.experiments import Experiment, Verdict, find, known, reproduce, write_report
 from hadaflow.experiments.base import Size
 from hadaflow.experiments.report import Finding
-from hadaflow.experiments.runner import Step
 
 ABOUT = """\
 Run the experiments of the papers and write a page with what came out.
@@ -52,11 +46,9 @@ _What = Annotated[
 ]
 _Quick = Annotated[bool, given.option("Size", "", "A few minutes for everything (default)", "--quick")]
 _Full = Annotated[bool, given.option("Size", "", "The sizes of the papers", "--full")]
-_Jobs = Annotated[int | None, given.option("Size", "N", "Processes (default: one per core)", "--jobs", "-j")]
 _Folder = Annotated[
     Path | None, given.in_output("DIR", "Folder (default reproduction-quick or reproduction-full)", "--output", "-o")
 ]
-_Fresh = Annotated[bool, given.in_output("", "Forget the records in the folder and start anew", "--fresh")]
 _List = Annotated[bool, given.in_output("", "Show which experiments there are and exit", "--list")]
 
 
@@ -64,13 +56,13 @@ def reproduce_papers(
     what: _What = None,
     quick: _Quick = False,
     full: _Full = False,
-    jobs: _Jobs = None,
+    jobs: given.Jobs = None,
     output: _Folder = None,
-    fresh: _Fresh = False,
+    fresh: given.Fresh = False,
     listing: _List = False,
     quiet: given.Quiet = False,
 ) -> int:
-    _require("filelock", "jinja2", "joblib", "matplotlib", "pandas", "pyarrow", "sklearn")
+    require("cloudpickle", "filelock", "jinja2", "joblib", "matplotlib", "pandas", "pyarrow", "sklearn")
     if listing:
         Console().print(_overview())
         return 0
@@ -80,12 +72,8 @@ def reproduce_papers(
     folder = output or Path(f"reproduction-{size}")
     chosen = find(what or ["all"])
     experiments = [_configured(kind, size) for kind in chosen.values()]
-    with _terminated_like_interrupted():
-        try:
-            failed = _run(experiments, folder, jobs, fresh=fresh, quiet=quiet)
-        except KeyboardInterrupt:
-            typer.echo(f"hadaflow: what is done is kept in {folder}: the same command goes on", err=True)
-            raise
+    with running(folder, quiet=quiet, each=True) as report:
+        failed = reproduce(experiments, folder, jobs=jobs, fresh=fresh, progress=report)
     everything = [_configured(kind, size) for kind in (known() | chosen).values()]
     findings = write_report(everything, folder, failed=failed)
     asked = [finding for finding in findings if finding.experiment.name in chosen]
@@ -99,50 +87,12 @@ def reproduce_papers(
     return 1 if bad else 0
 
 
-def _require(*modules: str) -> None:
-    missing = [name for name in modules if find_spec(name) is None]
-    if missing:
-        raise ImportError(f"experiments need {missing[0]}: pip install 'hadaflow[experiments]'")
-
-
 def _configured(kind: type[Experiment], size: Size) -> Experiment:
     """The config of a size; what is wrong with a user's class is told by its name."""
     try:
         return kind.of_size(size)
     except Exception as error:
         raise ValueError(f"experiment {kind.name} has no {size} config: {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends the workers, too, and says how to go on."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _run(experiments: list[Experiment], folder: Path, jobs: int | None, *, fresh: bool, quiet: bool) -> dict[str, str]:
-    """Run what is left to do, with a bar on a terminal and a line per experiment elsewhere."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = ProgressBar(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
-    with bar:
-        line = bar.add_task("starting", total=None)
-
-        def report(step: Step) -> None:
-            bar.update(line, completed=step.done, total=step.total, description=step.experiment.name)
-            if step.finished and not quiet:
-                bar.console.print(
-                    f"[{step.done}/{step.total}] {step.experiment.name}: done", highlight=False, markup=False
-                )
-
-        return reproduce(experiments, folder, jobs=jobs, fresh=fresh, progress=report)
 
 
 def _overview() -> Table:

@@ -1,21 +1,34 @@
-"""Seeded experiments: a frozen config, tidy records on disk, and figures and verdicts drawn from the records alone."""
+"""Seeded experiments: tidy records on disk, of a config or of a grid, and what is read off the records alone."""
 
-from hadaflow.experiments.base import Experiment
+from hadaflow.experiments.base import Experiment, Skip, Study
 from hadaflow.experiments.claims import Check, Claim, Verdict
+from hadaflow.experiments.execution import Step
 from hadaflow.experiments.finding import find, known
+from hadaflow.experiments.phase import PhaseDiagram, phase_diagram
 from hadaflow.experiments.records import Store
 from hadaflow.experiments.report import write_report
 from hadaflow.experiments.runner import reproduce, run_inline
+from hadaflow.experiments.sweeps import Sweep, SweepResult, sweep
+from hadaflow.experiments.transport import WorkerLostError
 
 __all__ = [
     "Check",
     "Claim",
     "Experiment",
+    "PhaseDiagram",
+    "Skip",
+    "Step",
     "Store",
+    "Study",
+    "Sweep",
+    "SweepResult",
     "Verdict",
+    "WorkerLostError",
     "find",
     "known",
+    "phase_diagram",
     "reproduce",
     "run_inline",
+    "sweep",
     "write_report",
 ]

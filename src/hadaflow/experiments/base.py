@@ -1,4 +1,4 @@
-"""What an experiment is: a frozen config that knows its tasks, how to run one, and how to read the records."""
+"""What a study is: something made of tasks. And what an experiment is: a study that knows how to read its records."""
 
 from __future__ import annotations
 
@@ -24,8 +24,58 @@ Row = Mapping[str, Any]
 Size = Literal["quick", "full"]
 
 
+class Study(ABC):
+    """What consists of many tasks, knows which, and how to run one; :func:`execute` does the rest.
+
+    Attributes
+    ----------
+    needs_all : bool
+        Whether its records mean nothing while one task is not done. If not, a task that failed is left out of them.
+    """
+
+    needs_all: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def known_as(self) -> str:
+        """What it is called in messages, and its files are called after."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """12 digits that change with all that a record depends on, its task apart: they name the journal."""
+
+    @property
+    @abstractmethod
+    def config_hash(self) -> str:
+        """12 digits that change with the identity and with the tasks: they name the file of all records."""
+
+    @property
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """What the hashes are made of, as it is saved beside the records."""
+
+    @abstractmethod
+    def tasks(self) -> Sequence[Task]:
+        """The units of work. Each is saved when it is done, so that a killed run goes on where it was."""
+
+    @abstractmethod
+    def run(self, *_: Any, **task: Any) -> Iterable[Row]:  # so spelt, subclasses may name the keys of their tasks
+        """Measure one task, given by keywords. Depends on the config and the task alone: it seeds its own rng.
+
+        Yields
+        ------
+        dict
+            Tidy rows; the keys of the task are added to each.
+        """
+
+    def columns_of(self, task: Task) -> Task:
+        """What of a task stands in its rows."""
+        return task
+
+
 @dataclass(frozen=True)
-class Experiment(ABC):
+class Experiment(Study):
     """An experiment: its fields are its config, its methods what to do with it.
 
     Subclass it as a frozen dataclass in a file of its own (docs/adding_an_experiment.md). The docstring of the
@@ -57,20 +107,6 @@ class Experiment(ABC):
         """The config of a few seconds; the class without arguments is the full size."""
 
     @abstractmethod
-    def tasks(self) -> Sequence[Task]:
-        """The units of work. Each is saved when it is done, so that a killed run goes on where it was."""
-
-    @abstractmethod
-    def run(self, *_: Any, **task: Any) -> Iterable[Row]:  # so spelt, subclasses may name the keys of their tasks
-        """Measure one task, given by keywords. Depends on the config and the task alone: it seeds its own rng.
-
-        Yields
-        ------
-        dict
-            Tidy rows; the keys of the task are added to each.
-        """
-
-    @abstractmethod
     def claims(self, records: pd.DataFrame) -> Sequence[Claim]:
         """What the records say about the paper; from the records only."""
 
@@ -84,21 +120,45 @@ class Experiment(ABC):
         return cls.quick() if size == "quick" else cls()
 
     @property
+    def known_as(self) -> str:
+        return self.name
+
+    @property
     def config(self) -> dict[str, Any]:
         """The fields, as they are saved beside the records."""
         return asdict(self)
 
     @property
+    def identity(self) -> str:
+        """Records of different configs have nothing in common."""
+        return self.config_hash
+
+    @property
     def config_hash(self) -> str:
         """12 digits that change with the config, the revision and the version of the library."""
-        identity = [self.name, self.revision, hf.__version__, self.config]
         try:
-            text = json.dumps(identity, sort_keys=True)
+            return digest([self.name, self.revision, hf.__version__, self.config])
         except (TypeError, ValueError) as error:
             raise TypeError(
                 f"the fields of experiment {self.name!r} must be numbers, strings, bools or None: {error}"
             ) from error
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class Skip(Exception):
+    """Raised while a task is measured to say, with a reason, that there is nothing to measure.
+
+    Examples
+    --------
+    >>> raise Skip("more nonzeros than measurements")
+    Traceback (most recent call last):
+        ...
+    hadaflow.experiments.base.Skip: more nonzeros than measurements
+    """
+
+
+def digest(identity: Any) -> str:
+    """12 digits of what is plain."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def check_labels(kind: type[Experiment]) -> None:

@@ -1,4 +1,4 @@
-"""Which experiments there are: those of the catalogue, and those of a file."""
+"""Which experiments there are: those of the catalogue, and those of a file. Functions that are named by strings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import inspect
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +49,21 @@ def load(path: Path) -> dict[str, Kind]:
     ValueError
         If it holds none, or one with a name that is taken.
     """
+    module = _module_of(path)
+    found: dict[str, Kind] = {}
+    _add(found, module)
+    if not found:
+        raise ValueError(f"{path.name} holds no experiment: {_missing(module)}")
+    taken = sorted(found.keys() & known().keys())
+    if taken:
+        raise ValueError(
+            f"the name {taken[0]!r} in {path.name} is taken by an experiment of the library; choose another"
+        )
+    return found
+
+
+def _module_of(path: Path) -> ModuleType:
+    """A Python file as a module, run anew."""
     path = path.resolve()
     source = path.read_bytes()  # so that a missing file is told as such
     name = f"{_OF_FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"  # one per path
@@ -62,16 +78,58 @@ def load(path: Path) -> dict[str, Kind]:
         raise ValueError(
             f"{path.name} cannot be loaded: {type(error).__name__}: {error}{_line_in(path, error)}"
         ) from error
-    found: dict[str, Kind] = {}
-    _add(found, module)
-    if not found:
-        raise ValueError(f"{path.name} holds no experiment: {_missing(module)}")
-    taken = sorted(found.keys() & known().keys())
-    if taken:
-        raise ValueError(
-            f"the name {taken[0]!r} in {path.name} is taken by an experiment of the library; choose another"
+    return module
+
+
+def function_of(word: str, folder: Path | None = None) -> Callable[..., Any]:
+    """The function that a string names.
+
+    Parameters
+    ----------
+    word : str
+        A trial of the library such as "recovery", "package.module:function", or "file.py:function".
+    folder : Path, optional
+        What the path of a file is relative to; default the working directory.
+
+    Raises
+    ------
+    ValueError
+        If there is no such trial, module or function.
+    OSError
+        If a file cannot be read.
+    """
+    place, colon, name = word.rpartition(":")
+    if not colon:
+        trials: dict[str, Callable[..., Any]] = importlib.import_module("hadaflow.experiments.trials").TRIALS
+        if word not in trials:
+            raise ValueError(
+                f"experiment {word!r} is unknown: give {_one_of(word, trials)}, 'file.py:function' or "
+                f"'package.module:function'"
+            )
+        return trials[word]
+    if place.endswith(".py"):
+        module = _module_of((folder or Path()) / place)
+    else:
+        try:
+            module = importlib.import_module(place)
+        except (ImportError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"experiment {word!r}: {place!r} cannot be imported ({error}); for a file give 'file.py:{name}'"
+            ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        here = [n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__]
+        raise ValueError(  # noqa: TRY004 - it is the string that is wrong
+            f"experiment {word!r}: {place} has no function {name!r}; it has {_one_of(name, here)}"
         )
-    return found
+    return function  # type: ignore[no-any-return]
+
+
+def _one_of(word: str, names: Iterable[str]) -> str:
+    """The names that could be meant, the nearest first."""
+    names = list(names)
+    near = get_close_matches(word, names, n=1)
+    return ", ".join(map(repr, near + [name for name in names if name not in near])) or "none"
 
 
 def _missing(module: ModuleType) -> str:
@@ -90,33 +148,46 @@ def _line_in(path: Path, error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Parcel:
-    """An experiment on its way to a worker process, which cannot import classes of a user's file by their name.
+    """What comes from a user's file, on its way to a worker process, which cannot import it by its name.
 
     Parameters
     ----------
     file : str
-        Where the class stands.
+        Where it stands.
+    digest : str
+        Of the file, so that a worker which has opened an older one opens it anew.
     name : str
-        Of the experiment.
-    config : dict
-        Its fields.
+        Of the experiment, or of the function.
+    config : dict or None
+        The fields of the experiment; None for a function.
     """
 
     file: str
+    digest: str
     name: str
-    config: dict[str, Any]
+    config: dict[str, Any] | None = None
 
-    def open(self) -> Experiment:
-        """The experiment."""
+    def open(self) -> Any:
+        """The experiment, or the function."""
+        if self.config is None:
+            return getattr(_module_of(Path(self.file)), self.name)
         return load(Path(self.file))[self.name](**self.config)
 
 
-def pack(experiment: Experiment) -> Experiment | Parcel:
-    """What to send to a worker: the experiment, or a parcel if its class comes from a file."""
-    module = sys.modules[type(experiment).__module__]
-    if not module.__name__.startswith(_OF_FILE):
-        return experiment
-    return Parcel(str(module.__file__), experiment.name, experiment.config)
+def parcel_of(what: Any) -> Any:
+    """What to send to a worker: an experiment or a function itself, or a parcel if it comes from a file."""
+    kind = type(what) if isinstance(what, Experiment) else what
+    home = getattr(kind, "__module__", None) or ""
+    if not home.startswith(_OF_FILE):
+        return what
+    module = sys.modules[home]
+    file = str(module.__file__)
+    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    if isinstance(what, Experiment):
+        return Parcel(file, digest, what.name, what.config)
+    # What has no name in its file (a closure, say) travels by its value, as from anywhere else.
+    name = getattr(what, "__name__", "")
+    return Parcel(file, digest, name) if getattr(module, name, None) is what else what
 
 
 def _add(found: dict[str, Kind], module: ModuleType) -> None:

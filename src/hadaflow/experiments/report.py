@@ -104,7 +104,7 @@ def write_report(
     for experiment in experiments:
         store = Store(folder / "records", experiment)
         if store.finished():
-            findings.append(_read(store, folder / "figures"))
+            findings.append(_read(store, experiment, folder / "figures"))
         elif experiment.name in failed:
             findings.append(Finding(experiment, (), None, b"", failed[experiment.name]))
     page = folder / "report.html"
@@ -114,17 +114,17 @@ def write_report(
     return tuple(findings)
 
 
-def _read(store: Store, figures: Path) -> Finding:
+def _read(store: Store, experiment: Experiment, figures: Path) -> Finding:
     """What the records say; where they cannot be read as the experiment wants, why."""
     try:
-        return _finding(store, figures)
+        return _finding(store, experiment, figures)
     except Exception as error:  # noqa: BLE001 - one experiment's mistake leaves the others their page
         reason = f"reading the records: {type(error).__name__}: {error} (--fresh makes damaged records anew)"
-        return Finding(store.experiment, (), None, b"", reason)
+        return Finding(experiment, (), None, b"", reason)
 
 
-def _finding(store: Store, figures: Path) -> Finding:
-    experiment, records = store.experiment, store.read()
+def _finding(store: Store, experiment: Experiment, figures: Path) -> Finding:
+    records = store.read()
     claims = tuple(experiment.claims(records))
     for claim in claims:
         instance(claim, Claim, "claim")

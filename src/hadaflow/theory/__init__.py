@@ -1,9 +1,9 @@
 """What the papers' theorems say, as functions of depth, scale, noise and matrix (docs/theory.md).
 
-- Paper A: :mod:`l1_bounds` (excess of the l1 norm, scales, recovery error), :mod:`measurements` (how many).
-- Paper B: :mod:`early_stopping` (windows, scales), :mod:`early_stopping_practice` (steps, inputs from data).
-- Paper C: :mod:`null_space` (constants), :mod:`approximation_error` (bounds), :mod:`leading_error`, :mod:`limit_error`.
-- All: :mod:`matrix_properties` (coherence, isometry, certificates), :mod:`explanation` (promised and measured).
+- Paper A: ``l1_bounds`` (excess of the l1 norm, scales, recovery error), ``measurements`` (how many).
+- Paper B: ``early_stopping`` (windows, scales), ``early_stopping_practice`` (steps, inputs from data).
+- Paper C: ``null_space`` (constants), ``approximation_error`` (bounds), ``leading_error``, ``limit_error``.
+- All: ``matrix_properties`` (coherence, isometry, certificates), ``explanation`` (promised and measured).
 """
 
 from hadaflow.theory.approximation_error import (
@@ -45,6 +45,7 @@ from hadaflow.theory.measurements import (
     measurements_needed,
     recovery_probability,
     recovery_probability_bounds,
+    transition_sparsity,
 )
 from hadaflow.theory.null_space import (
     DualCertificate,
@@ -97,4 +98,5 @@ __all__ = [
     "smallest_dual_certificate",
     "start_weights",
     "stopping_window",
+    "transition_sparsity",
 ]

@@ -170,7 +170,7 @@ def recovery_probability(m: int, n: int, sparsity: int, *, sign: Sign = "both") 
 def recovery_probability_bounds(m: int, n: int, sparsity: int, *, sign: Sign = "both") -> ProbabilityBounds:
     """Proved bounds on the probability that :func:`recovery_probability` estimates.
 
-    With ``l_k = E ||g||_2`` in k dimensions and the bounds ``J_- <= delta <= J`` on the statistical dimension,
+    With ``l_k = E ||g||_2`` in k dimensions and the bounds ``J_- <= delta <= J`` on the statistical dimension::
 
         1 - exp(-(l_m - sqrt(J))_+^2 / 2)  <=  P  <=  exp(-(l_(n - m) - sqrt(n - J_-))_+^2 / 2).
 
@@ -210,6 +210,59 @@ def recovery_probability_bounds(m: int, n: int, sparsity: int, *, sign: Sign = "
     missed = _lead(m, cone.at_most, m - cone.at_most)
     met = _lead(n - m, n - cone.at_least, cone.at_least - m)
     return ProbabilityBounds(-math.expm1(-(missed**2) / 2), math.exp(-(met**2) / 2))
+
+
+def transition_sparsity(m: int, n: int, *, sign: Sign = "both") -> float:
+    """How many non-zeros m Gaussian measurements recover half the time as the start vanishes: the transition, read off.
+
+    The s with ``delta(n, s) = m``, delta being ``measurements_needed(n, s).transition``: linear between the two whole s
+    around it.
+
+    Parameters
+    ----------
+    m : int
+        Number of measurements, rows of A.
+    n, sign
+        As in :func:`measurements_needed`.
+
+    Returns
+    -------
+    float
+        From 1 to n; 0 where not even one non-zero is recovered half the time, n for m >= n.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind or range.
+
+    See Also
+    --------
+    measurements_needed : the other way round.
+
+    Notes
+    -----
+    This is where ``recovery_probability(m, n, s)`` is one half, for this very n. As n grows at fixed ``m / n``,
+    ``s / m`` falls to the weak threshold of Donoho and Tanner; at n = 200 it is up to 0.02 above. About
+    ``log2(n)`` cones. Source: docs/mathematics.md, "How many measurements".
+
+    Examples
+    --------
+    >>> from hadaflow.theory import transition_sparsity
+    >>> round(transition_sparsity(100, 200), 1), round(transition_sparsity(100, 200, sign="positive"), 1)
+    (39.0, 56.6)
+    """
+    m = whole_number(m, "m", minimum=0)
+    n, low, first = _cone(n, 1, sign)
+    if m >= n:
+        return float(n)
+    if m < first.dimension:
+        return 0.0
+    high = n
+    while high - low > 1:  # delta(low) <= m < delta(high)
+        middle = (low + high) // 2
+        low, high = (middle, high) if _cone(n, middle, sign)[2].dimension <= m else (low, middle)
+    below, above = (_cone(n, s, sign)[2].dimension for s in (low, high))
+    return low + (m - below) / (above - below)
 
 
 # ---- parts -----------------------------------------------------------------------------------------------------------

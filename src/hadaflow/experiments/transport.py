@@ -1,0 +1,283 @@
+"""How tasks get to workers and what came of them gets back: in batches, by joblib or by Dask itself."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from threading import Lock
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+from hadaflow.experiments.base import Skip, Study, Task
+from hadaflow.experiments.finding import Parcel, parcel_of
+from hadaflow.experiments.journal import Entry
+from hadaflow.experiments.records import rows_of
+
+_IDLE = 20  # seconds
+_AIM = 0.3  # seconds for a batch: what a kill loses at most, and long beside its way (about 1 ms)
+_AIM_HERE = 0.05  # without a way
+_LEAST = 0.02  # seconds for a batch, should there be enough tasks: shorter ones cost more than they even out
+_MOST = 1000  # tasks
+_ROUND = 8  # batches per worker, where all have to be waited for
+
+
+class WorkerLostError(RuntimeError):
+    """A worker process died, so that not all could be done; what was done is kept."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tasks of one study that travel together.
+
+    Attributes
+    ----------
+    study : int
+        Number of the study.
+    tasks : list of (int, dict)
+        Numbers of the tasks, and the tasks.
+    """
+
+    study: int
+    tasks: list[tuple[int, Task]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a batch: number of the study, and of each task the entry."""
+
+    study: int
+    entries: list[tuple[int, Entry]]
+
+
+class Pace:
+    """How many tasks of a study travel together, from how long they took so far. It has no influence on results.
+
+    Parameters
+    ----------
+    workers : int
+        Among which what is left is shared.
+    most : int or None
+        The size that was asked for; None leaves it to the seconds.
+    """
+
+    def __init__(self, workers: int, most: int | None) -> None:
+        self.workers, self.most = workers, most
+        self._seconds: float | None = None  # for a task
+        self._last = 1
+
+    def size(self, left: int) -> int:
+        """Of the next batch: enough tasks to be worth its way, few enough that each worker gets four and more."""
+        if self.most is not None:
+            return self.most
+        if self._seconds is None:
+            return 1
+        aim = _AIM if self.workers > 1 else _AIM_HERE
+        share = max(left / (4 * self.workers), _LEAST / self._seconds)
+        # Growing step by step: the first tasks of a grid may be its smallest.
+        self._last = max(1, int(min(share, aim / self._seconds, 4 * self._last, _MOST)))
+        return self._last
+
+    def learn(self, entries: Sequence[tuple[int, Entry]]) -> None:
+        """Take note of how long tasks took."""
+        mean = max(sum(entry.seconds for _, entry in entries) / len(entries), 1e-6)
+        self._seconds = mean if self._seconds is None else (self._seconds + mean) / 2
+
+
+def batches(pending: Sequence[list[tuple[int, Task]]], paces: Sequence[Pace]) -> Iterator[Batch]:
+    """All that is left to do, in order; the sizes follow what is learnt on the way."""
+    for number, (tasks, pace) in enumerate(zip(pending, paces, strict=True)):
+        at = 0
+        while at < len(tasks):
+            size = pace.size(len(tasks) - at)
+            yield Batch(number, tasks[at : at + size])
+            at += size
+
+
+def measure(study: Study, number: int, tasks: Sequence[tuple[int, Task]]) -> Outcome:
+    """Run tasks, each by one thread; whatever one raises, the others go on."""
+    with _one_thread:
+        return Outcome(number, [(at, _measured(study, task)) for at, task in tasks])
+
+
+def _measured(study: Study, task: Task) -> Entry:
+    began = time.perf_counter()
+    try:
+        return Entry(rows_of(study, task), time.perf_counter() - began)
+    except Skip as reason:
+        return Entry([], time.perf_counter() - began, " ".join(str(reason).split()) or "no reason", skipped=True)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a study raises, the others go on
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        return Entry([], time.perf_counter() - began, told, traceback.format_exc())
+
+
+def _measure_parcel(parcel: bytes, number: int, tasks: Sequence[tuple[int, Task]]) -> Outcome:
+    return measure(_opened(parcel), number, tasks)
+
+
+@lru_cache(maxsize=16)
+def _opened(parcel: bytes) -> Study:
+    """The study; a worker opens it once."""
+    study, function = _cloudpickle().loads(parcel)
+    study = study.open() if isinstance(study, Parcel) else study
+    if function is not None:
+        study = replace(study, function=function.open() if isinstance(function, Parcel) else function)
+    return study  # type: ignore[no-any-return]
+
+
+def _closed(study: Study) -> bytes:
+    """A study on its way: by value, if nobody else could import what it is made of."""
+    function = getattr(study, "function", None)
+    if function is None:
+        return bytes(_cloudpickle().dumps((parcel_of(study), None)))
+    return bytes(_cloudpickle().dumps((replace(study, function=None), parcel_of(function))))  # type: ignore[type-var]
+
+
+def _cloudpickle() -> Any:
+    return importlib.import_module("cloudpickle")  # which ships no types
+
+
+class _OneThread:
+    """While anybody is inside, the process computes with one thread: so results do not depend on the workers.
+
+    Threads of one process come and go in any order, so that they are counted; finding the libraries takes a
+    millisecond, so that it is done again only when modules were imported.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+        self._limits: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limits = _libraries(len(sys.modules)).limit(limits=1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limits.restore_original_limits()
+
+
+@lru_cache(maxsize=1)
+def _libraries(_modules: int) -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+_one_thread = _OneThread()
+
+
+class Pool:
+    """What joblib offers here and now: the backend of the caller's ``joblib.parallel_config``, or processes.
+
+    Parameters
+    ----------
+    jobs : int or None
+        Workers; None for as many as the caller's config or the machine has. With 1 all happens in this process.
+
+    Attributes
+    ----------
+    workers : int
+        How many there are.
+    """
+
+    def __init__(self, jobs: int | None) -> None:
+        import joblib
+        from joblib.parallel import get_active_backend
+
+        self._backend, configured = get_active_backend()
+        self._chosen = type(self._backend).__name__ != "LokyBackend" or configured is not None
+        wanted = jobs if jobs is not None else configured
+        if wanted is None and not self._chosen:
+            wanted = os.cpu_count() or 1
+        self.workers: int = wanted if wanted == 1 else joblib.effective_n_jobs(-1 if wanted is None else wanted)
+
+    def run(self, studies: Sequence[Study], work: Iterator[Batch]) -> Generator[Outcome]:
+        """What came of each batch, as they get done.
+
+        Raises
+        ------
+        WorkerLostError
+            If a worker died.
+        """
+        if self.workers == 1:
+            with _one_thread:  # for all of them: to change it back and forth is not free
+                for batch in work:
+                    yield measure(studies[batch.study], batch.study, batch.tasks)
+            return
+        parcels = [_closed(study) for study in studies]
+        try:
+            yield from self._way()(lambda batch: (parcels[batch.study], batch.study, batch.tasks), work)
+        except BrokenProcessPool as error:
+            raise WorkerLostError("a worker process died, killed for its memory perhaps") from error
+
+    def _way(self) -> Callable[[_Arguments, Iterator[Batch]], Iterator[Outcome]]:
+        if type(self._backend).__name__ == "DaskDistributedBackend":
+            return self._by_dask
+        return self._by_joblib if self._backend.supports_return_generator else self._by_rounds
+
+    def _by_joblib(self, arguments: _Arguments, work: Iterator[Batch]) -> Iterator[Outcome]:
+        import joblib
+
+        options: dict[str, Any] = {}
+        if not self._chosen:
+            # Workers whose parent was killed wait for it no longer than that.
+            options = {"backend": "loky", "idle_worker_timeout": _IDLE, "inner_max_num_threads": 1}
+        with joblib.parallel_config(**options):
+            pool = joblib.Parallel(n_jobs=self.workers, batch_size=1, return_as="generator_unordered")
+            outcomes = pool(joblib.delayed(_measure_parcel)(*arguments(batch)) for batch in work)
+            try:
+                # No "yield from": where this generator is closed, it would close the other, with a warning.
+                for outcome in outcomes:  # noqa: UP028
+                    yield outcome
+            finally:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # joblib's advice for those who do not want all they asked for
+                    outcomes.close()
+
+    def _by_rounds(self, arguments: _Arguments, work: Iterator[Batch]) -> Iterator[Outcome]:
+        """For backends that give all their results at once: asked for a few batches at a time."""
+        import joblib
+
+        with joblib.Parallel(n_jobs=self.workers, batch_size=1) as pool:
+            while some := list(islice(work, _ROUND * self.workers)):
+                yield from pool(joblib.delayed(_measure_parcel)(*arguments(batch)) for batch in some)
+
+    def _by_dask(self, arguments: _Arguments, work: Iterator[Batch]) -> Iterator[Outcome]:
+        """Without joblib, which waits for ever if a worker of Dask dies (joblib 1.6)."""
+        from distributed import KilledWorker, as_completed
+        from distributed.comm import CommClosedError
+
+        client = self._backend.client
+        under_way = as_completed()
+
+        def send(batch: Batch) -> None:
+            under_way.add(client.submit(_measure_parcel, *arguments(batch), pure=False))
+
+        try:
+            for batch in islice(work, 2 * self.workers):
+                send(batch)
+            for future in under_way:
+                outcome: Outcome = future.result()
+                for batch in islice(work, 1):
+                    send(batch)
+                yield outcome
+        except (KilledWorker, CommClosedError, CancelledError) as error:
+            raise WorkerLostError(f"Dask lost its workers, killed for their memory perhaps ({error})") from error
+        finally:
+            client.cancel(list(under_way.futures))
+
+
+_Arguments = Callable[[Batch], tuple[bytes, int, list[tuple[int, Task]]]]
