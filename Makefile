@@ -9,12 +9,13 @@ install-demo  := -e ".[demo,cli,estimators]"
 install-test  := -e ".[demo,experiments,estimators,dask]" --group test
 install-lint  := -e ".[demo,experiments,estimators,dask]" --group lint
 install-reproduce := -e ".[experiments]"
-install-bench := -e ".[bench]"
+install-bench := -e ".[bench,dask]"
+install-docs  := -e ".[demo,experiments,estimators,dask]" --group docs
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .NOTPARALLEL:
-.PHONY: help demo test reproduce lint bench bench-imaging bench-descent bench-regression clean
+.PHONY: help demo test docs reproduce lint bench bench-imaging bench-descent bench-cluster bench-regression clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -27,6 +28,10 @@ demo: $(VENV)/.ready-demo ## Recover an ECG and a photograph, and fit a medical 
 
 test: $(VENV)/.ready-test ## Run the tests (ARGS="-m slow" for the slow ones)
 	$(BIN)/python -m pytest $(ARGS)
+
+docs: $(VENV)/.ready-docs ## Build the documentation, and check its links; it starts at docs/_build/html/index.html
+	$(BIN)/python -m sphinx -b html -W --keep-going -n -q docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 
 reproduce: $(VENV)/.ready-reproduce ## Run the experiments of the papers (ARGS="--full" for their sizes)
 	$(BIN)/hadaflow reproduce all $(ARGS)
@@ -51,11 +56,14 @@ bench-imaging: $(VENV)/.ready-bench ## Compare with other solvers on pictures, e
 bench-descent: $(VENV)/.ready-bench ## Time gradient descent and gradient flow, step by step
 	$(BIN)/python benchmarks/descent.py $(ARGS)
 
+bench-cluster: $(VENV)/.ready-bench ## Recover from a matrix larger than the memory of its workers
+	$(BIN)/python benchmarks/larger_than_memory.py $(ARGS)
+
 bench-regression: $(VENV)/.ready-bench ## Compare with other estimators of sparse regression, on drawn data with noise
 	$(BIN)/python benchmarks/regression.py $(ARGS)
 
 clean: ## Remove the environment, the demo's output and all caches
-	rm -rf $(VENV) demo dist reproduction-quick reproduction-full .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo dist docs/_build reproduction-quick reproduction-full .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installs again, and compiles, whenever what is installed or compiled has changed.

@@ -109,7 +109,7 @@ def test_the_loss_of_the_page_works():
 
 
 def test_readme_snippets_run(capsys):
-    first, calls, regression, theory = code_of("README.md")
+    first, calls, regression, theory, many = code_of("README.md")
     names = {}
     exec(first, names)
     assert names["r"].certificate.unique
@@ -121,6 +121,30 @@ def test_readme_snippets_run(capsys):
     table = {"X": names["A"], "y": names["A"] @ names["x"] + 0.1 * np.random.default_rng(1).standard_normal(50)}
     exec(regression, table)
     assert np.flatnonzero(table["model"].support_).tolist() == [3, 77, 120]
+    shown = {}
+    exec(many.replace("repeats=5)", "repeats=2, jobs=1)"), shown)
+    assert len(shown["diagram"].records) == 8 * 8 * 2
+
+
+def test_the_page_of_clusters_works(tmp_path, monkeypatch, capsys):
+    far, planned, big, many = code_of("docs/cluster.md")
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((50, 200))
+    np.save("A.npy", A)
+    np.save("y.npy", A[:, 3] - A[:, 77])
+    names = {}
+    exec(far, names)
+    assert names["r"].certificate.unique
+    exec(planned, names)
+    exec(big, names)
+    told = capsys.readouterr().out
+    page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```\n(A  .*?)```", page, flags=re.DOTALL):  # as the page says
+        assert block in told
+    exec(many.replace("seed=0)", "seed=0, jobs=1)"), names)
+    medians = names["result"].records.groupby(["m", "depth"])["error"].median()
+    assert medians[30, 3.0] < 1e-3 < medians[15, 2.0]
 
 
 @pytest.mark.parametrize(

@@ -375,7 +375,7 @@ def test_numpy_scalars_are_plain():
         ({"experiment": "no.such.module:f"}, "'no.such.module' cannot be imported.*for a file give 'file.py:f'"),
         ({"experiment": "os.path:joyn"}, "os.path has no function 'joyn'; it has 'join'"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "with",
 )
 def test_mistakes_are_told_before_any_work(tmp_path, arguments, words):
     def never(*_):

@@ -49,11 +49,6 @@ def sparse_vector(rng: np.random.Generator, n: int, sparsity: int, *, positive: 
     return np.abs(x) if positive else x
 
 
-def gaussian(rng: np.random.Generator, m: int, n: int) -> Vector:
-    """A matrix of independent normal entries of variance 1 / m."""
-    return rng.standard_normal((m, n)) / math.sqrt(m)
-
-
 def binomial_error(probability: float, trials: int) -> float:
     """Three standard deviations of a frequency, and half a trial."""
     return 3 * math.sqrt(probability * (1 - probability) / trials) + 0.5 / trials

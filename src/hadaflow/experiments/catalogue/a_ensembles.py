@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy.fft import dct
 
 import hadaflow as hf
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, Vector, binomial_error, gaussian, sparse_vector
+from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, Vector, binomial_error, sparse_vector
 from hadaflow.experiments.catalogue._looks import BLACK, TEAL, Look, legend_above
+from hadaflow.experiments.ensembles import cosine, gaussian, signs
 from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
 from hadaflow.theory.measurements import measurements_needed, recovery_probability
 
@@ -26,17 +26,6 @@ _EXACT, _FLOW = "basis pursuit", "flow"
 _NORMAL_ERROR = 0.05  # of the theory's normal approximation at this n
 
 
-def _bernoulli(rng: np.random.Generator, m: int, n: int) -> Vector:
-    """Signs, with probability one half each."""
-    return rng.choice([-1.0, 1.0], (m, n)) / math.sqrt(m)
-
-
-def _cosines(rng: np.random.Generator, m: int, n: int) -> Vector:
-    """Random rows of the orthogonal cosine transform."""
-    rows = rng.choice(n, m, replace=False)
-    return np.asarray(dct(np.eye(n), axis=0, norm="ortho")[rows]) * math.sqrt(n / m)
-
-
 def _fourier(rng: np.random.Generator, m: int, n: int) -> Vector:
     """Real and imaginary rows of the Fourier transform at random frequencies, neither the mean nor the highest one."""
     frequencies = 1 + rng.choice((n - 1) // 2, m // 2, replace=False)
@@ -46,8 +35,8 @@ def _fourier(rng: np.random.Generator, m: int, n: int) -> Vector:
 
 _ENSEMBLES: dict[str, Callable[[np.random.Generator, int, int], Vector]] = {
     "Gaussian": gaussian,
-    "random signs": _bernoulli,
-    "cosine rows": _cosines,
+    "random signs": signs,
+    "cosine rows": cosine,
     "Fourier rows": _fourier,
 }
 _LOOKS = {

@@ -10,8 +10,9 @@ import numpy as np
 
 import hadaflow as hf
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, Vector, binomial_error, gaussian, sparse_vector
+from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, Vector, binomial_error, sparse_vector
 from hadaflow.experiments.catalogue._looks import BLACK
+from hadaflow.experiments.ensembles import gaussian
 from hadaflow.theory.measurements import MeasurementsNeeded, Sign, measurements_needed, recovery_probability
 
 if TYPE_CHECKING:

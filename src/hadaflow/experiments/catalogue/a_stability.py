@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 import hadaflow as hf
 from hadaflow._validation import Float
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue._a_common import Vector, gaussian
+from hadaflow.experiments.catalogue._a_common import Vector
 from hadaflow.experiments.catalogue._looks import TEAL, legend_above
+from hadaflow.experiments.ensembles import gaussian
 from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
 from hadaflow.theory.l1_bounds import recovery_error_bound
 from hadaflow.theory.null_space import null_space_constants

@@ -11,8 +11,9 @@ import numpy as np
 
 import hadaflow as hf
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, binomial_error, gaussian, sparse_vector
+from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, binomial_error, sparse_vector
 from hadaflow.experiments.catalogue._looks import BLACK, DEPTHS, legend_above
+from hadaflow.experiments.ensembles import gaussian
 from hadaflow.plotting._drawing import GREY
 from hadaflow.theory.measurements import Sign, measurements_needed, recovery_probability
 
