@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 
 # What each target installs. The extra `plot` is part of `cli` and `demo`, `cli` of `experiments`.
 install-demo  := -e ".[demo,cli,estimators]"
-install-test  := -e ".[demo,experiments,estimators,dask]" --group test
+install-test  := -e ".[demo,experiments,estimators,dask]" --group test --group docs
 install-lint  := -e ".[demo,experiments,estimators,dask]" --group lint
 install-reproduce := -e ".[experiments]"
 install-bench := -e ".[bench,dask]"
@@ -27,7 +27,7 @@ demo: $(VENV)/.ready-demo ## Recover an ECG and a photograph, and fit a medical 
 	$(BIN)/python examples/coefficient_path.py --output demo
 
 test: $(VENV)/.ready-test ## Run the tests (ARGS="-m slow" for the slow ones)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 docs: $(VENV)/.ready-docs ## Build the documentation, and check its links; it starts at docs/_build/html/index.html
 	$(BIN)/python -m sphinx -b html -W --keep-going -n -q docs docs/_build/html

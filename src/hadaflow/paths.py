@@ -43,6 +43,8 @@ class SaddlePath:
         ``EXACT``, ``LEAST_SQUARES``, ``NOISE_LEVEL`` or ``NOT_CONVERGED``.
     stats : Stats
         Cost; ``stats.events`` counts the jumps.
+    problem : Problem
+        The data.
 
     Examples
     --------
@@ -195,6 +197,8 @@ class FlowPath(Answer):
         Cost.
     setting : Setting
         Problem, model and start.
+    curve : Curve
+        The dual state as a function of time.
 
     Examples
     --------

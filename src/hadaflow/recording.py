@@ -36,20 +36,80 @@ METRICS: Mapping[str, Metric] = {
 
 
 def error_to(truth: object) -> Metric:
-    """The metric ``||x - truth||_2``."""
+    """The metric ``||x - truth||_2``.
+
+    Parameters
+    ----------
+    truth : array_like of shape (n,)
+        What x should be.
+
+    Returns
+    -------
+    callable
+        For ``metrics`` of :class:`hadaflow.Recorder`.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> problem = hf.Problem(np.array([[1.0, 0.5]]), np.array([1.0]))
+    >>> record = hf.Recorder(metrics={"error": hf.recording.error_to([1.0, 0.0])})
+    >>> run = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, record=record)
+    >>> run.history["error"].round(2)[[0, -1]]
+    array([1.  , 0.11])
+    """
     target = real_array(truth, "truth", 1).astype(np.float64)
     check_finite(target, "truth")
     return lambda moment: norm(moment.x - target)
 
 
 def largest_outside(support: object) -> Metric:
-    """The metric ``max |x_i|`` over the coordinates outside ``support``."""
+    """The metric ``max |x_i|`` over the coordinates outside ``support``.
+
+    Parameters
+    ----------
+    support : array_like of int
+        Indices to leave out.
+
+    Returns
+    -------
+    callable
+        For ``metrics`` of :class:`hadaflow.Recorder`.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> problem = hf.Problem(np.array([[1.0, 0.5]]), np.array([1.0]))
+    >>> record = hf.Recorder(metrics={"outside": hf.recording.largest_outside([0])})
+    >>> run = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, record=record)
+    >>> run.history["outside"].round(2)[[0, -1]]
+    array([0. , 0.1])
+    """
     index = np.unique(np.asarray(support, dtype=np.intp))
     return lambda moment: float(np.abs(np.delete(moment.x, index)).max(initial=0.0))
 
 
 def entries(index: object) -> Metric:
-    """The metric ``x[index]``."""
+    """The metric ``x[index]``.
+
+    Parameters
+    ----------
+    index : int or array_like of int
+        Which entries to keep.
+
+    Returns
+    -------
+    callable
+        For ``metrics`` of :class:`hadaflow.Recorder`.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> problem = hf.Problem(np.array([[1.0, 0.5]]), np.array([1.0]))
+    >>> record = hf.Recorder(metrics={"first": hf.recording.entries(0)})
+    >>> run = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, record=record)
+    >>> run.history["first"].round(2)[[0, -1]]
+    array([0.  , 0.95])
+    """
     chosen = np.asarray(index)
     return lambda moment: moment.x[chosen]
 

@@ -96,6 +96,11 @@ class Residual(Instant):
 
     For another loss than the squared one ``||dF/dp||`` relative to what it is at x = 0: no datum pulls any more. Where
     no x fits the data that well, such as labels that are not separable, it is never met.
+
+    Parameters
+    ----------
+    tolerance : float, default 1e-8
+        Relative, > 0.
     """
 
     tolerance: float = 1e-8
@@ -120,7 +125,15 @@ class _OfSquares(Instant):
 
 @dataclass(frozen=True)
 class Discrepancy(_OfSquares):
-    """The discrepancy principle: ``||A x - y||_2 <= factor * noise_level`` with ``noise_level ~ ||noise||_2``."""
+    """The discrepancy principle: ``||A x - y||_2 <= factor * noise_level``.
+
+    Parameters
+    ----------
+    noise_level : float
+        About ``||noise||_2``, > 0, in units of y.
+    factor : float, default 1
+        How much of it may be left, > 0.
+    """
 
     noise_level: float
     factor: float = 1.0
@@ -138,7 +151,13 @@ class Discrepancy(_OfSquares):
 
 @dataclass(frozen=True)
 class CertificateGap(_OfSquares):
-    """The iterate fits, and its l1 norm is near a proved bound: relative residual and gap within ``tolerance``."""
+    """The iterate fits, and its l1 norm is near a proved bound.
+
+    Parameters
+    ----------
+    tolerance : float, default 1e-3
+        For relative residual and gap, > 0.
+    """
 
     tolerance: float = 1e-3
 
@@ -154,7 +173,15 @@ class CertificateGap(_OfSquares):
 
 @dataclass(frozen=True)
 class LassoGap(_OfSquares):
-    """The average is proved to be within ``tolerance * 1/2 ||y||^2`` of a lasso solution at ``penalty`` or below."""
+    """The average is proved to be within ``tolerance * 1/2 ||y||^2`` of a lasso solution at ``penalty`` or below.
+
+    Parameters
+    ----------
+    penalty : float
+        Of the lasso ``1/2 ||A x - y||^2 + penalty ||x||_1``, > 0.
+    tolerance : float, default 1e-2
+        Share of ``1/2 ||y||^2``, > 0.
+    """
 
     penalty: float
     tolerance: float = 1e-2
@@ -207,7 +234,15 @@ class NullGradient(Rule):
 
 @dataclass(frozen=True, eq=False)
 class When(Instant):
-    """Any condition: ``condition(moment)`` is true."""
+    """Any condition: ``condition(moment)`` is true.
+
+    Parameters
+    ----------
+    condition : callable
+        Takes a :class:`hadaflow.Moment`.
+    name : str, default "the given condition"
+        What the reason calls it.
+    """
 
     condition: Callable[[Moment], Any]
     name: str = "the given condition"
@@ -229,6 +264,11 @@ class StableSupport(Rule):
     """The support has not changed while flow time grew by ``factor``, and is not empty.
 
     The clock starts once the residual has fallen by a hundredth: before, all that grows is still next to nothing.
+
+    Parameters
+    ----------
+    factor : float, default 3
+        At least 1.
     """
 
     factor: float = 3.0
@@ -255,7 +295,15 @@ class StableSupport(Rule):
 
 @dataclass(frozen=True)
 class Plateau(Rule):
-    """The path is flat in log-time: x moved by at most ``tolerance * max |x|`` while flow time grew by ``factor``."""
+    """The path is flat in log-time: x moved by at most ``tolerance * max |x|`` while flow time grew by ``factor``.
+
+    Parameters
+    ----------
+    factor : float, default 2
+        At least 1.
+    tolerance : float, default 1e-2
+        Relative, > 0.
+    """
 
     factor: float = 2.0
     tolerance: float = 1e-2

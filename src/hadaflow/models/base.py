@@ -24,7 +24,15 @@ Scale = float | Array
 
 @dataclass(frozen=True)
 class Factors:
-    """Parameters of a model: ``u`` and, for signed models, ``v`` (else None), each of shape (n,)."""
+    """Parameters of a model.
+
+    Attributes
+    ----------
+    u : ndarray of shape (n,)
+        The first factors.
+    v : ndarray of shape (n,) or None
+        The second ones, of signed models.
+    """
 
     u: Array
     v: Array | None

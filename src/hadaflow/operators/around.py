@@ -10,7 +10,17 @@ from hadaflow.operators.base import Columns, Operator, Vector
 
 
 class Scaled(Operator):
-    """``factor * A * diag(column_factors)`` without touching ``A``; powers of two add no rounding."""
+    """``factor * A * diag(column_factors)`` without touching ``A``; powers of two add no rounding.
+
+    Parameters
+    ----------
+    operator : Operator
+        A, of shape (m, n).
+    factor : float
+        Of all entries.
+    column_factors : ndarray of shape (n,), optional
+        Of each column; default 1.
+    """
 
     def __init__(self, operator: Operator, factor: float, column_factors: Vector | None = None) -> None:
         self._operator = operator
@@ -49,7 +59,13 @@ class Scaled(Operator):
 
 
 class Metered(Operator):
-    """``A`` with a meter for passes, made anew for each run so that no count outlives it."""
+    """``A`` with a meter for passes, made anew for each run so that no count outlives it.
+
+    Parameters
+    ----------
+    operator : Operator
+        A, of shape (m, n).
+    """
 
     def __init__(self, operator: Operator) -> None:
         self._operator = operator

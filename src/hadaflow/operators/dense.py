@@ -15,7 +15,13 @@ Array = NDArray[np.floating[Any]]
 
 
 class DenseOperator(Operator):
-    """A NumPy array, C or Fortran ordered, float32 or float64; never copied when contiguous."""
+    """A NumPy array, never copied when contiguous.
+
+    Parameters
+    ----------
+    array : ndarray of shape (m, n)
+        C or Fortran ordered, float32 or float64.
+    """
 
     def __init__(self, array: Array) -> None:
         contiguous = array.flags.c_contiguous or array.flags.f_contiguous

@@ -35,6 +35,13 @@ def as_operator(A: Any) -> Operator:
         If ``A`` is not real-valued data.
     ValueError
         If ``A`` is not two-dimensional, is empty, or contains NaN or infinity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hadaflow.operators import as_operator
+    >>> as_operator(np.eye(2, 3)).rmatvec(np.array([1.0, 2.0]))
+    array([1., 2., 0.])
     """
     if isinstance(A, Operator):
         return A

@@ -12,7 +12,13 @@ from hadaflow.operators.base import Columns, Operator, Vector
 
 
 class MatrixFreeOperator(Operator):
-    """A ``scipy.sparse.linalg.LinearOperator``, or PyLops's: columns cost a product each."""
+    """A matrix known by its products: columns cost one each.
+
+    Parameters
+    ----------
+    operator : scipy.sparse.linalg.LinearOperator of shape (m, n)
+        SciPy's, or made of PyLops's by ``aslinearoperator``.
+    """
 
     matrix_free = True
 

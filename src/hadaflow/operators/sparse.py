@@ -13,7 +13,13 @@ from hadaflow.operators.base import Columns, Operator, Vector
 
 
 class SparseOperator(Operator):
-    """A SciPy sparse array or matrix; kept in compressed columns, its own format otherwise untouched."""
+    """A SciPy sparse array or matrix.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse array or matrix of shape (m, n)
+        Kept in compressed columns; its own format is untouched otherwise.
+    """
 
     def __init__(self, matrix: Any) -> None:
         self._csc = sp.csc_array(matrix)
