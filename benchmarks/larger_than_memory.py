@@ -5,7 +5,7 @@
 
 Draws a Gaussian matrix in float32 block by block into a folder of its own, recovers a sparse x from it, and records
 time, passes, peak memory of each worker, and whether the loss of a worker changed a bit of the answer. Beside each time
-stands what ``hadaflow.plan`` had foretold. The matrix is deleted at the end.
+stands what ``hadaflow.plan`` had foretold. The matrix is deleted at the end; the record is added to those in results/.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import describe, installed
+from machine import describe, installed, keep, load
 
 import hadaflow as hf
 from hadaflow.blocks import open_matrix
@@ -55,7 +55,8 @@ def main() -> None:
         "the same answer, bit for bit": same,
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with options.output.open("a", encoding="utf-8") as file:
+        keep(file, record)
     print(json.dumps(record, indent=2))
 
 
@@ -68,7 +69,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--shape", type=float, default=12.5, help="columns per row")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=None, help="where to put A; default the system's for such files")
-    parser.add_argument("--output", type=Path, default=RESULTS / "larger_than_memory.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "larger_than_memory.jsonl")
     options = parser.parse_args()
     options.rows = int((options.gigabytes * GIGA / 4 / options.shape) ** 0.5)
     options.columns = int(options.rows * options.shape)
@@ -120,12 +121,16 @@ def run(path: Path, y: Any, x: Any, options: argparse.Namespace, *, kill: bool) 
         "certificate": asdict(result.certificate),
         "relative error": float(np.linalg.norm(result.x - x) / np.linalg.norm(x)),
         "seconds": seconds,
+        "processes that wanted a core": load(),
         "passes": result.stats.passes,
         "seconds per pass": seconds / result.stats.passes,
         "seconds per pass, planned": plan.seconds_per_pass,
         "largest memory of a worker": max(peaks.values()),
         "workers seen": len(peaks),
         "largest memory of this process": peak_memory(),
+        "memory of this process, planned": plan.here_bytes,
+        "memory of a worker, planned": plan.worker_bytes,
+        "blocks stay in memory": plan.persisted,
         "looks": told,
         "x": result.x.tobytes().hex(),
     }

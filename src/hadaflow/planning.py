@@ -17,8 +17,9 @@ from hadaflow.operators.partitioned import MERGED_AT_ONCE, PERSISTED_SHARE, no_w
 _BLOCK_BYTES = 64 * 2**20
 _COPIES = 3.0  # blocks that a thread holds: the one at work, the next one, and room for what is made of it
 _PYTHON = 250e6  # bytes of a worker with nothing to do
-_FETCHED = 1 << 25  # entries of A that `recover` brings here at a time
+_FETCHED, _COLUMNS = 1 << 25, 256  # entries of A that `recover` brings here at a time at most, columns at least
 _SAMPLE = 1 << 24  # bytes moved, or multiplied with, to measure a rate
+_READ_FOR = 3.0  # seconds of reading to measure its rate
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Costs:
         client : distributed.Client
             The cluster.
         path : str or path-like, optional
-            A matrix file for :func:`hadaflow.blocks.open_matrix`, two blocks of which are read by each worker.
+            A matrix file for :func:`hadaflow.blocks.open_matrix`, some blocks of which are read by each worker.
 
         Returns
         -------
@@ -234,7 +235,7 @@ def plan(
         threads=threads,
         persisted=persisted,
         worker_bytes=_PYTHON + at_work + (nbytes / workers if persisted else 0.0),
-        here_bytes=_PYTHON + 8.0 * (10 * n + 10 * m + 3 * min(_FETCHED, m * n)),
+        here_bytes=_PYTHON + 8.0 * (10 * n + 10 * m + 5 * min(_FETCHED, m * max(_COLUMNS, m // 8), m * n)),
         messages_per_pass=tasks,
         moved_per_pass=moved,
         seconds_per_pass=seconds,
@@ -251,15 +252,17 @@ def _product_rate() -> float:
 
 
 def _reading_rate(path: str) -> float:
-    """Bytes per second of reading two blocks; runs on a worker."""
+    """Bytes per second of reading some blocks; runs on a worker."""
     from dask import compute
 
     from hadaflow.blocks import open_matrix
 
-    array = open_matrix(path)
-    number = np.random.default_rng().integers(array.numblocks[0], size=2)  # each worker others
+    array, size = open_matrix(path), 0
     begin = time.perf_counter()
-    size = sum(compute(array.blocks[int(k)], scheduler="synchronous")[0].nbytes for k in number)
+    for number in np.random.default_rng().permutation(array.numblocks[0])[:32]:  # each worker others
+        size += compute(array.blocks[int(number)], scheduler="synchronous")[0].nbytes
+        if time.perf_counter() - begin > _READ_FOR:
+            break
     return float(size / (time.perf_counter() - begin))
 
 
