@@ -63,7 +63,7 @@ bench-regression: $(VENV)/.ready-bench ## Compare with other estimators of spars
 	$(BIN)/python benchmarks/regression.py $(ARGS)
 
 clean: ## Remove the environment, the demo's output and all caches
-	rm -rf $(VENV) demo dist docs/_build reproduction-quick reproduction-full .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo dist docs/_build docs/auto_gallery reproduction-quick reproduction-full .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installs again, and compiles, whenever what is installed or compiled has changed.

@@ -31,8 +31,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "gallery"]  # the gallery's pages are written, with their pictures, into auto_gallery
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|dask|distributed|numpy|pathlib|scipy|sklearn)\..*"),  # their pages are not here
@@ -51,6 +52,20 @@ autodoc_member_order = "bysource"
 autosummary_generate = False  # one page a group, not one a name
 numpydoc_show_class_members = False
 numpydoc_use_plots = False
+
+# Gallery: scripts that are run; one that fails fails the build.
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_gallery",
+    "abort_on_example_error": True,
+    "within_subsection_order": "gallery_order.sort_key",
+    "reference_url": {"hadaflow": None},
+    "remove_config_comments": True,
+    "show_memory": False,
+    "show_signature": False,
+    "download_all_examples": False,
+    "write_computation_times": False,
+}
 
 # Looks: nothing is fetched from anywhere.
 html_theme = "pydata_sphinx_theme"
@@ -74,8 +89,8 @@ html_theme_options = {
 }
 #: Where the site has what lies outside this folder.
 _ELSEWHERE = {
-    "benchmarks/results/": "measured/",
-    "src/hadaflow/experiments/catalogue)": "reference/experiments.rst)",
+    r"benchmarks/results/(\w+\.md)": r"measured/\1",  # records without a page are offered for download
+    r"src/hadaflow/experiments/catalogue\)": "reference/experiments.rst)",
 }
 
 html_sidebars = {"index": [], "install": [], "which_call": [], "faq": [], "glossary": []}
@@ -85,7 +100,7 @@ def _within_the_site(_: Sphinx, docname: str, source: list[str]) -> None:
     """Links out of this folder, which forges follow, lead to where the site has the same."""
     up = "../" * docname.count("/")
     for beyond, within in _ELSEWHERE.items():
-        source[0] = source[0].replace(f"]({up}../{beyond}", f"]({up}{within}")
+        source[0] = re.sub(re.escape(f"]({up}../") + beyond, f"]({up}{within}", source[0])
 
 
 def _link_modules(app: Sphinx, tree: nodes.document, docname: str) -> None:
