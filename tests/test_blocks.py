@@ -1,5 +1,7 @@
 """Matrices on disk, read block by block."""
 
+import time
+
 import dask
 import numpy as np
 import pytest
@@ -71,7 +73,51 @@ def test_nothing_is_read_before_it_is_needed(tmp_path):
     array = open_matrix(tmp_path / "A.npy")
     with (tmp_path / "A.npy").open("r+b") as file:
         file.truncate(1000)
-    with pytest.raises(OSError, match="ends before its row 40; it is damaged, or was changed meanwhile"):
+    with pytest.raises(OSError, match="was changed since it was opened"):
+        array.compute()
+    np.save(tmp_path / "A.npy", matrix())
+    array = open_matrix(tmp_path / "A.npy")
+    time.sleep(0.01)  # for the clock of the file system
+    np.save(tmp_path / "A.npy", -matrix())
+    with pytest.raises(OSError, match="was changed since it was opened"):
+        array.compute()
+
+
+def test_any_slice_is_that_of_numpy(tmp_path):
+    A = matrix()
+    np.save(tmp_path / "A.npy", A)
+    array = open_matrix(tmp_path / "A.npy", block_bytes=7 * 90 * 8)
+    for key in (np.s_[::2], np.s_[1::3, ::-1], np.s_[4:33:5, 3], np.s_[3], np.s_[::-1], np.s_[[5, 1]]):
+        np.testing.assert_array_equal(array[key].compute(), A[key])
+
+
+def test_parts_of_a_folder_come_in_the_order_of_their_numbers(tmp_path):
+    A = matrix()
+    for k in range(40):
+        save_parquet(tmp_path / f"part.{k}.parquet", A[k : k + 1])
+    folder = tmp_path.rename(tmp_path.with_suffix(".parquet"))
+    np.testing.assert_array_equal(open_matrix(folder).compute(), A)
+
+
+def test_parts_of_several_types_and_parts_that_do_not_go_together(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = tmp_path / "A.parquet"
+    folder.mkdir()
+    pq.write_table(pa.table({"a": pa.array([1, 2], pa.int8())}), folder / "p0.parquet")
+    pq.write_table(pa.table({"a": [0.5, 300.0]}), folder / "p1.parquet")
+    np.testing.assert_array_equal(open_matrix(folder).compute(), [[1.0], [2.0], [0.5], [300.0]])
+    pq.write_table(pa.table({"a": [0.5], "b": [1.0]}), folder / "p2.parquet")
+    with pytest.raises(FileFormatError, match=r"p2\.parquet has other columns than p0\.parquet"):
+        open_matrix(folder)
+    pq.write_table(pa.table({"a": pa.array(["1"])}), folder / "p2.parquet")
+    with pytest.raises(FileFormatError, match=r"p2\.parquet, column 'a': string, not numbers"):
+        open_matrix(folder)
+    pq.write_table(pa.table({"a": [0.5]}), folder / "p2.parquet")
+    array = open_matrix(folder)
+    pq.write_table(pa.table({"a": [0.5, 1.0]}), folder / "p2.parquet")
+    with pytest.raises(OSError, match=r"p2\.parquet was changed since it was opened"):
         array.compute()
 
 
@@ -79,6 +125,8 @@ def test_one_line_for_each_mistake(tmp_path):
     np.save(tmp_path / "vector.npy", np.ones(3))
     np.save(tmp_path / "columns.npy", np.asfortranarray(matrix()))
     np.save(tmp_path / "object.npy", np.array([[None]]), allow_pickle=True)
+    np.savez(tmp_path / "archive.npz", np.eye(2))
+    (tmp_path / "archive.npz").rename(tmp_path / "archive.npy")
     (tmp_path / "empty.npy").touch()
     (tmp_path / "text.npy").write_text("1 2 3")
     (tmp_path / "text.parquet").write_text("1 2 3")
@@ -98,6 +146,7 @@ def test_one_line_for_each_mistake(tmp_path):
         "vector.npy": "needs two dimensions",
         "columns.npy": "column order.*save it in row order",
         "object.npy": "cannot be read as .npy",
+        "archive.npy": "is an archive of several arrays",
         "empty.npy": "is empty",
         "text.npy": "cannot be read as .npy",
         "text.parquet": "cannot be read as .parquet",

@@ -46,7 +46,20 @@ def test_workers_of_this_machine():
         assert client.submit(sum, (1, 2)).result() == 3
 
 
-@pytest.mark.parametrize("address", ["", "nonsense", "ftp://host:1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "nonsense",
+        "LOCAL",
+        "ftp://host:1",
+        "tcp://",
+        "tcp://host",
+        "tcp://host:port",
+        "tcp://:1",
+        "tcp://host:99999",
+    ],
+)
 def test_what_is_no_address(address):
     told = "is no address of a scheduler; give one such as tcp://host:8786, or local"
     with pytest.raises(ValueError, match=told), connected(address):
@@ -141,6 +154,23 @@ def test_plan_of_what_fits_and_what_does_not():
     assert "recover, well below the threshold" in told
 
 
+@pytest.mark.parametrize("name", ["product", "reading", "network", "task"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_costs_are_positive(name, value):
+    with pytest.raises(ValueError, match=name):
+        hf.Costs(**{name: value})
+
+
+def test_plan_for_a_cluster_that_is_not_there(cluster):
+    with Client(cluster) as client:
+        pass
+    with pytest.raises(ValueError, match="client must be open, but it is closed"):
+        hf.plan((5, 5), client=client)
+    empty = LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0")
+    with empty, Client(empty) as client, pytest.raises(OSError, match="the cluster has no workers"):
+        hf.plan((5, 5), client=client)
+
+
 def test_plan_measures_a_cluster(cluster, files):
     with Client(cluster) as client:
         client.wait_for_workers(2)
@@ -159,6 +189,13 @@ def test_plan_measures_a_cluster(cluster, files):
         ({"threads_per_worker": -1}, "threads_per_worker"),
         ({"memory_limit": 0.0}, "memory_limit"),
         ({"block_bytes": 0}, "block_bytes"),
+        ({"shape": 3}, "shape must be"),
+        ({"shape": (1, 2, 3)}, "shape must be"),
+        ({"dtype": complex}, "dtype is complex"),
+        ({"dtype": "U4"}, "dtype must hold real numbers"),
+        ({"costs": {}}, "costs"),
+        ({"path": "A.npy"}, "path needs client"),
+        ({"client": "tcp://host:1"}, "client must be a distributed.Client"),
     ],
 )
 def test_plan_tells_what_is_wrong(arguments, told):

@@ -268,6 +268,24 @@ def test_what_is_no_matrix_is_told():
         hf.recover(rows, np.ones(5))
     with pytest.raises(ValueError, match="persist must be one of"):
         PartitionedOperator(rows, persist="sometimes")
+    with pytest.raises(TypeError, match=r"A must be a dask\.array\.Array, got ndarray"):
+        PartitionedOperator(np.ones((3, 4)))
+    with pytest.raises(TypeError, match=r"got Delayed.*; see dask\.array\.from_delayed"):
+        hf.recover(dask.delayed(np.ones((3, 4))), np.ones(3))
+    with pytest.raises(ValueError, match="A has masked entries"):
+        as_operator(da.ma.masked_greater(rows, 1.0))
+
+
+def test_blocks_that_are_not_what_was_declared_are_told():
+    def declared(block, dtype=float):
+        return as_operator(da.from_delayed(dask.delayed(block), (3, 4), dtype=dtype, meta=np.empty((0, 0), dtype)))
+
+    with pytest.raises(ValueError, match=r"a block of A has shape \(2, 4\), where \(3, 4\) was declared"):
+        declared(np.ones((2, 4))).matvec(np.ones(4))
+    with pytest.raises(TypeError, match="a block of A is complex"):
+        declared(np.ones((3, 4), dtype=complex)).matvec(np.ones(4))
+    with pytest.raises(ValueError, match="A has masked entries"):
+        declared(np.ma.masked_greater(np.eye(3, 4), 0.5)).matvec(np.ones(4))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -285,6 +303,15 @@ def test_an_error_of_a_worker_comes_through():
     A = da.ones((6, 4), chunks=(3, 4)).map_blocks(fail, dtype=float, meta=np.empty((0, 0)))
     with pytest.raises(OSError, match="disk gone"):
         hf.recover(A, np.ones(6))
+
+
+def test_a_cluster_without_workers_is_told(monkeypatch):
+    monkeypatch.setattr("hadaflow.operators.partitioned._PATIENCE", 0.2)
+    empty = LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0")
+    with empty, Client(empty), dask.config.set(scheduler=None):
+        operator = PartitionedOperator(da.ones((6, 4)), persist="never")
+        with pytest.raises(OSError, match="the cluster has had no workers for 0 s: start some"):
+            operator.matvec(np.ones(4))
 
 
 def test_workers_that_die_are_told():

@@ -7,10 +7,11 @@ a large one that way is taken for one that runs out of it.
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,11 @@ def open_matrix(path: str | os.PathLike[str], *, name: str = "A", block_bytes: i
     FileFormatError
         If it does not hold one matrix, or cannot be read block by block.
 
+    Notes
+    -----
+    What is opened is the file as it is now: one that was changed meanwhile raises OSError when it is read. Chunks that
+    are missing in a Zarr array are zeros, as they are for Zarr.
+
     Examples
     --------
     >>> import tempfile, numpy as np, hadaflow as hf
@@ -67,7 +73,7 @@ def open_matrix(path: str | os.PathLike[str], *, name: str = "A", block_bytes: i
         import dask.array  # noqa: F401
     except ImportError as error:
         raise ImportError("a matrix larger than memory needs Dask: pip install 'hadaflow[dask]'") from error
-    file = Path(path).resolve()  # workers may have another working directory
+    file = Path(path).absolute()  # workers may have another working directory
     if not file.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}; check the name and the folder ({Path.cwd()})")
     opener = _OPENERS.get(file.suffix.lower())
@@ -95,23 +101,40 @@ def goes_by_blocks(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows of a ``.npy`` file, read when asked for; what Dask takes for an array."""
+    """The rows of a ``.npy`` file, as it was when it was opened."""
 
     path: str
     dtype: np.dtype[Any]
     shape: tuple[int, int]
     offset: int
-    ndim: int = 2
+    size: int
+    changed: int  # in ns
+    host: str
 
-    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
-        rows, columns = key
-        start, stop, _ = rows.indices(self.shape[0])
+    @classmethod
+    def of(cls, file: Path, mapped: np.memmap[Any, Any]) -> Self:
+        about = file.stat()
+        shape = (mapped.shape[0], mapped.shape[1])
+        return cls(
+            str(file), mapped.dtype, shape, int(mapped.offset), about.st_size, about.st_mtime_ns, platform.node()
+        )
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Some rows."""
+        about = Path(self.path).stat()
+        # Elsewhere there may be a copy, younger or older.
+        changed = platform.node() == self.host and about.st_mtime_ns != self.changed
+        if changed or about.st_size != self.size:
+            raise OSError(f"{self.path} was changed since it was opened, or is another file here: open it again")
         width = self.shape[1]
         offset = self.offset + start * width * self.dtype.itemsize
-        values = np.fromfile(self.path, self.dtype, count=(stop - start) * width, offset=offset)
-        if len(values) < (stop - start) * width:
-            raise OSError(f"{self.path} ends before its row {stop}; it is damaged, or was changed meanwhile")
-        return values.reshape(stop - start, width)[:, columns]
+        return np.fromfile(self.path, self.dtype, (stop - start) * width, offset=offset).reshape(stop - start, width)
+
+
+def _read_rows(rows: _Rows, block_info: Any = None) -> NDArray[Any]:
+    """Runs on a worker."""
+    (start, stop), _ = block_info[None]["array-location"]
+    return rows.read(start, stop)
 
 
 def _open_numpy(file: Path, _: str, block_bytes: int) -> Any:
@@ -120,21 +143,18 @@ def _open_numpy(file: Path, _: str, block_bytes: int) -> Any:
     if file.stat().st_size == 0:
         raise FileFormatError(f"{file} is empty (0 bytes); write it again")
     mapped = np.load(file, mmap_mode="r", allow_pickle=False)
+    if not isinstance(mapped, np.memmap):
+        raise FileFormatError(f"{file} is an archive of several arrays; save A alone, with numpy.save")
     if mapped.ndim != 2:
         return mapped
     if not mapped.flags.c_contiguous:
         remedy = "save it in row order (np.ascontiguousarray), or as .zarr"
         raise FileFormatError(f"{file} is in column order, and its rows cannot be read by themselves; {remedy}")
-    reader = _Rows(str(file), mapped.dtype, mapped.shape, int(mapped.offset))
-    rows = max(1, block_bytes // max(1, mapped.shape[1] * mapped.dtype.itemsize))
-    about = (str(file), file.stat().st_mtime_ns, file.stat().st_size, rows)
-    return da.from_array(
-        reader,
-        chunks=(rows, -1),
-        name=f"rows-{da.core.tokenize(about)}",
-        asarray=False,
-        meta=np.empty((0, 0), mapped.dtype),
-    )
+    (m, n), itemsize = mapped.shape, mapped.dtype.itemsize
+    step = max(1, min(m, block_bytes // max(1, n * itemsize)))
+    chunks = tuple(min(step, m - start) for start in range(0, m, step))
+    rows, meta = _Rows.of(file, mapped), np.empty((0, 0), mapped.dtype)
+    return da.map_blocks(_read_rows, rows, chunks=(chunks, (n,)), dtype=mapped.dtype, meta=meta)
 
 
 def _open_zarr(file: Path, name: str, _: int) -> Any:
@@ -154,22 +174,27 @@ def _open_parquet(file: Path, _: str, __: int) -> Any:
     """A block for each row group."""
     import dask.array as da
     from dask import delayed
+    from dask.utils import natural_sort_key
 
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise ImportError(f"{file} needs pyarrow: pip install 'hadaflow[cli]', or save it as .npy") from error
-    parts = sorted(file.glob("*.parquet")) if file.is_dir() else [file]
+    # Parts are numbered by whoever wrote them: part.10 comes after part.9.
+    parts = sorted(file.glob("*.parquet"), key=lambda part: natural_sort_key(part.name)) if file.is_dir() else [file]
     if not parts:
         raise FileFormatError(f"{file} is a folder without .parquet files in it; name the right one")
-    kinds = _numeric_columns(file, pq.read_schema(parts[0]))
-    dtype, read = np.result_type(*kinds.values()), delayed(_read_row_group, pure=True)
-    blocks = []
+    kinds = [_numeric_columns(part, pq.read_schema(part)) for part in parts]
+    for part, found in zip(parts, kinds, strict=True):
+        if list(found) != list(kinds[0]):
+            raise FileFormatError(f"{part} has other columns than {parts[0].name}; write all parts alike")
+    dtype = np.result_type(*(kind for found in kinds for kind in found.values()))
+    blocks, read = [], delayed(_read_row_group, pure=True)
     for part in parts:
         about = pq.read_metadata(part)
         for k in range(about.num_row_groups):
-            shape = (about.row_group(k).num_rows, len(kinds))
-            blocks.append(da.from_delayed(read(str(part), k, list(kinds), dtype), shape, dtype=dtype))
+            shape = (about.row_group(k).num_rows, len(kinds[0]))
+            blocks.append(da.from_delayed(read(str(part), k, shape[0], list(kinds[0]), dtype), shape, dtype=dtype))
     return da.concatenate(blocks)
 
 
@@ -180,21 +205,28 @@ def _numeric_columns(file: Path, schema: Any) -> dict[str, np.dtype[Any]]:
     for field in schema:
         if field.name in index:
             continue
-        kind = np.dtype(field.type.to_pandas_dtype())
+        try:
+            kind = np.dtype(field.type.to_pandas_dtype())
+        except (NotImplementedError, TypeError):  # what NumPy has no type for
+            kind = np.dtype(object)
         if kind.kind not in "fiub":
             raise FileFormatError(f"{file}, column {field.name!r}: {field.type}, not numbers; leave that column out")
+        if field.name in kinds:
+            raise FileFormatError(f"{file} has two columns called {field.name!r}; rename one")
         kinds[field.name] = kind
     if not kinds:
         raise FileFormatError(f"{file} holds no columns; save at least one")
     return kinds
 
 
-def _read_row_group(part: str, number: int, columns: list[str], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _read_row_group(part: str, number: int, rows: int, columns: list[str], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Runs on a worker."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(part) as file:
-        table = file.read_row_group(number, columns=columns)
+        table = file.read_row_group(number, columns=columns) if number < file.num_row_groups else None
+    if table is None or table.num_rows != rows:
+        raise OSError(f"{part} was changed since it was opened: open it again")
     for name in columns:
         if table[name].null_count:
             missing = f"{table[name].null_count} values missing in row group {number}"

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 LOCAL = "local"
+_SCHEMES = ("tcp", "tls", "ucx", "ws", "wss")
 
 
 @contextmanager
@@ -40,13 +42,14 @@ def connected(scheduler: str, *, timeout: float = 10.0) -> Iterator[Any]:
     except ImportError as error:
         raise ImportError("a scheduler needs Dask: pip install 'hadaflow[dask]'") from error
 
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # what goes wrong is told once, below
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told once, below
     if scheduler == LOCAL:
         cluster = LocalCluster(threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR)
         with cluster, Client(cluster, set_as_default=True) as client:
             yield client
         return
     # A client that fails leaves itself behind as the default one: this one is asked first, and is nobody's default.
+    _check_address(scheduler)
     _answering(Client, scheduler, timeout).close()
     with Client(scheduler, timeout=timeout, set_as_default=True) as client:
         try:
@@ -57,13 +60,19 @@ def connected(scheduler: str, *, timeout: float = 10.0) -> Iterator[Any]:
         yield client
 
 
+def _check_address(scheduler: str) -> None:
+    try:
+        parts = urlsplit(scheduler)
+        sound = parts.scheme in _SCHEMES and bool(parts.hostname) and bool(parts.port)
+    except ValueError:  # of the port
+        sound = False
+    if not sound:
+        raise ValueError(f"{scheduler!r} is no address of a scheduler; give one such as tcp://host:8786, or {LOCAL}")
+
+
 def _answering(client: Any, scheduler: str, timeout: float) -> Any:
     try:
         return client(scheduler, timeout=timeout, set_as_default=False)
-    except ValueError as error:
-        raise ValueError(
-            f"{scheduler!r} is no address of a scheduler; give one such as tcp://host:8786, or {LOCAL}"
-        ) from error
     except (OSError, TimeoutError) as error:
         remedy = "check the address and whether `dask scheduler` runs there"
         raise OSError(f"no scheduler answers at {scheduler} within {timeout:g} s; {remedy}") from error

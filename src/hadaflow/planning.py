@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from hadaflow._validation import float_dtype, positive_number, whole_number
-from hadaflow.operators.partitioned import MERGED_AT_ONCE, PERSISTED_SHARE, no_work
+from hadaflow._validation import float_dtype, instance, positive_number, reject_kind, whole_number
+from hadaflow.operators.partitioned import MERGED_AT_ONCE, PERSISTED_SHARE, has_workers, no_work
 
 _BLOCK_BYTES = 64 * 2**20
 _COPIES = 3.0  # blocks that a thread holds: the one at work, the next one, and room for what is made of it
@@ -43,6 +43,10 @@ class Costs:
     network: float = 5e8
     task: float = 1e-3
 
+    def __post_init__(self) -> None:
+        for name in ("product", "reading", "network", "task"):
+            positive_number(getattr(self, name), name)
+
     @classmethod
     def measure(cls, client: Any, path: str | os.PathLike[str] | None = None) -> Costs:
         """Measure them on a cluster, in some seconds.
@@ -58,6 +62,7 @@ class Costs:
         -------
         Costs
         """
+        _check_client(client)
         product = float(np.median(list(client.run(_product_rate).values())))
         network = _SAMPLE / _seconds(lambda: client.submit(np.ones, _SAMPLE // 8, pure=False).result())
         count = 200
@@ -201,9 +206,15 @@ def plan(
     >>> plan.persisted, plan.blocks
     (False, 299)
     """
-    m, n = (whole_number(size, "shape") for size in shape)
+    m, n = _checked_shape(shape)
+    reject_kind(np.dtype(dtype), "dtype")
     nbytes = m * n * float_dtype(np.dtype(dtype)).itemsize
+    if costs is not None:
+        instance(costs, Costs, "costs")
+    if path is not None and client is None:
+        raise ValueError("path needs client beside it: the file is read where the workers are")
     if client is not None:
+        _check_client(client)
         known = list(client.scheduler_info(n_workers=-1)["workers"].values())
         workers, threads = len(known), sum(worker["nthreads"] for worker in known)
         memory_limit = min((worker["memory_limit"] or math.inf for worker in known), default=math.inf)
@@ -240,6 +251,21 @@ def plan(
         moved_per_pass=moved,
         seconds_per_pass=seconds,
     )
+
+
+def _checked_shape(shape: Any) -> tuple[int, int]:
+    if np.shape(shape) != (2,):
+        raise ValueError(f"shape must be (m, n), two whole numbers, got {shape!r}")
+    return whole_number(shape[0], "shape"), whole_number(shape[1], "shape")
+
+
+def _check_client(client: Any) -> None:
+    if not hasattr(client, "scheduler_info"):
+        raise TypeError(f"client must be a distributed.Client, got {client!r}")
+    if client.status != "running":
+        raise ValueError(f"client must be open, but it is {client.status}; make a new one")
+    if not has_workers(client):
+        raise OSError("the cluster has no workers: start some, then plan")
 
 
 def _product_rate() -> float:

@@ -52,7 +52,7 @@ def as_operator(A: Any) -> Operator:
         operator: Operator = SparseOperator(matrix)
         check_finite(operator._csc.data, "A.data")  # type: ignore[attr-defined]
         return operator
-    if is_partitioned(A):
+    if is_partitioned(A) or hasattr(A, "__dask_graph__"):
         return PartitionedOperator(A)
     if hasattr(A, "matvec") and hasattr(A, "shape"):  # PyLops operators are no subclass of SciPy's
         A = aslinearoperator(A)

@@ -28,6 +28,8 @@ _SMALL = 1 << 23  # bytes of a block below which its task costs more than its pr
 _MOST_SMALL = 32  # such blocks up to which nobody minds
 PERSISTED_SHARE = 0.5  # share of the workers' memory that A may take up between two passes
 _HERE_SHARE = 0.3  # the same of this machine's, which is not Dask's alone
+_PATIENCE = 60.0  # seconds without any workers
+_MASKED = "A has masked entries; remove or fill them before the call"
 
 
 class Part(NamedTuple):
@@ -112,12 +114,12 @@ class PartitionedOperator(Operator):
 
     def _pass(self, kernel: _Kernel, common: Any, *by_rows: Any) -> Part:
         """Run a kernel on every block, with ``common`` whole and of the other operands the rows of the block."""
-        from dask import compute, delayed
+        from dask import delayed
 
         shared = delayed(common, pure=False, traverse=False)
         run, merge = delayed(_on_block, pure=False), delayed(_merged, pure=False)
         parts = [
-            run(kernel, block, shared, tuple(operand[start:stop] for operand in by_rows))
+            run(kernel, block, (stop - start, self.shape[1]), shared, tuple(operand[start:stop] for operand in by_rows))
             for block, start, stop in self._blocks
         ]
         while len(parts) > 1:
@@ -126,7 +128,7 @@ class PartitionedOperator(Operator):
         with warnings.catch_warnings(), one_blas_thread():
             warnings.filterwarnings("ignore", "Sending large graph", UserWarning)  # operands, which nothing else has
             try:
-                result: Part = compute(parts[0])[0]
+                result: Part = _computed(parts[0])
             except Exception as error:
                 raise _explained(error, self) from error
         return result
@@ -149,12 +151,18 @@ class PartitionedOperator(Operator):
 # ---- what happens to a block, wherever it is ------------------------------------------------------------------------
 
 
-def _on_block(kernel: _Kernel, block: Any, common: Any, by_rows: tuple[Any, ...]) -> Part:
+def _on_block(kernel: _Kernel, block: Any, shape: tuple[int, int], common: Any, by_rows: tuple[Any, ...]) -> Part:
+    if np.ma.is_masked(block):
+        raise ValueError(_MASKED)
+    if block.shape != shape:
+        raise ValueError(f"a block of A has shape {block.shape}, where {shape} was declared: declare what it has")
+    reject_kind(block.dtype, "a block of A")
+    wanted = float_dtype(block.dtype)
     if sp.issparse(block):
-        operator: Operator = SparseOperator(block.astype(float_dtype(block.dtype), copy=False))
-    else:
-        block = np.require(block, requirements="A")  # what came in a message may not be, and NumPy then adds otherwise
-        operator = DenseOperator(block.astype(float_dtype(block.dtype), copy=False))
+        operator: Operator = SparseOperator(block.astype(wanted, copy=False))
+    else:  # what came in a message may not be aligned, and NumPy then adds in another order
+        block = np.require(np.asarray(block), requirements="A")
+        operator = DenseOperator(block.astype(wanted, copy=False))
     with np.errstate(all="ignore"):  # what is not finite is told once, where the parts come together
         return kernel(operator, common, by_rows)
 
@@ -217,6 +225,10 @@ def is_partitioned(A: Any) -> bool:
 
 def _by_rows(array: Any) -> Any:
     """The array in blocks of whole rows."""
+    if not is_partitioned(array):
+        raise TypeError(f"A must be a dask.array.Array, got {type(array).__name__}; see dask.array.from_delayed")
+    if np.ma.isMaskedArray(array._meta):
+        raise ValueError(_MASKED)
     reject_kind(np.dtype(array.dtype), "A")
     if array.ndim != 2:
         raise ValueError(f"A must be two-dimensional, of shape (m, n), got shape {array.shape}")
@@ -233,15 +245,37 @@ def _by_rows(array: Any) -> Any:
 
 
 def _client() -> Any:
-    """The client that Dask would use; None where there is none."""
-    if "distributed" not in sys.modules:  # then nobody has made one
-        return None
-    from distributed import default_client
+    """The client that Dask would use; None where blocks are worked on in this process."""
+    from dask.base import get_scheduler
 
+    client = getattr(get_scheduler(), "__self__", None)
+    return client if hasattr(client, "scheduler_info") else None
+
+
+def has_workers(client: Any) -> bool:
+    """Whether the cluster of a client has any workers."""
+    return bool(client.scheduler_info(n_workers=1)["workers"])
+
+
+def _computed(part: Any) -> Any:
+    """Have Dask do the work."""
+    client = _client()
+    if client is None:
+        return part.compute()
+    future = client.compute(part)
     try:
-        return default_client()
-    except ValueError:
-        return None
+        while True:
+            try:
+                part = future.result(timeout=_PATIENCE)
+            except TimeoutError:
+                if future.status != "pending":  # a task's own
+                    raise
+                if not has_workers(client):
+                    raise OSError(f"the cluster has had no workers for {_PATIENCE:.0f} s: start some") from None
+            else:
+                return part
+    finally:
+        future.release()
 
 
 def _room() -> float:
