@@ -69,17 +69,17 @@ sphinx_gallery_conf = {
 
 # Looks: nothing is fetched from anywhere.
 html_theme = "pydata_sphinx_theme"
-html_title = "hadaflow"
+html_title = f"hadaflow {version}"
 html_static_path = ["_static"]
 html_css_files = ["house.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
-    "logo": {"text": "hadaflow"},
+    "logo": {"text": f"hadaflow {version}"},
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "show_prev_next": False,
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "footer_start": ["copyright"],
     "footer_center": [],
     "footer_end": [],
@@ -93,7 +93,7 @@ _ELSEWHERE = {
     r"src/hadaflow/experiments/catalogue\)": "reference/experiments.rst)",
 }
 
-html_sidebars = {"index": [], "install": [], "which_call": [], "faq": [], "glossary": []}
+html_sidebars = {"index": [], "install": [], "which_call": [], "faq": [], "glossary": [], "about": []}
 
 
 def _within_the_site(_: Sphinx, docname: str, source: list[str]) -> None:

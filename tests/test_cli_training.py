@@ -227,7 +227,7 @@ def test_every_option_has_one_line_of_help_at_80_columns(capsys, monkeypatch, co
     monkeypatch.setenv("NO_COLOR", "1")
     assert cli.main([command, "--help"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("│", "|"))]
-    assert len(rows) == 19
+    assert len(rows) == 20
     assert all(line[1:].strip().startswith(("-", "*")) for line in rows)
 
 

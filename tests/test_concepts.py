@@ -208,7 +208,7 @@ def test_certificates():
     above = FIGURES["signs_data"](50)
     full = hf.recover(above.A, above.y)
     np.testing.assert_allclose(full.x, above.x, atol=1e-12)  # the upper panel finds the truth
-    says(page, f"a small margin ({certificate.margin:.3f}; above {full.certificate.margin:.2f})")
+    says(page, f"a small margin ({certificate.margin:.3f}; in the upper panel {full.certificate.margin:.2f})")
 
 
 def test_an_answer_from_elsewhere_is_certified():

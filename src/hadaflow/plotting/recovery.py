@@ -100,6 +100,8 @@ def _draw_residual(ax: Axes, recovery: Recovery) -> None:
     _stems(ax, residual, "black", "o", size=2.5)
     _frame(ax, len(residual), "measurement (m = {})", "$Ax - y$")
     title = rf"residual, $\|Ax - y\|\,/\,\|y\|$ = {recovery.certificate.residual:.2g}"
+    if recovery.certificate.residual < _ROUNDING:  # stems have no heads where there is nothing to see
+        ax.plot(np.arange(len(residual)), residual, ".", color="black", markersize=2, rasterized=True)
     if not residual.any():
         ax.set_yticks([0.0])
     elif recovery.certificate.residual < _ROUNDING:

@@ -163,7 +163,7 @@ def _nearness(case: Case) -> Iterator[Promise]:
         ),
         float(np.abs(case.x).sum()) - least,
         unit="x",
-        source="proved: paper A",
+        source="proved here",
         note=f"over the smallest ℓ1 norm, {least:.6g}, which is certified. For every matrix, and far from sharp.",
         allowance=case.resolution,
     )
