@@ -30,6 +30,7 @@ def run(monkeypatch):
         monkeypatch.setattr(plt, "show", lambda: shown.extend(plt.get_fignums()) or plt.close("all"))
         return runpy.run_path(str(GALLERY / f"plot_{page}.py")), len(shown)
 
+    plt.close("all")  # what others left open
     yield script
     plt.close("all")
 

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,8 @@ class Costs:
         task = (time.perf_counter() - begin) / count
         reading = cls.reading
         if path is not None:
-            reading = float(np.median(list(client.run(_reading_rate, str(path)).values())))
+            file = str(Path(path).absolute())  # workers may have another working directory
+            reading = float(np.median(list(client.run(_reading_rate, file).values())))
         return cls(product, reading, network, task)
 
 

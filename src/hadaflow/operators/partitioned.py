@@ -290,7 +290,12 @@ def _room() -> float:
 
 def _explained(error: Exception, operator: PartitionedOperator) -> Exception:
     """What to make of an error on the way: of the workers' own if it is theirs, else the error itself."""
-    if type(error).__name__ in {"KilledWorker", "FutureCancelledError", "CancelledError"}:
+    if type(error).__name__ in {"FutureCancelledError", "CancelledError"}:
+        return OSError(
+            f"the cluster gave up a pass over A: its log says why; scheduler, workers and this process need the same "
+            f"packages, so start them again after an update ({error})"
+        )
+    if type(error).__name__ == "KilledWorker":
         size = operator.largest_block / 2**20
         return OSError(
             f"the workers of the cluster died on a pass over A, whose blocks take up to {size:.0f} MiB: give them more "
