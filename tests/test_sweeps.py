@@ -1,11 +1,19 @@
 """Sweeps: what is measured is kept, whatever happens, and depends on the seed alone."""
 
+import asyncio
 import errno
+import functools
+import importlib
 import json
+import linecache
 import os
+import pickle
 import resource
+import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +26,10 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from hadaflow.experiments import Skip, Step, Store, Sweep, WorkerLostError, sweep
+from hadaflow.experiments.finding import parcel_of
+from hadaflow.experiments.identity import known_by
 from hadaflow.experiments.journal import Contents, Entry, Journal, canonical, entry_of, line_of
+from hadaflow.experiments.on_dask import Cluster
 from hadaflow.experiments.transport import Pace, Pool, _one_thread
 
 GRID = {"m": [3, 5], "depth": [2.0, 3.0]}
@@ -176,6 +187,60 @@ def test_dask_changes_nothing(undisturbed, tmp_path, cluster):
     assert_frame_equal(result.records, undisturbed, check_exact=True)
 
 
+class Dask:
+    """A client of as many threads as are left to say, on which calls run at once, or never."""
+
+    def __init__(self, *threads, status="running"):
+        self.threads, self.status, self.cancelled, self.sent = list(threads), status, [], 0
+
+    def ncores(self):
+        return {"worker": self.threads.pop(0) if len(self.threads) > 1 else self.threads[0]}
+
+    def submit(self, function, *arguments, pure):
+        self.sent += 1
+        future = Future()
+        if any(self.threads):
+            future.set_result(function(*arguments))
+        return future
+
+    def cancel(self, futures):
+        self.cancelled = futures
+
+
+def test_a_cluster_without_workers_is_told(monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("hadaflow.experiments.on_dask._LOOK", 0.001)
+    monkeypatch.setattr("hadaflow.experiments.on_dask._PATIENCE", 0.01)
+    client = Dask(0)
+    with pytest.raises(WorkerLostError, match=r"the Dask cluster has had no workers for 0\.01 s"):
+        list(Cluster(client, 1).run([(abs, -1), (abs, -2)]))
+    assert len(client.cancelled) == 2
+    with pytest.raises(WorkerLostError, match="the scheduler of Dask is gone"):
+        list(Cluster(Dask(0, status="closed"), 1).run([(abs, -1)]))
+
+
+def test_workers_that_join_later_are_used(monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("hadaflow.experiments.on_dask._LOOK", 0.0)
+    client = Dask(1, 5)
+    outcomes = Cluster(client, 1).run((abs, -k) for k in range(100))
+    sent = []
+    for _ in range(4):
+        next(outcomes)
+        sent.append(client.sent)
+    assert sent[0] == 2
+    assert sent[-1] >= 10
+    assert max(outcomes) == 99
+
+
+@pytest.mark.parametrize(("backend", "here"), [("dask", False), ("threading", True), ("loky", True)])
+def test_a_single_worker_elsewhere_is_used(monkeypatch, cluster, backend, here):
+    monkeypatch.setattr(type(cluster), "ncores", lambda *_: {"worker": 1})
+    with joblib.parallel_config(backend, n_jobs=1):
+        assert (Pool(None).workers, Pool(None).here) == (1, here)
+        assert Pool(1).here
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_worker_of_dask_that_dies_is_told(tmp_path, cluster):
     with (
@@ -253,6 +318,102 @@ def test_an_edited_function_starts_anew(tmp_path):
     assert call(jobs=1).ran == 2
     file.write_text("def f(rng, a):\n    return {'x': a + a}\nf.revision = 2\n")
     assert call(jobs=1).ran == 0
+
+
+def test_a_function_is_known_by_the_code_that_runs_and_not_by_the_file(tmp_path, monkeypatch):
+    file = tmp_path / "edited_while_it_runs.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    file.write_text("def f(rng, a):\n    return {'x': a}\n")
+    module = importlib.import_module(file.stem)
+    file.write_text("def f(rng, a):\n    return {'x': 22 * a}\n")
+    call = partial(sweep, grid={"a": [1, 2]}, folder=tmp_path / "out", jobs=1)
+    assert call(module.f).records.x.tolist() == [1, 2]
+    linecache.clearcache()
+    assert call(importlib.reload(module).f).records.x.tolist() == [22, 44]
+    monkeypatch.delitem(sys.modules, file.stem)
+
+
+def test_a_file_that_is_edited_while_it_runs_is_the_same_for_all_workers(tmp_path):
+    file = tmp_path / "file.py"
+    file.write_text("def f(rng, a):\n    return {'x': 1}\n")
+    study = Sweep.of(f"{file}:f", {"a": [1]})
+    file.write_text("def f(rng, a):\n    return {'x': 2}\n")
+    opened = pickle.loads(pickle.dumps(parcel_of(study.function))).open()
+    assert opened(None, 1) == {"x": 1}
+
+
+class Times:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, rng, *, a):
+        return {"x": self.factor * a}
+
+    def method(self, rng, *, a):
+        return {"x": self.factor * a}
+
+
+def times(rng, *, a, factor, words=frozenset("abcdefgh")):
+    return {"x": np.sum(factor) * a}
+
+
+def around(inner):
+    return lambda rng, a: inner(rng, a) | {"y": 1}
+
+
+def closure(factor):
+    return lambda rng, a: {"x": factor * a}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda k: partial(times, factor=np.full(10_000, k)),
+        lambda k: partial(Times(k)),
+        closure,
+        lambda k: closure(np.float32(k)),
+        lambda k: around(closure(k)),
+        Times,
+        lambda k: Times(k).method,
+        lambda k: (lambda rng, a: {"x": a}, lambda rng, a: {"x": 2 * a})[k - 1],
+        lambda k: functools.cache(closure(k)),
+        lambda k: lambda rng, a, factor=k: {"x": factor * a},
+    ],
+    ids=map(str, range(10)),
+)
+def test_what_a_function_carries_is_part_of_it(tmp_path, made):
+    call = partial(sweep, grid={"a": [1]}, folder=tmp_path, jobs=1)
+    assert [call(made(k)).ran for k in (1, 2, 1, 2)] == [1, 1, 0, 0]
+
+
+def test_a_function_is_known_by_the_same_digits_in_every_process():
+    script = "from test_sweeps import *; print(*(known_by(f) for f in (times, Times(3), partial(times, factor=2))))"
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "12"
+    }
+    assert told == {" ".join(known_by(f) for f in (times, Times(3), partial(times, factor=2))) + "\n"}
+
+
+def test_what_cannot_be_read_needs_a_revision(tmp_path):
+    lock = threading.Lock()
+
+    def locked(rng, *, a):
+        with lock:
+            return {"x": a}
+
+    with pytest.raises(TypeError, match="locked carries a lock, which cannot be told from another one: give values in"):
+        sweep(locked, {"a": [1]}, folder=tmp_path, jobs=1)
+    locked.revision = 1
+    assert [sweep(locked, {"a": [1]}, folder=tmp_path, jobs=1).ran for _ in range(2)] == [1, 0]
 
 
 def test_failures_are_kept_with_their_reason(tmp_path):
@@ -339,6 +500,50 @@ def test_numpy_scalars_are_plain():
     assert row == {"a": 1, "repeat": 0, "f": float(np.float32(0.1)), "i": 3, "b": True, "s": "s"}
 
 
+@pytest.mark.parametrize("table", ["in memory", "on disk"])
+def test_whole_numbers_keep_all_digits_beside_missing_values(tmp_path, table):
+    result = sweep(lambda rng, a: {"x": 2**62 + a if a else None}, {"a": [0, 1, 2]}, folder=tmp_path, jobs=1)
+    records = result.records if table == "in memory" else pd.read_parquet(result.path)
+    assert str(records.x.dtype) == "Int64"
+    assert records.x.dropna().tolist() == [2**62 + 1, 2**62 + 2]
+    assert records.x.isna().tolist() == [True, False, False]
+
+
+class Wordless(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (Wordless, "Wordless: (its message cannot be had)"),
+        (GeneratorExit, "GeneratorExit: "),
+        (asyncio.CancelledError, "CancelledError: "),
+        (partial(SystemExit, 3), "SystemExit: 3"),
+        (partial(OSError, "\ud800"), "OSError: \\ud800"),
+    ],
+    ids=str,
+)
+def test_whatever_a_trial_raises_the_others_go_on(tmp_path, error, words, jobs):
+    def raising(rng, *, a):
+        if a == 2:
+            raise error()
+        return {"x": a}
+
+    result = sweep(raising, {"a": [1, 2, 3]}, folder=tmp_path, jobs=jobs)
+    assert result.records.x.tolist() == [1, 3]
+    assert result.failures.error.tolist() == [words]
+
+
+@pytest.mark.parametrize("row", [{"x": "\ud800"}, {"\ud800": 1}], ids=["value", "name"])
+def test_what_is_no_text_is_a_failure(tmp_path, row):
+    result = sweep(lambda rng, a: row if a else {"x": "text"}, {"a": [0, 1]}, folder=tmp_path, jobs=1)
+    assert "half a surrogate pair is missing" in result.failures.error[0]
+    assert result.records.x.tolist() == ["text"]
+
+
 # ------------------------------------------------------------------------------------------------------ mistakes
 @pytest.mark.parametrize(
     ("arguments", "words"),
@@ -352,6 +557,14 @@ def test_numpy_scalars_are_plain():
         ({"grid": {"m": [1, None]}}, "got None"),
         ({"grid": {"m": [np.nan]}}, "must not be NaN"),
         ({"grid": {"m": [1, 2, 1.0]}}, "grid.m holds 1.0 twice"),
+        ({"grid": {"m": [1, True]}}, "grid.m holds True twice"),
+        ({"grid": {"m": [2, "a"]}}, r"grid.m holds values of several kinds \(int and str\)"),
+        ({"grid": {"m": [-(2**63) - 1]}}, "grid.m must fit into 64 bits"),
+        ({"grid": {"m": ["\ud800"]}}, "grid.m has .*, which is no text"),
+        ({"grid": {"m": range(10**9)}}, "grid.m holds more than 10,000,000 values"),
+        ({"grid": {"m": range(4000), "depth": range(4000)}}, r"make 16,000,000 repetitions \(16,000,000 cells, 1 of"),
+        ({"repeats": 10**9}, "make 4,000,000,000 repetitions"),
+        ({"folder": "a\0b"}, "folder cannot be called"),
         ({"grid": {"a b": [1]}}, "'a b', which cannot be the name"),
         ({"grid": {"repeat": [1]}}, "'repeat', which is the number of the repetition"),
         ({"grid": [1]}, "grid must map names"),
@@ -400,6 +613,31 @@ def test_a_folder_that_is_read_only_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(OSError, match=r"nothing can be kept in .*\(Permission denied\): choose another folder"):
+        sweep(normal, GRID, folder=tmp_path, jobs=1)
+
+
+def test_a_function_may_change_the_working_directory(tmp_path, monkeypatch):
+    def measure(rng, *, a):
+        os.chdir("/")
+        return {"x": a}
+
+    monkeypatch.chdir(tmp_path)
+    result = sweep(measure, {"a": [1, 2]}, folder="out", jobs=1)
+    assert sorted(path.suffix for path in (tmp_path / "out").glob("[!.]*")) == [".jsonl", ".parquet"]
+    assert result.path.exists()
+
+
+def test_nobody_claims_that_a_deleted_folder_keeps_anything(tmp_path):
+    folder = tmp_path / "out"
+    with pytest.raises(OSError, match=r"the journal was deleted; .*jsonl is gone from there.*begins anew"):
+        sweep(normal, GRID, folder=folder, jobs=1, progress=lambda _: shutil.rmtree(folder))
+
+
+@pytest.mark.parametrize("kind", ["directory", "dangling symlink"])
+def test_a_journal_that_cannot_be_used_is_told(tmp_path, kind):
+    path = Store(tmp_path, Sweep.of(normal, GRID)).journal
+    path.mkdir() if kind == "directory" else path.symlink_to(tmp_path / "no" / "such")
+    with pytest.raises(OSError, match=r"the journal .* cannot be used \(.*\): move it away, or choose another folder"):
         sweep(normal, GRID, folder=tmp_path, jobs=1)
 
 
@@ -465,6 +703,14 @@ def test_an_intact_line_that_is_none_of_ours_is_damaged():
 
     for text in (b"3", b"[]", b'{"task":1}', b'{"rows":[]}', b"{", b'{"task":{},"rows":[],"seconds":1,"more":1}'):
         assert entry_of(b"%08x %b" % (zlib.crc32(text), text)) is None
+    for about in (
+        '"rows":{},"seconds":1',
+        '"rows":[3],"seconds":1',
+        '"rows":[{"x":[]}],"seconds":1',
+        '"rows":[],"seconds":""',
+    ):
+        text = f'{{"task":{{}},{about}}}'.encode()
+        assert entry_of(b"%08x %b" % (zlib.crc32(text), text)) is None
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -499,6 +745,18 @@ def test_a_disk_too_full_for_the_table_is_told(tmp_path):
     result = sweep(normal, GRID, folder=tmp_path, jobs=1)
     assert result.ran == 0
     assert_frame_equal(pd.read_parquet(result.path), result.records)
+
+
+def test_a_disk_too_full_for_a_table_that_is_missing_is_told(tmp_path):
+    result = sweep(normal, GRID, folder=tmp_path, jobs=1)
+    result.path.unlink()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot write in .*; 4 of 4 tasks are kept: make room"):
+            sweep(normal, GRID, folder=tmp_path, jobs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_damaged_line_is_told_once_and_run_again(tmp_path):

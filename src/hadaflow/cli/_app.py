@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError) as error:
         return _complain(str(error))
     except MemoryError:
-        return _complain("out of memory; keep a large dense matrix as .npy, a sparse one as .mtx or .npz")
+        return _complain("out of memory; keep a large dense matrix as .npy, a sparse one as .mtx or .npz, a grid small")
     if code == 130:
         typer.echo("hadaflow: interrupted", err=True)
     return code

@@ -39,6 +39,6 @@ Force = Annotated[bool, in_output("", "Replace files that exist", "--force", "-f
 Quiet = Annotated[bool, in_output("", "Print no table and no progress", "--quiet", "-q")]
 
 READS = """\
-A and y come from .npy, .npz, .mtx, .mat, .csv, .tsv or .parquet files, A from a .zarr or .parquet folder too; from those that hold several arrays, the ones \
-called A and y are taken.
+A and y come from .npy, .npz, .mtx, .mat, .csv, .tsv or .parquet files, A also from a .zarr or .parquet folder; from \
+those that hold several arrays, the ones called A and y are taken.
 """

@@ -62,7 +62,8 @@ def running(
             with _progress(quiet=quiet, each=each) as report:
                 yield report
         except KeyboardInterrupt:
-            typer.echo(f"hadaflow: what is done is kept in {folder}: the same command goes on", err=True)
+            if folder.exists():
+                typer.echo(f"hadaflow: what is done is kept in {folder}: the same command goes on", err=True)
             raise
         except WorkerLostError as error:
             typer.echo(f"hadaflow: error: {error}", err=True)

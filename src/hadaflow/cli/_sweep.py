@@ -74,7 +74,7 @@ def sweep(
         result = run_sweep(study, folder, jobs=jobs, retry_failed=retry_failed, fresh=fresh, progress=report)
     if not quiet:
         Console().print(_summary(result))
-        typer.echo(f"The records: {result.path}")
+        typer.echo(f"The records: {result.path and folder / result.path.name}")
     return warn_of_failures(result)
 
 
@@ -85,7 +85,7 @@ def warn_of_failures(result: SweepResult) -> int:
         return 0
     first = failures.iloc[0]
     where = ", ".join(f"{name}={first[name]}" for name in result.sweep.columns)
-    total = len(result.sweep.tasks())
+    total = result.sweep.total
     typer.echo(
         f"hadaflow: warning: {len(failures)} of {total} repetitions failed, the first ({where}) by {first.error}; "
         f"--retry-failed runs them again",
@@ -95,7 +95,7 @@ def warn_of_failures(result: SweepResult) -> int:
 
 
 def _plan(study: Sweep, store: Store, *, retry_failed: bool, fresh: bool) -> Table:
-    total = len(study.tasks())
+    total = study.total
     left = total if fresh else len(store.pending(retry_failed=retry_failed))
     return _table(
         {
@@ -110,7 +110,7 @@ def _plan(study: Sweep, store: Store, *, retry_failed: bool, fresh: bool) -> Tab
 
 
 def _summary(result: SweepResult) -> Table:
-    total = len(result.sweep.tasks())
+    total = result.sweep.total
     return _table(
         {
             "experiment": result.sweep.name,

@@ -4,12 +4,12 @@ from hadaflow.experiments.base import Experiment, Skip, Study
 from hadaflow.experiments.claims import Check, Claim, Verdict
 from hadaflow.experiments.execution import Step
 from hadaflow.experiments.finding import find, known
+from hadaflow.experiments.on_dask import WorkerLostError
 from hadaflow.experiments.phase import PhaseDiagram, phase_diagram
 from hadaflow.experiments.records import Store
 from hadaflow.experiments.report import write_report
 from hadaflow.experiments.runner import reproduce, run_inline
 from hadaflow.experiments.sweeps import Sweep, SweepResult, sweep
-from hadaflow.experiments.transport import WorkerLostError
 
 __all__ = [
     "Check",

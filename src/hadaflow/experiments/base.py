@@ -161,6 +161,15 @@ def digest(identity: Any) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def writable(text: str) -> bool:
+    """Whether UTF-8 can hold a text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_labels(kind: type[Experiment]) -> None:
     """Raise TypeError or ValueError unless name, paper and title are words, and the name can be that of a file."""
     for label in ("name", "paper", "title"):

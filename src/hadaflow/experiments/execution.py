@@ -63,12 +63,21 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise OSError(f"another run is at work in {folder}: wait for it, or choose another folder") from error
+    except ValueError as error:  # a zero byte
+        raise ValueError(f"folder cannot be called {str(folder)!r} ({error}): choose another name") from error
     except OSError as error:
         raise OSError(f"nothing can be kept in {folder} ({error.strerror or error}): choose another folder") from error
     try:
         yield
     finally:
         lock.release()
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # out of reach, which is as bad
+        return False
 
 
 class Execution:
@@ -101,6 +110,7 @@ class Execution:
         self._tasks: list[list[Task]] = [[] for _ in stores]
         self._keys: list[list[str]] = [[] for _ in stores]
         self._left: list[set[int]] = [set() for _ in stores]
+        self._complete: list[int] = []  # but for the file of all records
         for number, store in enumerate(stores):
             self.journals.append(Journal(None))
             with self._isolated(number):
@@ -120,7 +130,7 @@ class Execution:
         found = ((at, journal.entries.get(key)) for at, key in enumerate(keys) if at not in self._left[number])
         self.failures[number] = {at: entry for at, entry in found if entry and entry.failed}
         if not self._left[number]:  # killed between the last task and the end, or the file was damaged
-            self._finish(number)
+            self._complete.append(number)
 
     @property
     def now(self) -> int:
@@ -146,6 +156,9 @@ class Execution:
         WorkerLostError
             If a worker died.
         """
+        for number in self._complete:
+            with self._isolated(number):
+                self._finish(number)
         if not any(self._left):
             return
         pool = Pool(jobs)
@@ -208,11 +221,12 @@ class Execution:
         try:
             yield
         except OSError as error:
+            kept = f"{self.done} of {self.total} tasks are kept: make room, and the same call goes on"
+            gone = [journal.path for journal in self.journals if journal.path and not _there(journal.path)]
+            if gone:
+                kept = f"{gone[0].name} is gone from there with what was kept in it: the same call begins anew"
             where = self.stores[0].folder
-            raise OSError(
-                f"cannot write in {where}: {error.strerror or error}; {self.done} of {self.total} tasks are kept: "
-                f"make room, and the same call goes on"
-            ) from error
+            raise OSError(f"cannot write in {where}: {error.strerror or error}; {kept}") from error
 
     @contextmanager
     def _isolated(self, number: int) -> Iterator[None]:

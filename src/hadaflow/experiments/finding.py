@@ -22,6 +22,7 @@ from hadaflow.experiments.base import Experiment, check_labels
 Kind = type[Experiment]
 
 _OF_FILE = "hadaflow_experiments_of_"  # modules made of a user's files
+_SOURCES = dict[str, bytes]()  # of these modules: the files may be edited while they are in use
 
 
 def known() -> dict[str, Kind]:
@@ -39,8 +40,8 @@ def _catalogue() -> dict[str, Kind]:
     return found
 
 
-def load(path: Path) -> dict[str, Kind]:
-    """The experiments of a Python file, by name.
+def load(path: Path, source: bytes | None = None) -> dict[str, Kind]:
+    """The experiments of a Python file, or of what once stood in it, by name.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def load(path: Path) -> dict[str, Kind]:
     ValueError
         If it holds none, or one with a name that is taken.
     """
-    module = _module_of(path)
+    module = _module_of(path, source)
     found: dict[str, Kind] = {}
     _add(found, module)
     if not found:
@@ -62,16 +63,17 @@ def load(path: Path) -> dict[str, Kind]:
     return found
 
 
-def _module_of(path: Path) -> ModuleType:
-    """A Python file as a module, run anew."""
+def _module_of(path: Path, source: bytes | None = None) -> ModuleType:
+    """A Python file, or what once stood in it, as a module, run anew."""
     path = path.resolve()
-    source = path.read_bytes()  # so that a missing file is told as such
+    source = path.read_bytes() if source is None else source  # so that a missing file is told as such
     name = f"{_OF_FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"  # one per path
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path.name} is not a Python file: its name has to end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
+    _SOURCES[name] = source
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
@@ -154,8 +156,8 @@ class Parcel:
     ----------
     file : str
         Where it stands.
-    digest : str
-        Of the file, so that a worker which has opened an older one opens it anew.
+    source : bytes
+        What stood in it when it was read: all workers have to run the same, whatever becomes of the file.
     name : str
         Of the experiment, or of the function.
     config : dict or None
@@ -163,15 +165,15 @@ class Parcel:
     """
 
     file: str
-    digest: str
+    source: bytes
     name: str
     config: dict[str, Any] | None = None
 
     def open(self) -> Any:
         """The experiment, or the function."""
         if self.config is None:
-            return getattr(_module_of(Path(self.file)), self.name)
-        return load(Path(self.file))[self.name](**self.config)
+            return getattr(_module_of(Path(self.file), self.source), self.name)
+        return load(Path(self.file), self.source)[self.name](**self.config)
 
 
 def parcel_of(what: Any) -> Any:
@@ -181,13 +183,12 @@ def parcel_of(what: Any) -> Any:
     if not home.startswith(_OF_FILE):
         return what
     module = sys.modules[home]
-    file = str(module.__file__)
-    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    file, source = str(module.__file__), _SOURCES[home]
     if isinstance(what, Experiment):
-        return Parcel(file, digest, what.name, what.config)
+        return Parcel(file, source, what.name, what.config)
     # What has no name in its file (a closure, say) travels by its value, as from anywhere else.
     name = getattr(what, "__name__", "")
-    return Parcel(file, digest, name) if getattr(module, name, None) is what else what
+    return Parcel(file, source, name) if getattr(module, name, None) is what else what
 
 
 def _add(found: dict[str, Kind], module: ModuleType) -> None:

@@ -12,8 +12,10 @@ In each case the tasks concerned count as not done.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -24,6 +26,7 @@ from typing import Any, Self
 import numpy as np
 
 _DIGITS = 8  # of the checksum
+_PLAIN = (type(None), bool, int, float, str)
 _DECIMALS = 6  # of seconds: no need for more
 
 
@@ -100,9 +103,22 @@ def entry_of(line: bytes) -> tuple[str, Entry] | None:
         return None
     try:
         about = json.loads(text)
-        return canonical(about.pop("task")), Entry(**about)
+        key, entry = canonical(about.pop("task")), Entry(**about)
+        return (key, entry) if _sound(entry) else None
     except (ValueError, TypeError, KeyError, AttributeError):  # intact, but not one of ours
         return None
+
+
+def _sound(entry: Entry) -> bool:
+    """Whether all is of the kind that it should be."""
+    rows: Any = entry.rows
+    return (
+        isinstance(rows, list)
+        and all(isinstance(row, dict) and all(type(value) in _PLAIN for value in row.values()) for row in rows)
+        and type(entry.seconds) in (int, float)
+        and type(entry.error) is type(entry.traceback) is str
+        and type(entry.skipped) is bool
+    )
 
 
 @dataclass(frozen=True)
@@ -179,11 +195,17 @@ class Journal:
         """
         if self.path is None:
             return
-        contents = Contents.of(self.path)
-        self.entries = contents.entries
-        if contents.damaged or contents.torn:
-            self._mend(self.path, contents)
-        self._file = io.FileIO(self.path, "a")  # no buffer: a write is one call of the system
+        try:
+            contents = Contents.of(self.path)
+            self.entries = contents.entries
+            if contents.damaged or contents.torn:
+                self._mend(self.path, contents)
+            self._file = io.FileIO(self.path, "a")  # no buffer: a write is one call of the system
+        except OSError as error:
+            raise OSError(
+                f"the journal {self.path} cannot be used ({error.strerror or error}): move it away, or choose another "
+                f"folder"
+            ) from error
 
     @staticmethod
     def _mend(path: Path, contents: Contents) -> None:
@@ -207,6 +229,8 @@ class Journal:
     def append(self, entries: Mapping[str, Entry]) -> None:
         """Keep what came of tasks, by their canonical texts: all of them, or (OSError) none in the file."""
         if self._file is not None:
+            if not os.fstat(self._file.fileno()).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "the journal was deleted")
             _write(self._file, b"".join(line_of(key, entry) for key, entry in entries.items()))
         self.entries |= entries
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hadaflow as hf
-from hadaflow.experiments.base import Experiment, Row, Study, Task, check_labels
+from hadaflow.experiments.base import Experiment, Row, Study, Task, check_labels, writable
 from hadaflow.experiments.journal import Contents, Entry, Journal, canonical
 
 if TYPE_CHECKING:
@@ -182,7 +182,8 @@ def keys_of(tasks: Iterable[Task]) -> list[str]:
     """
     keys = [canonical(task) for task in tasks]
     if len(set(keys)) < len(keys):
-        twice = next(key for number, key in enumerate(keys) if key in keys[:number])
+        seen = set[str]()
+        twice = next(key for key in keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"the task {twice} is there twice; tasks have to differ")
     return keys
 
@@ -217,7 +218,11 @@ def _plain(name: object, value: Any) -> str | bool | int | float | None:
     """A scalar as Python's own, so that it is the same before and after it was written."""
     if not isinstance(name, str):
         raise TypeError(f"names of what is measured must be strings, got {name!r}")
-    if value is None or type(value) in (float, bool, str):
+    if not writable(name):
+        raise ValueError(
+            f"names of what is measured must be texts, got {name!r}, where half a surrogate pair is missing"
+        )
+    if value is None or type(value) in (float, bool):
         return value  # type: ignore[no-any-return]
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
@@ -228,6 +233,8 @@ def _plain(name: object, value: Any) -> str | bool | int | float | None:
     if isinstance(value, (float, np.floating)):
         return float(value)
     if isinstance(value, str):
+        if not writable(value):
+            raise ValueError(f"{name!r} must be a text, got {value!r}, where half a surrogate pair is missing")
         return str(value)
     raise TypeError(f"{name!r} must be a plain scalar, got {type(value).__name__}; record one row per number")
 
@@ -249,7 +256,25 @@ def frame(rows: Iterable[Row], columns: Iterable[str] = ()) -> pd.DataFrame:
     import pandas as pd
 
     rows = list(rows)
-    return pd.DataFrame.from_records(rows) if rows else pd.DataFrame(columns=list(columns))
+    if not rows:
+        return pd.DataFrame(columns=list(columns))
+    table = pd.DataFrame.from_records(rows)
+    for name, kind in table.dtypes.items():
+        if kind.kind in ("f", "O") and _whole_or_missing(row.get(name) for row in rows):
+            # A float has no room for all digits of an integer, and is what pandas would make of it.
+            table[name] = pd.array([row.get(name) for row in rows], dtype="Int64")
+    return table
+
+
+def _whole_or_missing(values: Iterable[Any]) -> bool:
+    """Whether integers are among them, and else nothing but missing values."""
+    some = False
+    for value in values:
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not whole and value is not None:
+            return False
+        some = some or whole
+    return some
 
 
 def _write(table: pd.DataFrame, path: Path, about: dict[str, Any]) -> None:

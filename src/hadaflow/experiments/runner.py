@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from hadaflow._validation import callback, flag, instance, whole_number
 from hadaflow.experiments.base import Experiment
 from hadaflow.experiments.execution import Execution, Step, alone_in
+from hadaflow.experiments.on_dask import WorkerLostError
 from hadaflow.experiments.records import Store, frame, rows_of, tasks_of
-from hadaflow.experiments.transport import WorkerLostError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ def reproduce(
         instance(experiment, Experiment, "experiment")
     callback(progress, "progress")
     jobs = whole_number(jobs, "jobs") if jobs is not None else None
-    records = Path(folder) / "records"
+    records = Path(folder).absolute() / "records"  # what runs may change the working directory
     stores = [Store(records, experiment) for experiment in experiments]
     if len({experiment.name for experiment in experiments}) < len(stores):
         raise ValueError("two experiments have one name: their records would overwrite each other")

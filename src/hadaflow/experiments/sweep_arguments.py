@@ -7,16 +7,20 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
+
+from hadaflow.experiments.base import writable
 
 Scalar = bool | int | float | str
 Axis = tuple[Scalar, ...]
 
 #: A column of the records.
 REPEAT = "repeat"
+#: Repetitions of all cells: each takes some 500 bytes of memory.
+MOST = 10_000_000
 
 
 def check_name(name: object) -> str:
@@ -41,13 +45,53 @@ def _axis(name: str, values: object) -> Axis:
         values = values.tolist()
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, (Iterable, Sequence)):
         raise TypeError(f"{label} must be a list of values, got {values!r}; give [{values!r}] or put it into fixed")
-    axis = tuple(check_scalar(value, label) for value in values)
+    axis = tuple(check_scalar(value, label) for value in islice(values, MOST + 1))
+    if len(axis) > MOST:
+        raise ValueError(f"{label} holds more than {MOST:,} values, which is more than a sweep may have: take fewer")
     if not axis:
         raise ValueError(f"{label} is empty: give at least one value")
-    for number, value in enumerate(axis):
-        if value in axis[:number]:
+    seen = set[Scalar]()
+    for value in axis:  # 1, 1.0 and True are one
+        if value in seen:
             raise ValueError(f"{label} holds {value!r} twice: leave one out")
+        seen.add(value)
+    _check_column(axis, label)
     return axis
+
+
+def _check_column(axis: Axis, label: str) -> None:
+    """Raise TypeError or ValueError unless values can stand in one column of a table, digit by digit."""
+    kinds = {type(value) for value in axis}
+    if len(kinds) > 1 and kinds != {int, float}:
+        names = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise TypeError(f"{label} holds values of several kinds ({names}): write all of them as strings")
+    for value in axis:
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{label} must fit into 64 bits, got {_short(value)}; give it as a float or a string")
+        if isinstance(value, int) and float in kinds and int(float(value)) != value:
+            raise ValueError(f"{label} has {value} beside floats, which cannot hold all its digits: give a float")
+        if isinstance(value, str) and not writable(value):
+            raise ValueError(f"{label} has {value!r}, which is no text: half a surrogate pair is in it")
+
+
+def _short(number: int) -> str:
+    """A number that may have more digits than anybody, or Python, wants to print."""
+    return str(number) if abs(number) < 10**30 else f"one of {number.bit_length()} bits"
+
+
+def size_of(grid: Mapping[str, Axis]) -> int:
+    """Number of cells."""
+    return math.prod(map(len, grid.values()))
+
+
+def check_size(grid: Mapping[str, Axis], repeats: int) -> None:
+    """Raise ValueError if there are more repetitions than a table of them has room for."""
+    cells = size_of(grid)
+    if cells * repeats > MOST:
+        raise ValueError(
+            f"grid and repeats make {cells * repeats:,} repetitions ({cells:,} cells, {repeats:,} of each), "
+            f"at most {MOST:,} are allowed: take fewer values, or fewer repeats"
+        )
 
 
 def check_fixed(fixed: object, grid: Mapping[str, Axis]) -> dict[str, Scalar]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from hadaflow.experiments.sweep_arguments import nearest
+from hadaflow.experiments.sweep_arguments import MOST, nearest
 from hadaflow.experiments.sweeps import Sweep
 
 _NEEDED = ("experiment", "grid")
 _KEYS = (*_NEEDED, "repeats", "seed", "paired", "fixed")
+_LARGEST = sys.float_info.max
 _RANGE = ("from", "to", "count", "step", "scale")
 
 
@@ -76,22 +78,32 @@ def _values(values: Any, where: str) -> Any:
         step = values["step"]
         if not whole or type(step) is not int or step < 1 or scale == "log":
             raise ValueError(f"{where}.step is for whole numbers, evenly spaced: give count instead")
-        return list(range(int(first), int(last) + 1, step))
+        axis = range(int(first), int(last) + 1, step)
+        return list(axis[: MOST + 1])  # that is too many, and told as such
     return _spaced(first, last, values["count"], scale, where, whole=whole)
 
 
 def _spaced(first: float, last: float, count: Any, scale: str, where: str, *, whole: bool) -> list[float]:
     if type(count) is not int or count < 2:
         raise ValueError(f"{where}.count must be a whole number of at least 2, got {count!r}")
+    if count > MOST:
+        raise ValueError(f"{where}.count must be at most {MOST:,}, got {count:,}")
     if scale == "log" and first <= 0:
         raise ValueError(f"{where}.from must be positive where the scale is 'log', got {first!r}")
-    spaced = np.geomspace(first, last, count) if scale == "log" else np.linspace(first, last, count)
+    with np.errstate(all="ignore"):
+        space = np.geomspace if scale == "log" else np.linspace
+        spaced = space(float(first), float(last), count)
+    if not np.isfinite(spaced).all() or not (np.diff(spaced) > 0).all():
+        raise ValueError(
+            f"{where}: floats cannot hold {count} values spaced so from {first!r} to {last!r}: give a list"
+        )
     if whole and (spaced == np.round(spaced)).all():  # 50 to 100 by 6 are sizes, and sizes are no floats
         return [int(value) for value in spaced]
     return [float(value) for value in spaced]
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-        raise ValueError(f"{where} must be a finite number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -_LARGEST <= value <= _LARGEST:
+        got = "one beyond what a float can hold" if isinstance(value, int) else repr(value)
+        raise ValueError(f"{where} must be a finite number, got {got}")
     return value

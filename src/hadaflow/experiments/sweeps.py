@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,7 +17,9 @@ from hadaflow._validation import callback, flag, instance, whole_number
 from hadaflow.experiments.base import Row, Study, Task, digest
 from hadaflow.experiments.execution import Execution, Step, alone_in
 from hadaflow.experiments.finding import function_of
+from hadaflow.experiments.identity import known_by, name_of
 from hadaflow.experiments.journal import Entry, canonical
+from hadaflow.experiments.on_dask import WorkerLostError
 from hadaflow.experiments.records import Store, keys_of, table_of, tasks_of
 from hadaflow.experiments.sweep_arguments import (
     REPEAT,
@@ -32,8 +32,9 @@ from hadaflow.experiments.sweep_arguments import (
     check_paired,
     check_parameters,
     check_seed,
+    check_size,
+    size_of,
 )
-from hadaflow.experiments.transport import WorkerLostError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,7 @@ class Sweep(Study):
     function : callable
         What is measured.
     source : str
-        What the function is known by, see :func:`sweep`.
+        Digits that the function is known by, see :func:`hadaflow.experiments.identity.known_by`.
     grid : dict
         Names and values of the parameters that change.
     repeats : int
@@ -92,11 +93,12 @@ class Sweep(Study):
         axes = check_grid(grid)
         others = check_fixed({} if fixed is None else fixed, axes)
         repeats = whole_number(repeats, "repeats")
+        check_size(axes, repeats)
         pairs, seed = check_paired(paired, [*axes, *others]), check_seed(seed)
         function = function_of(experiment, home) if isinstance(experiment, str) else experiment
-        name = experiment.rpartition(":")[2] if isinstance(experiment, str) else _name_of(experiment)
+        name = experiment.rpartition(":")[2] if isinstance(experiment, str) else name_of(experiment)
         check_parameters(function, name, [*axes, *others])
-        return cls(check_name(name), function, _source_of(function), axes, repeats, others, seed, pairs)
+        return cls(check_name(name), function, known_by(function), axes, repeats, others, seed, pairs)
 
     @property
     def known_as(self) -> str:
@@ -127,6 +129,11 @@ class Sweep(Study):
     def columns(self) -> list[str]:
         """The first ones of the records."""
         return [*self.grid, REPEAT]
+
+    @property
+    def total(self) -> int:
+        """Number of tasks."""
+        return size_of(self.grid) * self.repeats
 
     def tasks(self) -> list[Task]:
         return [
@@ -269,22 +276,22 @@ def sweep(  # noqa: PLR0913 - what is measured, where it is kept, how it is run
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind or range, the function does not take the parameters, or one name was recorded
-        with values of several kinds.
+        If an argument has the wrong kind or range, the function does not take the parameters or carries what cannot be
+        read (a lock, say), or one name was recorded with values of several kinds.
     OSError
         If the folder cannot be written to, or another run is at work in it.
     WorkerLostError
-        If a worker process died. What is done is kept.
+        If a worker process died, or a cluster has none any more. What is done is kept.
     KeyboardInterrupt
         On Ctrl-C. What is done is kept.
 
     Notes
     -----
     What is kept is known by its parameters and its number: after a change of grid, repeats or fixed values only what
-    is new is run. It is forgotten when the function's source, the seed, ``paired`` or the version of the library
-    changes. The source does not show what the function calls, nor the values that a closure has caught: give values in
-    ``fixed``. A function with an attribute ``revision`` is known by it, and not by its source; one whose source is not
-    to be had, such as one that was typed at a prompt, by its name.
+    is new is run. It is forgotten when the function's code, the seed, ``paired`` or the version of the library changes;
+    the code is that which runs (not the file, edited since) and what a closure, a partial or an object carries along,
+    by its content. It does not show what the function calls by a global name, and is another one in another release of
+    Python. A function with an attribute ``revision`` is known by that alone.
 
     Records depend on the seed alone, bit for bit, not on the number of workers, their kind or order.
 
@@ -318,7 +325,8 @@ def run_sweep(
     jobs = whole_number(jobs, "jobs") if jobs is not None else None
     batch = whole_number(batch, "batch") if batch is not None else None
     retry_failed, fresh = flag(retry_failed, "retry_failed"), flag(fresh, "fresh")
-    store = Store(Path(folder) if folder is not None else None, study)
+    # Absolute: what is measured may change the working directory.
+    store = Store(Path(folder).absolute() if folder is not None else None, study)
     with alone_in(store.folder) if store.folder else nullcontext():
         if fresh:
             store.clear()
@@ -332,24 +340,3 @@ def run_sweep(
     if execution.spoilt:
         raise execution.spoilt[0]
     return SweepResult.of(store, study, execution.journals[0].entries, execution.now)
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    if isinstance(function, partial):
-        return _name_of(function.func)
-    name = getattr(function, "__name__", type(function).__name__)
-    return "lambda" if name == "<lambda>" else str(name)
-
-
-def _source_of(function: Callable[..., Any]) -> str:
-    """What a function is known by: its revision, or else its source, or else its name."""
-    if isinstance(function, partial):
-        return f"{_source_of(function.func)} {function.args!r} {sorted(function.keywords.items())!r}"
-    revision = getattr(function, "revision", None)
-    if revision is not None:
-        return f"{_name_of(function)} {revision}"
-    code = function if inspect.isroutine(function) or inspect.isclass(function) else type(function)
-    try:
-        return inspect.getsource(inspect.unwrap(code))
-    except (OSError, TypeError):
-        return f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', _name_of(function))}"

@@ -9,7 +9,6 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,6 +21,7 @@ from threadpoolctl import ThreadpoolController
 from hadaflow.experiments.base import Skip, Study, Task
 from hadaflow.experiments.finding import Parcel, parcel_of
 from hadaflow.experiments.journal import Entry
+from hadaflow.experiments.on_dask import Cluster, WorkerLostError, threads_of
 from hadaflow.experiments.records import rows_of
 
 _IDLE = 20  # seconds
@@ -30,10 +30,7 @@ _AIM_HERE = 0.05  # without a way
 _LEAST = 0.02  # seconds for a batch, should there be enough tasks: shorter ones cost more than they even out
 _MOST = 1000  # tasks
 _ROUND = 8  # batches per worker, where all have to be waited for
-
-
-class WorkerLostError(RuntimeError):
-    """A worker process died, so that not all could be done; what was done is kept."""
+_HERE = ("LokyBackend", "MultiprocessingBackend", "ThreadingBackend", "SequentialBackend")  # on this machine
 
 
 @dataclass(frozen=True)
@@ -115,10 +112,25 @@ def _measured(study: Study, task: Task) -> Entry:
     try:
         return Entry(rows_of(study, task), time.perf_counter() - began)
     except Skip as reason:
-        return Entry([], time.perf_counter() - began, " ".join(str(reason).split()) or "no reason", skipped=True)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a study raises, the others go on
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        return Entry([], time.perf_counter() - began, told, traceback.format_exc())
+        return Entry([], time.perf_counter() - began, _words(reason) or "no reason", skipped=True)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a study raises, the others go on
+        told = f"{type(error).__name__}: {_words(error)}"
+        return Entry([], time.perf_counter() - began, told, _text(traceback.format_exc()))
+
+
+def _words(error: BaseException) -> str:
+    """What an error says, in one line, if it can say it."""
+    try:
+        return " ".join(_text(str(error)).split())
+    except Exception:  # noqa: BLE001 - it is an error of the user's
+        return "(its message cannot be had)"
+
+
+def _text(said: str) -> str:
+    """What a table has room for: paths that are no UTF-8 come with halves of surrogate pairs."""
+    return said.encode("utf-8", "backslashreplace").decode()
 
 
 def _measure_parcel(parcel: bytes, number: int, tasks: Sequence[tuple[int, Task]]) -> Outcome:
@@ -191,6 +203,8 @@ class Pool:
     ----------
     workers : int
         How many there are.
+    here : bool
+        Whether all happens in this process: a cluster of one worker is another one.
     """
 
     def __init__(self, jobs: int | None) -> None:
@@ -202,7 +216,17 @@ class Pool:
         wanted = jobs if jobs is not None else configured
         if wanted is None and not self._chosen:
             wanted = os.cpu_count() or 1
-        self.workers: int = wanted if wanted == 1 else joblib.effective_n_jobs(-1 if wanted is None else wanted)
+        if self._is_dask:
+            self.workers: int = 1 if jobs == 1 else max(1, threads_of(self._backend.client))
+        elif wanted == 1:
+            self.workers = 1
+        else:
+            self.workers = max(1, joblib.effective_n_jobs(-1 if wanted is None else wanted))
+        self.here = jobs == 1 or (self.workers == 1 and type(self._backend).__name__ in _HERE)
+
+    @property
+    def _is_dask(self) -> bool:
+        return type(self._backend).__name__ == "DaskDistributedBackend"
 
     def run(self, studies: Sequence[Study], work: Iterator[Batch]) -> Generator[Outcome]:
         """What came of each batch, as they get done.
@@ -210,9 +234,9 @@ class Pool:
         Raises
         ------
         WorkerLostError
-            If a worker died.
+            If a worker died, or there is none.
         """
-        if self.workers == 1:
+        if self.here:
             with _one_thread:  # for all of them: to change it back and forth is not free
                 for batch in work:
                     yield measure(studies[batch.study], batch.study, batch.tasks)
@@ -224,7 +248,7 @@ class Pool:
             raise WorkerLostError("a worker process died, killed for its memory perhaps") from error
 
     def _way(self) -> Callable[[_Arguments, Iterator[Batch]], Iterator[Outcome]]:
-        if type(self._backend).__name__ == "DaskDistributedBackend":
+        if self._is_dask:
             return self._by_dask
         return self._by_joblib if self._backend.supports_return_generator else self._by_rounds
 
@@ -257,27 +281,7 @@ class Pool:
 
     def _by_dask(self, arguments: _Arguments, work: Iterator[Batch]) -> Iterator[Outcome]:
         """Without joblib, which waits for ever if a worker of Dask dies (joblib 1.6)."""
-        from distributed import KilledWorker, as_completed
-        from distributed.comm import CommClosedError
-
-        client = self._backend.client
-        under_way = as_completed()
-
-        def send(batch: Batch) -> None:
-            under_way.add(client.submit(_measure_parcel, *arguments(batch), pure=False))
-
-        try:
-            for batch in islice(work, 2 * self.workers):
-                send(batch)
-            for future in under_way:
-                outcome: Outcome = future.result()
-                for batch in islice(work, 1):
-                    send(batch)
-                yield outcome
-        except (KilledWorker, CommClosedError, CancelledError) as error:
-            raise WorkerLostError(f"Dask lost its workers, killed for their memory perhaps ({error})") from error
-        finally:
-            client.cancel(list(under_way.futures))
+        return Cluster(self._backend.client, self.workers).run((_measure_parcel, *arguments(batch)) for batch in work)
 
 
 _Arguments = Callable[[Batch], tuple[bytes, int, list[tuple[int, Task]]]]
