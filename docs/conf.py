@@ -37,7 +37,7 @@ exclude_patterns = ["_build", "gallery"]  # the gallery's pages are written, wit
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|dask|distributed|numpy|pathlib|scipy|sklearn)\..*"),  # their pages are not here
-    (r"py:(func|meth)", r"execute|Panel\..*|hadaflow\.experiments\.(execution|identity|trials)\..*"),  # not of the public face
+    (r"py:(func|meth)", r"execute|Panel\..*|hadaflow\.experiments\.(execution|identity|trials)\..*"),  # not public
 ]
 
 # Pages: the Markdown that forges show, formulas and links included.
