@@ -78,6 +78,27 @@ def test_the_page_of_the_estimators_works():
     assert np.flatnonzero(names["classifier"].support_).tolist()[:1] == [3]
 
 
+def test_the_page_of_paper_b_works():
+    names = {}
+    (window,) = code_of("docs/paper_b.md")
+    exec(window, names)
+    seen, window = names["seen"], names["window"]
+    assert (len(seen.support), round(seen.sigma, 2)) == (5, 0.54)
+    assert [round(seen.signal, 2), round(seen.noise, 2)] == [0.92, 0.13]  # as the page says
+    assert [round(window.start, 3), round(window.stop, 3)] == [0.134, 0.869]
+    assert round(float(np.linalg.norm(names["path"].x - names["x"])), 3) == 0.138
+
+
+def test_every_page_with_code_is_run_somewhere():
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    tests = tests.replace('" / "', "/")
+    for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        if "```python" in path.read_text(encoding="utf-8") and "auto_gallery" not in path.parts:
+            page = str(path.relative_to(ROOT / "docs")) if path.name != "README.md" else path.name
+            wanted = (f"docs/{page}", f'"{page}"', f'"{page.removesuffix(".md")}"', f'"{path.stem}"')
+            assert any(name in tests for name in wanted), page
+
+
 def test_the_loss_of_the_page_works():
     names = {}
     exec(code_of("docs/adding_a_loss.md")[0], names)
