@@ -98,8 +98,8 @@ def line_of(key: str, entry: Entry) -> bytes:
 
 def entry_of(line: bytes) -> tuple[str, Entry] | None:
     """The canonical text of the task and what came of it; None if the line is damaged."""
-    checksum, text = line[:_DIGITS], line[_DIGITS + 1 :]
-    if b"%08x" % zlib.crc32(text) != checksum:
+    head, text = line[: _DIGITS + 1], line[_DIGITS + 1 :]
+    if b"%08x " % zlib.crc32(text) != head:
         return None
     try:
         about = json.loads(text)
