@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -227,6 +227,7 @@ def test_where_the_data_do_not_tell_the_crossing_is_unknown(x, success):
     shift=st.floats(-3, 3),
     stretch=st.floats(0.01, 100),
 )
+@example(success=[False, True, True, True, False, True, False, False, True, False], shift=0.0, stretch=3.0)  # flat
 def test_the_crossing_moves_with_the_data(success, shift, stretch):
     x, told = np.arange(len(success)) % 7 * 0.1, np.array(success)
     there, moved = halfway(x, told), halfway(shift + stretch * x, told)

@@ -14,6 +14,7 @@ Vector = NDArray[np.float64]
 _MOST_STEPS = 100
 _ENOUGH = 1e-8  # of a step, in units of the spread of the data
 _LONGEST = 5.0  # of a step, in log odds
+_FLAT = 1e-6  # change of the log odds over all the data that is rounding
 
 
 class Crossing(NamedTuple):
@@ -56,7 +57,7 @@ def halfway(x: Vector, success: NDArray[np.bool_]) -> Crossing:
     middle, spread = float(points.mean()), float(np.ptp(points))
     design = np.column_stack([np.ones_like(points), (points - middle) / spread])
     beta, covariance = _fitted(design, trials, failures)
-    if not beta[1] > 0:
+    if not beta[1] > _FLAT:
         return _UNKNOWN
     at = -beta[0] / beta[1]
     slope = np.array([1.0, at]) / beta[1]
