@@ -25,12 +25,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
+from hadaflow._threads import one_thread
 from hadaflow.experiments import Skip, Step, Store, Sweep, WorkerLostError, sweep
 from hadaflow.experiments.finding import parcel_of
 from hadaflow.experiments.identity import known_by
 from hadaflow.experiments.journal import Contents, Entry, Journal, canonical, entry_of, line_of
 from hadaflow.experiments.on_dask import Cluster
-from hadaflow.experiments.transport import Pace, Pool, _one_thread
+from hadaflow.experiments.transport import Pace, Pool
 
 GRID = {"m": [3, 5], "depth": [2.0, 3.0]}
 
@@ -264,7 +265,7 @@ def test_trials_compute_with_one_thread():
         return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
     before = threads()
-    with _one_thread, _one_thread:
+    with one_thread(), one_thread():
         assert set(threads()) == {1}
     assert threads() == before
     for jobs in (1, 2):

@@ -102,22 +102,36 @@ def _fused(matrix: Array, library: Any, parts: int) -> Sweep:
 
 
 def _blocked(matrix: Array) -> Sweep:
-    m, n = matrix.shape
     step = max(8, _BLOCK // matrix.strides[0])
     both = _two_products(matrix)
 
     def products(x: Array, y: Array) -> tuple[Array, Array]:
         if x.ndim == 2:
             return both(x, y)
-        x, y = (np.asarray(vector, dtype=matrix.dtype) for vector in (x, y))
-        residual, gradient = np.empty(m, dtype=matrix.dtype), np.zeros(n, dtype=matrix.dtype)
-        for i in range(0, m, step):
-            rows, rest = matrix[i : i + step], residual[i : i + step]
-            np.subtract(rows @ x, y[i : i + step], out=rest)
-            gradient += rest @ rows
-        return residual, gradient
+        return _slab_by_slab(matrix, np.asarray(x, matrix.dtype), np.asarray(y, matrix.dtype), step)
 
     return Sweep(products, 1.0)
+
+
+def widened_sweep(matrix: Array, entries: int) -> Sweep:
+    """The same in float64 for a float32 matrix in row order, of which so many entries are widened at a time."""
+    step = max(1, entries // matrix.shape[1])
+    return Sweep(lambda x, y: _slab_by_slab(matrix, x, y, step), 1.0)
+
+
+def _slab_by_slab(matrix: Array, x: Array, y: Array, step: int) -> tuple[Array, Array]:
+    """``A x - y`` and ``A^T (A x - y)``, so many rows at a time, in the precision of x."""
+    m, n = matrix.shape
+    residual, gradient = np.empty_like(y), np.zeros_like(x)
+    wide = None if matrix.dtype == x.dtype else np.empty((min(step, m), n), dtype=x.dtype)  # one for all slabs
+    for i in range(0, m, step):
+        rows, rest = matrix[i : i + step], residual[i : i + step]
+        if wide is not None:
+            np.copyto(wide[: len(rows)], rows)
+            rows = wide[: len(rows)]
+        np.subtract(rows @ x, y[i : i + step], out=rest)
+        gradient += rows.T @ rest
+    return residual, gradient
 
 
 @cache

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from hadaflow import files
 from hadaflow.cli import _options as given
-from hadaflow.cli._running import require, running
+from hadaflow.cli._running import require, running, warn_of_failures
 from hadaflow.experiments._panel import Panel
 from hadaflow.experiments.ensembles import ENSEMBLES
 from hadaflow.experiments.phase import PhaseDiagram, phase_diagram
@@ -117,16 +117,9 @@ def _tell(diagram: PhaseDiagram) -> None:
 
 
 def _warn_of_failures(diagram: PhaseDiagram) -> int:
-    """Tell how many trials failed and why the first one did; the exit code."""
-    failed = len(diagram.failures)
-    if failed:
-        reason = diagram.failures["error"].iloc[0]
-        typer.echo(
-            f"hadaflow: warning: {failed} of {failed + len(diagram.records)} trials failed, the first by {reason}; "
-            f"--retry-failed runs them again",
-            err=True,
-        )
-    return int(failed > 0)
+    reasons = diagram.failures["error"]
+    first = f"by {reasons.iloc[0]}" if len(reasons) else ""
+    return warn_of_failures(len(reasons), len(reasons) + len(diagram.records), "trials", first)
 
 
 def _number(word: str) -> float | None:

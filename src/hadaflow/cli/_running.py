@@ -140,6 +140,14 @@ def _progress(*, quiet: bool, each: bool) -> Iterator[Callable[[Step], None]]:
         yield report
 
 
+def warn_of_failures(failed: int, total: int, what: str, first: str) -> int:
+    """Tell how many of something failed, and of the first one why; the exit code."""
+    if failed:
+        told = f"{failed} of {total} {what} failed, the first {first}; --retry-failed runs them again"
+        typer.echo(f"hadaflow: warning: {told}", err=True)
+    return int(failed > 0)
+
+
 def duration(seconds: float) -> str:
     """Seconds as a reader wants them."""
     if seconds < 100:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hadaflow.cli import _options as given
-from hadaflow.cli._running import duration, require, running
+from hadaflow.cli._running import duration, require, running, warn_of_failures
 from hadaflow.experiments import Store, Sweep, SweepResult
 from hadaflow.experiments.sweep_config import read_config
 from hadaflow.experiments.sweeps import run_sweep
@@ -75,23 +75,16 @@ def sweep(
     if not quiet:
         Console().print(_summary(result))
         typer.echo(f"The records: {result.path and folder / result.path.name}")
-    return warn_of_failures(result)
+    return _warn_of_failures(result)
 
 
-def warn_of_failures(result: SweepResult) -> int:
-    """Tell how many repetitions failed and why the first one did; the exit code."""
-    failures = result.failures
-    if not len(failures):
-        return 0
-    first = failures.iloc[0]
-    where = ", ".join(f"{name}={first[name]}" for name in result.sweep.columns)
-    total = result.sweep.total
-    typer.echo(
-        f"hadaflow: warning: {len(failures)} of {total} repetitions failed, the first ({where}) by {first.error}; "
-        f"--retry-failed runs them again",
-        err=True,
-    )
-    return 1
+def _warn_of_failures(result: SweepResult) -> int:
+    failures, total = result.failures, len(result.sweep.tasks())
+    first = ""
+    if len(failures):
+        row = failures.iloc[0]
+        first = f"({', '.join(f'{name}={row[name]}' for name in result.sweep.columns)}) by {row.error}"
+    return warn_of_failures(len(failures), total, "repetitions", first)
 
 
 def _plan(study: Sweep, store: Store, *, retry_failed: bool, fresh: bool) -> Table:

@@ -46,8 +46,7 @@ class NormalEquations(Protocol):
 def normal_equations(operator: Operator, data_rounding: float) -> NormalEquations:
     """Factorisations where the number of rows allows it, conjugate gradients otherwise."""
     m, n = operator.shape
-    at_hand = operator.resident and not operator.matrix_free
-    small = m <= _LARGEST_FACTOR and (at_hand or m * n <= _LARGEST_COPY)
+    small = m <= _LARGEST_FACTOR and (operator.at_hand or m * n <= _LARGEST_COPY)
     if small:
         return FactoredEquations(operator.columns(np.arange(n)), data_rounding)
     return KrylovEquations(operator)

@@ -69,9 +69,7 @@ class StiffFlow(BDF):  # type: ignore[misc]  # SciPy ships no types
         return result
 
     def _validate_jac(self, jac: Any, sparsity: Any) -> Any:
-        operator = self.field.operator
-        at_hand = operator.resident and not operator.matrix_free
-        curvatures = (_ActiveColumns if at_hand else _Krylov)(self.field)
+        curvatures = (_ActiveColumns if self.field.operator.at_hand else _Krylov)(self.field)
         self.njev = 0
 
         def curvature(_: float, nu: Vector) -> Any:

@@ -200,7 +200,8 @@ class Walk:
             if not over.any():
                 self._accept(segment, integrals, jumps)
                 self._straighten(face)
-                self.dual, self.speed = looked[:, -1], speed
+                self.dual = looked[:, -1]
+                self.speed = self.operator.rmatvec(self.residual) if speed is None else speed
                 self._refresh_inside()
                 self._remember()
                 return segment
@@ -214,12 +215,17 @@ class Walk:
             self._refresh_inside()
             horizon -= self.state.tau - start
 
-    def _look(self, segment: Segment, integrals: Vector) -> tuple[Vector, Vector]:
-        """Dual states of all coordinates, after each jump or the last one, and their speed after it: one pass."""
+    def _look(self, segment: Segment, integrals: Vector) -> tuple[Vector, Vector | None]:
+        """Dual states of all coordinates, after each jump or the last one; and their speed, where it shares the pass.
+
+        In memory it does not: a product with two columns takes longer than two with one.
+        """
         jumps = len(segment.times)
         duals = self._duals(segment, integrals) if self.verify_all else self._dual_after(segment, integrals, jumps)
-        seen = self.operator.rmatmat(np.column_stack([duals, self._residual_after(segment, jumps)]))
-        return seen[:, :-1], seen[:, -1]
+        if self.operator.pair_passes < 2:
+            seen = self.operator.rmatmat(np.column_stack([duals, self._residual_after(segment, jumps)]))
+            return seen[:, :-1], seen[:, -1]
+        return (self.operator.rmatmat(duals) if self.verify_all else self.operator.rmatvec(duals)[:, None]), None
 
     def _run_face(self, horizon: float) -> tuple[Face, Segment]:
         working, state = self.working, self.state

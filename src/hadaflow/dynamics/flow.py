@@ -330,7 +330,7 @@ class _Plan:
     def _resting(self, field: Field, now: float, x: Vector, pull: Vector | None) -> _End | None:
         """Whether ``pull = -grad F(x)`` has all but vanished: the end where no limit is known beforehand."""
         if pull is None:
-            pull = -field.operator.rmatvec(field.residual(x))
+            _, pull = field.residual_and_pull(x)
         left = float(np.abs(pull).max())
         whole = float(np.abs(field.speed).max())
         if not left <= 1e-2 * self.tolerance * whole:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 import time
 import traceback
 import warnings
@@ -13,11 +12,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
-from threading import Lock
 from typing import Any
 
-from threadpoolctl import ThreadpoolController
-
+from hadaflow._threads import one_thread
 from hadaflow.experiments.base import Skip, Study, Task
 from hadaflow.experiments.finding import Parcel, parcel_of
 from hadaflow.experiments.journal import Entry
@@ -103,7 +100,7 @@ def batches(pending: Sequence[list[tuple[int, Task]]], paces: Sequence[Pace]) ->
 
 def measure(study: Study, number: int, tasks: Sequence[tuple[int, Task]]) -> Outcome:
     """Run tasks, each by one thread; whatever one raises, the others go on."""
-    with _one_thread:
+    with one_thread():
         return Outcome(number, [(at, _measured(study, task)) for at, task in tasks])
 
 
@@ -159,38 +156,6 @@ def _cloudpickle() -> Any:
     return importlib.import_module("cloudpickle")  # which ships no types
 
 
-class _OneThread:
-    """While anybody is inside, the process computes with one thread: so results do not depend on the workers.
-
-    Threads of one process come and go in any order, so that they are counted; finding the libraries takes a
-    millisecond, so that it is done again only when modules were imported.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside = Lock(), 0
-        self._limits: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._limits = _libraries(len(sys.modules)).limit(limits=1)
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._limits.restore_original_limits()
-
-
-@lru_cache(maxsize=1)
-def _libraries(_modules: int) -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-_one_thread = _OneThread()
-
-
 class Pool:
     """What joblib offers here and now: the backend of the caller's ``joblib.parallel_config``, or processes.
 
@@ -237,7 +202,7 @@ class Pool:
             If a worker died, or there is none.
         """
         if self.here:
-            with _one_thread:  # for all of them: to change it back and forth is not free
+            with one_thread():  # for all of them: to change it back and forth is not free
                 for batch in work:
                     yield measure(studies[batch.study], batch.study, batch.tasks)
             return

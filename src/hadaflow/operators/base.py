@@ -45,6 +45,11 @@ class Operator(ABC):
     pair_passes: float = 2.0
     own_threads: bool = False
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether columns cost next to nothing: A is a matrix in the memory of this process."""
+        return self.resident and not self.matrix_free
+
     @abstractmethod
     def matvec(self, v: Vector) -> Vector:
         """``A @ v``, shape (m,)."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._sweep import Sweep, compiled, sweep_of, worth_fusing
+from hadaflow._sweep import Sweep, compiled, sweep_of, widened_sweep, worth_fusing
 from hadaflow._validation import Index
 from hadaflow.operators.base import SLAB, Columns, Operator, Vector
 
@@ -56,7 +56,7 @@ class DenseOperator(Operator):
         if self.dtype == dtype:
             return sweep_of(self._array, threads)
         if dtype == np.float64 and self._array.flags.c_contiguous:
-            return Sweep(lambda x, y: _widened_pair(self._array, x, y), 1.0)
+            return widened_sweep(self._array, SLAB)
         return super().sweep(dtype, threads)
 
 
@@ -84,16 +84,3 @@ def _widened_product(matrix: Array, operand: Vector) -> Vector:
             np.copyto(columns, matrix[:, j : j + step])
             result += np.matmul(columns, operand[j : j + step], out=part)
     return result
-
-
-def _widened_pair(matrix: Array, x: Array, y: Array) -> tuple[Array, Array]:
-    """``A x - y`` and ``A.T @ (A x - y)`` in float64 for a float32 matrix in row order, each slab widened once."""
-    m, n = matrix.shape
-    step = min(m, max(1, SLAB // n))
-    wide, left, pull = np.empty((step, n)), np.empty_like(y), np.zeros_like(x)
-    for i in range(0, m, step):
-        rows, rest = wide[: min(step, m - i)], left[i : i + step]
-        np.copyto(rows, matrix[i : i + step])
-        np.subtract(rows @ x, y[i : i + step], out=rest)
-        pull += rows.T @ rest
-    return left, pull
