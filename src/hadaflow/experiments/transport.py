@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -152,6 +154,28 @@ def _closed(study: Study) -> bytes:
     return bytes(_cloudpickle().dumps((replace(study, function=None), parcel_of(function))))  # type: ignore[type-var]
 
 
+@contextmanager
+def _given_up_in_silence() -> Iterator[None]:
+    """Keep quiet about a batch that joblib's thread misses after all of them were dropped (joblib 1.6).
+
+    Where a run is given up while that thread is taking in a result, it ends with a KeyError, which Python would
+    print in the middle of what is told about the reason. Nobody waits for that thread any more.
+    """
+    before = threading.excepthook
+
+    def tell(failure: threading.ExceptHookArgs) -> None:
+        frames = traceback.extract_tb(failure.exc_traceback)
+        if not (failure.exc_type is KeyError and frames and frames[-1].name == "add_call_item_to_queue"):
+            before(failure)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        if threading.excepthook is tell:  # somebody else's since, else
+            threading.excepthook = before
+
+
 def _cloudpickle() -> Any:
     return importlib.import_module("cloudpickle")  # which ships no types
 
@@ -224,7 +248,7 @@ class Pool:
         if not self._chosen:
             # Workers whose parent was killed wait for it no longer than that.
             options = {"backend": "loky", "idle_worker_timeout": _IDLE, "inner_max_num_threads": 1}
-        with joblib.parallel_config(**options):
+        with joblib.parallel_config(**options), _given_up_in_silence():
             pool = joblib.Parallel(n_jobs=self.workers, batch_size=1, return_as="generator_unordered")
             outcomes = pool(joblib.delayed(_measure_parcel)(*arguments(batch)) for batch in work)
             try:
