@@ -177,6 +177,26 @@ def test_non_negative_end_is_nnls_where_out_of_reach():
     np.testing.assert_allclose(path.final, nnls(A, y)[0], atol=1e-10)
 
 
+@pytest.mark.parametrize("consistent", [True, False])
+def test_signs_last_on_columns_that_are_nearly_dependent(consistent):
+    """The refined end must not turn a sign: non-negative answers are non-negative."""
+    ends = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        m = int(rng.integers(4, 14))
+        A = np.vander(np.sort(rng.random(2 * m)), m, increasing=True).T
+        x = np.where(rng.random(2 * m) < 0.3, rng.random(2 * m), 0.0)
+        y = A @ x if consistent else A @ x + 1e-3 * rng.standard_normal(m)
+        if not x.any():
+            continue
+        path = hf.saddles(hf.Problem(A, y), positive=True)
+        last = path(float(path.times[-1]))
+        assert path.final.min() >= 0
+        assert np.linalg.norm(A @ path.final - y) <= np.linalg.norm(A @ last - y) + 1e-12
+        ends.append(path.status)
+    assert set(ends) & {hf.Status.EXACT, hf.Status.LEAST_SQUARES}
+
+
 def test_exact_ties_are_taken_together():
     # Three coordinates meet their bound at once, one of them a copy of another.
     A = np.array([[1.0, 0, 1, 0], [0, 1, 0, 0.5]])

@@ -45,22 +45,33 @@ def finish(walk: Walk, status: Status) -> End:
         return End(x, nu, status)
     positions = walk.state.positions
     support = Support(walk.working.columns[:, positions], walk.working.gram[np.ix_(positions, positions)])
-    values = support.least_squares(y, values)
-    # A coordinate that entered just before the residual vanished carries nothing but rounding.
-    rounding = 10 * walk.rounding()
-    tiny = support.lengths * np.abs(values) <= rounding
-    wrong = values * signs <= 0
-    if status is Status.EXACT and (tiny | wrong).any() and not (tiny | wrong).all():
-        kept = ~(tiny | wrong)
-        smaller = support.part(kept)
-        fewer = smaller.least_squares(y, values[kept])
-        if norm(y - smaller.columns @ fewer) <= rounding:
-            index, signs, values, support = index[kept], signs[kept], fewer, smaller
+    values, kept = _settled(support, y, values, None if status is not Status.EXACT else 10 * walk.rounding())
+    if not kept.all():
+        index, signs, values, support = index[kept], signs[kept], values[kept], support.part(kept)
     x[index] = values
     if status is Status.LEAST_SQUARES:
         nu = nu - walk.state.tau * (y - support.columns @ values)  # the part outside the range of A proves nothing
     nu = nu + support.dual_with(signs - np.asarray(support.columns.T @ nu))
     return End(x, _moved_inside(walk, index, nu), status)
+
+
+def _settled(support: Support, y: Vector, walked: Vector, rounding: float | None) -> tuple[Vector, NDArray[np.bool_]]:
+    """Least squares on the support with the signs of the walk, and which entries are more than rounding.
+
+    A coordinate that entered just before the residual vanished carries nothing else. Nearly dependent columns may
+    change a sign; what cannot be had without those entries is left as the walk found it.
+    """
+    values = support.least_squares(y, walked)
+    wrong = values * np.sign(walked) <= 0
+    spare = wrong if rounding is None else wrong | (support.lengths * np.abs(values) <= rounding)
+    if spare.any() and not spare.all():
+        smaller = support.part(~spare)
+        fewer = np.zeros_like(values)
+        fewer[~spare] = smaller.least_squares(y, values[~spare])
+        allowed = norm(y - support.columns @ walked) if rounding is None else rounding
+        if norm(y - support.columns @ fewer) <= allowed and (fewer * np.sign(walked) >= 0).all():
+            return fewer, ~spare
+    return (walked if wrong.any() else values), np.ones(len(values), dtype=bool)
 
 
 def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:

@@ -22,7 +22,6 @@ from hadaflow.recording import Recorder
 from hadaflow.results import ProgressCallback, Status
 from hadaflow.selection import Selection, select
 from hadaflow.selection._criterion import CriterionName
-from hadaflow.selection._explore import ending
 from hadaflow.stopping import Rule
 
 Vector = NDArray[np.float64]
@@ -117,7 +116,7 @@ def _within_noise(problem: Problem, weights: Vector, rows: int, options: Options
         reason = f"first plateau with {reason}"
     else:
         reason = f"the end of the path, without {reason}"
-    return _reading(path, ending(path, options.positive), float(path.times[-1]), path.status, reason, sigma)
+    return _reading(path, path.final, float(path.times[-1]), path.status, reason, sigma)
 
 
 def _no_gradient(problem: Problem, weights: Vector, rows: int, options: Options) -> Reading:
@@ -154,7 +153,7 @@ def _longest(problem: Problem, weights: Vector, rows: int, options: Options) -> 
         lasts = np.append(lasts, np.inf)  # not where it fits y with as many entries as fit any y
     if len(lasts) == 0:
         told = "the path has no plateau but its end"
-        return _reading(path, ending(path, options.positive), float(path.times[-1]), path.status, told, None)
+        return _reading(path, path.final, float(path.times[-1]), path.status, told, None)
     k = 1 + int(lasts.argmax())
     told = f"a factor {lasts[k - 1]:.3g}" if lasts[k - 1] < np.inf else "for ever: it leaves nothing of y"
     reason = f"plateau that lasts longest in log-time, {told} from time {path.times[k]:.4g}"
@@ -163,14 +162,8 @@ def _longest(problem: Problem, weights: Vector, rows: int, options: Options) -> 
 
 def _end(problem: Problem, weights: Vector, _rows: int, options: Options) -> Reading:
     path = saddles(problem, weights=weights, positive=options.positive, progress=options.progress)
-    return _reading(
-        path,
-        ending(path, options.positive),
-        float(path.times[-1]),
-        path.status,
-        f"the end of the path: {path.status}",
-        None,
-    )
+    reason = f"the end of the path: {path.status}"
+    return _reading(path, path.final, float(path.times[-1]), path.status, reason, None)
 
 
 _SADDLES: dict[str, Callable[[Problem, Vector, int, Options], Reading]] = {

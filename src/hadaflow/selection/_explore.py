@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import Float, Index
+from hadaflow._validation import Index
 from hadaflow.paths import SaddlePath
 from hadaflow.results import Status
 from hadaflow.selection._fit import Fit
@@ -84,12 +84,6 @@ def explore(search: Search, follow: Callable[[int], SaddlePath]) -> Explored:
         if path.status.ok or events >= most or (room and (past or hopeless) and not exact):
             return Explored(path, criteria, _simplest(search, path, best) if exact else best, average)
         events *= 2
-
-
-def ending(path: SaddlePath, positive: bool) -> Float:
-    """The end of a path; its last plateau if rounding of ill-conditioned data turned a sign of the refined end."""
-    turned = positive and bool((path.final < 0).any())
-    return path(float(path.times[-1])) if turned else path.final
 
 
 def _simplest(search: Search, path: SaddlePath, best: Fit) -> Fit:

@@ -16,7 +16,7 @@ from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import ProgressCallback
 from hadaflow.selection._criterion import CriterionName, criterion_prices
-from hadaflow.selection._explore import Explored, ending, explore
+from hadaflow.selection._explore import Explored, explore
 from hadaflow.selection._search import Search
 from hadaflow.selection._units import Units
 
@@ -185,7 +185,7 @@ def _read_out(problem: Problem, units: Units, search: Search, found: Explored, r
     else:
         time = found.average.time / units.y
         if time > 0:
-            x = np.asarray(path.average(time) if time < math.inf else ending(path, search.positive), dtype=np.float64)
+            x = np.asarray(path.average(time) if time < math.inf else path.final, dtype=np.float64)
         reason = _of_average(time, x)
     model_risk, average_risk = model_risk * units.y * units.y, average_risk * units.y * units.y
     if read_out == "auto":
