@@ -20,7 +20,7 @@ from hadaflow._validation import (
     positive_vector,
     real_array,
 )
-from hadaflow.operators import Operator
+from hadaflow.operators import Operator, at_work
 from hadaflow.problems import Problem, require_squared
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -303,7 +303,7 @@ def _separates(
     k = len(on)
     if k > operator.shape[0]:
         return False
-    columns = operator.columns(on)
+    columns = at_work(operator.columns(on))
     unit = _unit_gram(columns)
     if unit is None:
         return False

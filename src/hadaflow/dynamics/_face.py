@@ -195,8 +195,7 @@ class Face:
         fall = 0.0
         while True:
             target = self.b + step
-            wrong = np.flatnonzero(target * self.sign <= 0)  # all free slots are among them, their sign being 0
-            wrong = wrong[self.used[wrong]] if len(wrong) + self.count > len(self.slot) else wrong[:0]
+            wrong = (self.used & (target * self.sign <= 0)).nonzero()[0]
             part, leaving = 1.0, -1
             if len(wrong):
                 span = self.b[wrong] - target[wrong]

@@ -9,11 +9,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index
-from hadaflow.operators import Operator
+from hadaflow.operators import Operator, at_work
 
 Vector = NDArray[np.float64]
-
-_DENSE_ROWS = 10_000  # up to which the columns of a sparse matrix are worked on as dense ones, far faster here
 
 
 class WorkingSet:
@@ -46,9 +44,7 @@ class WorkingSet:
         """Add columns; costs ``2 m w`` operations each, in blocks."""
         if len(new) == 0:
             return
-        block = self.operator.columns(new)
-        if sp.issparse(block) and block.shape[0] <= _DENSE_ROWS:
-            block = block.toarray(order="F")
+        block = at_work(self.operator.columns(new))
         old = len(self)
         gram = np.empty((old + len(new), old + len(new)))
         gram[old:, old:] = _product(block, block)

@@ -50,8 +50,9 @@ class Scaled(Operator):
     def columns(self, index: Index) -> Columns:
         columns = self._operator.columns(index)
         if sp.issparse(columns):
-            return sp.csc_array(columns @ sp.diags_array(self._factors[index]))
-        columns *= self._factors[index]
+            columns.data *= np.repeat(self._factors[index], np.diff(columns.indptr))
+        else:
+            columns *= self._factors[index]
         return columns
 
     def column_cost(self, count: int) -> float:

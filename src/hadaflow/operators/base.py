@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._sweep import Sweep
@@ -15,6 +16,7 @@ Vector = NDArray[np.float64]
 #: A few columns of A: dense, or compressed sparse columns. Both know ``@``, ``.T`` and ``.shape``.
 Columns = Any
 
+_DENSE_ROWS = 10_000  # up to which sparse columns are worked on as dense ones, far faster here
 SLAB = 1 << 19  # entries of a float32 matrix that are widened to float64 at a time
 DIVERGED = 1e100  # entries of x that no run comes back from
 
@@ -125,3 +127,10 @@ class Operator(ABC):
             return np.column_stack([pair[0] for pair in pairs]), np.column_stack([pair[1] for pair in pairs])
 
         return Sweep(products, 2.0)
+
+
+def at_work(columns: Columns) -> Columns:
+    """A few columns for many products: dense ones, unless they are sparse and long."""
+    if sp.issparse(columns) and columns.shape[0] <= _DENSE_ROWS:
+        return columns.toarray(order="F")
+    return columns

@@ -24,6 +24,7 @@ class SparseOperator(Operator):
     def __init__(self, matrix: Any) -> None:
         self._csc = sp.csc_array(matrix)
         self._wide = self._csc.astype(np.float64, copy=False)
+        self._transposed = self._wide.T  # a view, whose making takes as long as a small product
         self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
         self.dtype = self._csc.dtype
 
@@ -31,10 +32,10 @@ class SparseOperator(Operator):
         return np.asarray(self._wide @ v)
 
     def rmatvec(self, r: Vector) -> Vector:
-        return np.asarray(self._wide.T @ r)
+        return np.asarray(self._transposed @ r)
 
     def rmatmat(self, r: Vector) -> Vector:
-        return np.asarray(self._wide.T @ r)
+        return np.asarray(self._transposed @ r)
 
     def columns(self, index: Index) -> Columns:
         return self._wide[:, index]
