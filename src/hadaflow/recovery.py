@@ -29,8 +29,8 @@ Vector = NDArray[np.float64]
 
 #: Depth and product scale of the limit that hard instances are brought close with.
 _APPROACH_DEPTH, _APPROACH_SCALE = 4.0, 1e-7
-#: Operations of a saddle walk (vector work) that cost as much time as one of a Newton step (matrix work).
-_VECTOR_WORK = 8.0
+#: Operations of a Newton step (matrix work) in the time of one of a saddle walk (vector work); decision 0002.
+_VECTOR_WORK = 4.0
 #: Operations of a walk, in all or per entry of an A elsewhere, that are worth the passes that leaps would take.
 _FAR_WORK, _FAR_PASSES = 1e12, 1000.0
 _MOST_PRODUCTS = 4000  # of leaps with an A that is known by products alone; never more than it has columns
