@@ -337,7 +337,7 @@ LIMITS = """\
 | SPGL1 | the lasso with a bound on the ℓ1 norm; complex data; groups | spgl1, SPGL1, SPGL1 bpdn |
 | scikit-learn | everything around the fit; elastic net | lars_path, LassoCV, OMP CV |
 | HiGHS | any linear programme, integers; an exact vertex with its basis | highs simplex, highs ipm |
-| CVXPY | any convex problem, written as it is on paper | not measured |
+| CVXPY | any convex problem, written as it is on paper, and a choice of solvers | cvxpy, clarabel |
 | abess | best subsets, a support size of your choice; other families | abess |
 | PyLops, PyProximal | operators, proximal algorithms for any penalty | FISTA, Douglas-Rachford |
 

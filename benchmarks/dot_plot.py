@@ -17,6 +17,7 @@ LOOKS = {
     "highs simplex, no presolve": ("#D55E00", "v"),
     "highs ipm": ("#E69F00", "<"),
     "highs ipm, no presolve": ("#E69F00", ">"),
+    "cvxpy, clarabel": ("#56B4E9", "p"),
     "celer": ("#CC79A7", "P"),
     "celer + refit": ("#CC79A7", "X"),
 }

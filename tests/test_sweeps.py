@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
+import hadaflow as hf
 from hadaflow._threads import one_thread
 from hadaflow.experiments import Skip, Step, Store, Sweep, WorkerLostError, sweep
 from hadaflow.experiments.finding import parcel_of
@@ -168,6 +169,15 @@ def test_lambdas_closures_and_partials_reach_the_workers():
     factor = 3
     for function in (measure, lambda rng, a: {"x": 3 * a}, partial(measure, b=1)):
         assert sweep(function, {"a": [1, 2]}, jobs=2).records.x.tolist() == [3, 6]
+
+
+def test_workers_with_another_version_are_refused(tmp_path, monkeypatch):
+    theirs = hf.__version__
+    monkeypatch.setattr(hf, "__version__", "0.0.1")
+    with pytest.raises(
+        ImportError, match=f"a worker has hadaflow {theirs}, the process that runs the sweep 0.0.1: inst"
+    ):
+        sweep(normal, GRID, folder=tmp_path, jobs=2)
 
 
 @pytest.fixture(scope="module")

@@ -282,6 +282,8 @@ def sweep(  # noqa: PLR0913 - what is measured, where it is kept, how it is run
         If the folder cannot be written to, or another run is at work in it.
     WorkerLostError
         If a worker process died, or a cluster has none any more. What is done is kept.
+    ImportError
+        If a worker has another version of hadaflow.
     KeyboardInterrupt
         On Ctrl-C. What is done is kept.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pickle
 import threading
 import time
 import traceback
@@ -16,6 +17,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+import hadaflow as hf
 from hadaflow._threads import one_thread
 from hadaflow.experiments.base import Skip, Study, Task
 from hadaflow.experiments.finding import Parcel, parcel_of
@@ -138,8 +140,20 @@ def _measure_parcel(parcel: bytes, number: int, tasks: Sequence[tuple[int, Task]
 
 @lru_cache(maxsize=16)
 def _opened(parcel: bytes) -> Study:
-    """The study; a worker opens it once."""
-    study, function = _cloudpickle().loads(parcel)
+    """The study; a worker opens it once.
+
+    Raises
+    ------
+    ImportError
+        If this worker has another version of the library, whose records would not be the same.
+    """
+    version, content = pickle.loads(parcel)
+    if version != hf.__version__:
+        raise ImportError(
+            f"a worker has hadaflow {hf.__version__}, the process that runs the sweep {version}: "
+            "install one version on all machines, and the same call goes on"
+        )
+    study, function = _cloudpickle().loads(content)
     study = study.open() if isinstance(study, Parcel) else study
     if function is not None:
         study = replace(study, function=function.open() if isinstance(function, Parcel) else function)
@@ -149,9 +163,10 @@ def _opened(parcel: bytes) -> Study:
 def _closed(study: Study) -> bytes:
     """A study on its way: by value, if nobody else could import what it is made of."""
     function = getattr(study, "function", None)
-    if function is None:
-        return bytes(_cloudpickle().dumps((parcel_of(study), None)))
-    return bytes(_cloudpickle().dumps((replace(study, function=None), parcel_of(function))))  # type: ignore[type-var]
+    content: Any = (parcel_of(study), None)
+    if function is not None:
+        content = (replace(study, function=None), parcel_of(function))  # type: ignore[type-var]
+    return pickle.dumps((hf.__version__, _cloudpickle().dumps(content)))
 
 
 @contextmanager
