@@ -163,6 +163,22 @@ def test_dual_is_the_state_of_the_mirror_map_whatever_the_units(depth, sign, siz
     np.testing.assert_allclose(expected, found.x, rtol=1e-8, atol=1e-10 / size)
 
 
+def test_non_negative_vectors_that_are_the_only_solution():
+    """Near the threshold hardly any other x >= 0 fits y: its zeros are reached at nu -> inf alone."""
+    steps, errors = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        A, x = rng.standard_normal((130, 200)) / 12, np.zeros(200)
+        x[rng.choice(200, 50, replace=False)] = np.abs(rng.standard_normal(50))
+        end = hf.limit(hf.Problem(A, A @ x), hf.HadamardPower(2, "positive"), init_scale=1e-3)
+        assert end.status is hf.Status.LIMIT
+        assert np.linalg.norm(A @ end.x - A @ x) <= 1e-9 * np.linalg.norm(A @ x)
+        steps.append(end.stats.newton_steps)
+        errors.append(np.abs(end.x - x).max())
+    assert max(steps) <= 120
+    assert np.median(errors) < 1e-8
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_measurements_out_of_range_end_in_least_squares(depth):
     rng = np.random.default_rng(0)

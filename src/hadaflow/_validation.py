@@ -156,7 +156,8 @@ def coordinates(value: object, name: str, length: int) -> Index:
 def norm(vector: NDArray[np.floating[Any]]) -> float:
     """Euclidean norm in float64 that neither overflows nor underflows on the way."""
     v = np.asarray(vector, dtype=np.float64).ravel(order="K")
-    squared = float(v.dot(v))
+    with np.errstate(over="ignore"):
+        squared = float(v.dot(v))
     if 1e-280 < squared < 1e280:  # what underflowed in it would not have been seen
         return math.sqrt(squared)
     top = float(np.abs(v).max(initial=0.0))

@@ -13,7 +13,7 @@ barrier (slacks are carried, never recomputed). docs/mathematics.md, "The limit"
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,6 +167,10 @@ class Continuation:
         worst = max(float(np.abs(e * b.value).max()) for e, b in zip(self.errors, self.branches, strict=True))
         self.mismatch = worst / self.size_x
 
+    def outcome(self) -> Outcome:
+        """Where it stands, nu not lifted yet."""
+        return Outcome(self.x, self.nu, self.residual, self.mismatch, 0, converged=False)
+
     def lower(self, shrink: float) -> None:
         """Begin the next stage."""
         self.level = max(self.flow.level, self.level + shrink)
@@ -196,7 +200,7 @@ class Continuation:
     def _longest(self, moved: Vector) -> float:
         """The longest step, at most 1, that stays inside every barrier (depth 2: within twenty powers of e)."""
         if not self.flow.has_barrier:
-            return min(1.0, 20.0 / max(float(np.abs(moved).max()), 1e-300))
+            return min(1.0, *(self._within_powers(branch, branch.sign * moved) for branch in self.branches))
         length = 1.0
         for branch in self.branches:
             towards = branch.sign * moved > 0
@@ -204,6 +208,12 @@ class Continuation:
                 room = branch.slack[towards] / np.abs(moved[towards])
                 length = min(length, _BOUNDARY * float(room.min()))
         return length
+
+    def _within_powers(self, branch: _Branch, growth: Vector) -> float:
+        """The share of a step within twenty powers of e, where entries that are and stay negligible do not count."""
+        room = math.log(_NEGLIGIBLE * self.size_x) - np.log(branch.value)
+        free = np.where(growth > 0, np.maximum(room, 20.0), np.where(room > 0, np.inf, 20.0))
+        return float((free / np.maximum(np.abs(growth), 1e-300)).min())
 
     def jump(self) -> bool:
         """Go to the last level at once if no entry of x would change any more; False if some would.
@@ -250,15 +260,18 @@ def follow_scale(equations: NormalEquations, target: Vector, flow: Flow, effort:
 
 def _follow(state: Continuation, effort: Effort) -> Outcome:
     steps = in_stage = stalled = 0
-    shrink, best = _SHRINK, math.inf
+    shrink, best, end = _SHRINK, math.inf, state.outcome()
     while True:
-        worst = max(state.residual, state.mismatch)
+        worst, finite = max(state.residual, state.mismatch), math.isfinite(state.residual + state.mismatch)
         stalled = stalled + 1 if state.last and worst > 0.5 * best else 0
-        best = min(best, worst) if state.last else math.inf
+        if worst < best or not finite:
+            best, end = worst, state.outcome()
         # Below 1e-9 a state that no longer improves has met the rounding of A x.
-        converged = state.last and (worst <= effort.tolerance or (stalled >= 3 and worst <= 1e-9))
-        if converged or steps >= effort.max_steps or not math.isfinite(state.residual + state.mismatch):
-            return Outcome(state.x, state.equations.lift(state.nu), state.residual, state.mismatch, steps, converged)
+        converged = finite and state.last and (worst <= effort.tolerance or (stalled >= 3 and best <= 1e-9))
+        if converged or steps >= effort.max_steps or not finite:
+            return replace(end, nu=state.equations.lift(end.nu), steps=steps, converged=converged)
+        if not state.last:
+            best = math.inf  # other scales do not count
         if not state.last and worst < _LOOSE and state.length > 0.5 and not state.jump():
             shrink = _next_shrink(shrink, in_stage)
             state.lower(shrink)
