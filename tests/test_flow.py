@@ -176,10 +176,12 @@ def test_a_rule_with_memory_returns_the_moment_it_chose():
     y = A[:, 0] + 0.5 * rng.standard_normal(40)
     held_out = hf.stopping.Validation(A[30:], y[30:], patience=3.0)
     path = hf.flow(hf.Problem(A[:30], y[:30]), hf.HadamardPower(2), init_scale=1e-3, stop=held_out)
-    whole = hf.flow(hf.Problem(A[:30], y[:30]), hf.HadamardPower(2), init_scale=1e-3, t_end=2 * path.times[-1])
+    whole = hf.flow(hf.Problem(A[:30], y[:30]), hf.HadamardPower(2), init_scale=1e-3, t_end=2 * path.curve.knots[-1])
     errors = np.linalg.norm(whole(whole.times) @ A[30:].T - y[30:], axis=1)
     assert np.linalg.norm(A[30:] @ path.x - y[30:]) < 1.05 * errors.min()
-    assert path.t_end < path.times[-1]
+    assert path.times[-2] < path.t_end == path.times[-1] < path.curve.knots[-1]
+    assert path(path.times).shape == path.average(path.times).shape == (len(path.times), 60)
+    np.testing.assert_array_equal(path(path.times[-1]), path.x)
 
 
 def test_the_first_time_of_a_condition():
@@ -461,7 +463,7 @@ def test_beyond_its_last_step_a_path_stays_where_it_is():
 def test_the_last_stretch_of_a_path_counts():
     problem, _ = small()
     path = hf.flow(problem, hf.HadamardPower(3), init_scale=0.1, stop=hf.stopping.Residual(1e-3))
-    assert path.times[-2] < path.t_end < path.times[-1]
+    assert path.times[-2] < path.t_end < path.curve.knots[-1]
     hit = path.first(lambda moment: moment.relative_residual <= 1.0001e-3)
     assert path.times[-2] < hit <= path.t_end
     assert path.first(lambda moment: True, after=2 * path.t_end) == np.inf

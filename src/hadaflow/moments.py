@@ -48,11 +48,7 @@ class Setting:
     @classmethod
     def of(cls, problem: Problem, model: Model, init_scale: Scale) -> Setting:
         """The setting of a run from ``init_scale``."""
-        scale = np.asarray(init_scale, dtype=np.float64)
-        logs = np.log(scale)
-        depth = float(getattr(model, "depth", 1.0))
-        product_scale = math.exp(min(700.0, depth * float(logs.mean())))
-        return cls(problem, model, init_scale, product_scale, norm(problem.first_pull))
+        return cls(problem, model, init_scale, product_scale_of(model, init_scale), norm(problem.first_pull))
 
 
 class Moment:
@@ -160,6 +156,12 @@ class Moment:
     def _reach(self) -> Vector:
         positive = not self.setting.model.signed
         return np.asarray(self.theta if positive else np.abs(self.theta))
+
+
+def product_scale_of(model: Model, init_scale: Scale) -> float:
+    """``a^D``, the geometric mean over coordinates."""
+    logs = np.log(np.asarray(init_scale, dtype=np.float64))
+    return math.exp(min(700.0, float(getattr(model, "depth", 1.0)) * float(logs.mean())))
 
 
 def default_threshold(x: Vector, product_scale: float) -> float:

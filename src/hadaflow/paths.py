@@ -240,8 +240,9 @@ class FlowPath(Answer):
 
     @property
     def times(self) -> NDArray[np.float64]:
-        """Times at which the integrator set foot, from 0 on, shape (k,)."""
-        return self.curve.knots
+        """Times at which the integrator set foot, shape (k,): from 0 on; ends with ``t_end`` where it went beyond."""
+        knots = self.curve.knots
+        return knots if knots[-1] <= self.t_end else np.append(knots[knots < self.t_end], self.t_end)
 
     def __call__(self, t: Any) -> Float:
         """The iterate x at time ``0 <= t <= t_end``, shape (n,), or (k, n) for k times; one pass over A for all."""
@@ -320,6 +321,7 @@ class FlowPath(Answer):
         times = np.asarray(t, dtype=np.float64)
         if times.ndim > 1:
             raise ValueError(f"t must be a time or a vector of times, got shape {times.shape}")
-        if np.isnan(times).any() or (times < 0).any() or (times > self.t_end).any():
-            raise ValueError(f"t must lie between 0 and t_end = {self.t_end:g}, got {t!r}")
+        wrong = times[~((times >= 0) & (times <= self.t_end))]
+        if wrong.size:
+            raise ValueError(f"t must lie between 0 and t_end = {self.t_end:g}, got {wrong.flat[0]:g}")
         return np.atleast_1d(times), times.ndim == 0

@@ -21,7 +21,6 @@ from hadaflow.dynamics._walk import Walk
 from hadaflow.dynamics.limit import limit
 from hadaflow.models import HadamardPower
 from hadaflow.models.base import Scale
-from hadaflow.moments import default_threshold
 from hadaflow.problems import Problem
 from hadaflow.results import Limit, ProgressCallback, Recovery, Stats, Status
 
@@ -151,11 +150,7 @@ def _from_start(
     """The limit at the given scale, certified against the minimal l1 norm."""
     began = time.perf_counter()
     end: Limit = limit(problem, model, init_scale=init_scale, progress=progress)
-    logs = np.log(np.atleast_1d(np.asarray(init_scale, dtype=np.float64)))
-    product_scale = math.exp(min(700.0, model.depth * float(logs.mean()))) if model.depth > 1 else 0.0
-    threshold = default_threshold(end.x, product_scale)
-    least_squares = end.status is Status.LEAST_SQUARES
-    support = np.flatnonzero(np.abs(end.x) > threshold)
+    least_squares, support = end.status is Status.LEAST_SQUARES, end.support()
     positive = positive and model.depth > 1
     duals = [end.dual, *_sharpened(problem, end, support, positive)]
     certificates = [
@@ -164,7 +159,9 @@ def _from_start(
     best = int(np.argmax([certificate.lower_bound for certificate in certificates]))
     passes = end.stats.passes + 2 * len(duals) + len(duals) - 1
     stats = Stats(time.perf_counter() - began, passes, end.stats.newton_steps, 0, "limit")
-    return Recovery(end.x, duals[best], certificates[best], end.status, stats, problem, model, product_scale, positive)
+    return Recovery(
+        end.x, duals[best], certificates[best], end.status, stats, problem, model, end.product_scale, positive
+    )
 
 
 def _sharpened(problem: Problem, end: Limit, support: Index, positive: bool) -> list[Vector]:

@@ -93,41 +93,6 @@ class Stats:
     method: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Limit:
-    """Where gradient flow from a given start ends.
-
-    Attributes
-    ----------
-    x : ndarray of shape (n,)
-        The end point. No entry is exactly zero.
-    dual : ndarray of shape (m,)
-        nu with ``x = B(A^T nu)``: the integral of the residual along the flow. At tiny product scales x holds more
-        digits than ``B(A^T nu)`` can give.
-    status : Status
-        ``LIMIT``, ``LEAST_SQUARES`` or ``NOT_CONVERGED``.
-    stats : Stats
-        Cost.
-    residual : float
-        ``||A x - y|| / ||y||`` (of the projected y in the least-squares case).
-    mismatch : float
-        Largest ``|x_i - B(A^T nu)_i|`` relative to the largest entry of x, measured in the slack variables.
-    """
-
-    x: Float
-    dual: NDArray[np.float64]
-    status: Status
-    stats: Stats
-    residual: float
-    mismatch: float
-
-    def __repr__(self) -> str:
-        steps = self.stats.newton_steps
-        return (
-            f"Limit({len(self.x)} coordinates, {self.status.name}, residual {self.residual:.0e}, {steps} Newton steps)"
-        )
-
-
 class Answer:
     """What every result with an ``x`` can tell about it.
 
@@ -182,6 +147,54 @@ class Answer:
             dense = columns.toarray() if sp.issparse(columns) else columns
             x[index] = la.lstsq(dense, self.problem.y.astype(np.float64), check_finite=False)[0]
         return x
+
+
+@dataclass(frozen=True, eq=False)
+class Limit(Answer):
+    """Where gradient flow from a given start ends.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n,)
+        The end point. No entry is exactly zero.
+    dual : ndarray of shape (m,)
+        nu with ``x = B(A^T nu)``: the integral of the residual along the flow. At tiny product scales x holds more
+        digits than ``B(A^T nu)`` can give.
+    status : Status
+        ``LIMIT``, ``LEAST_SQUARES`` or ``NOT_CONVERGED``.
+    stats : Stats
+        Cost.
+    residual : float
+        ``||A x - y|| / ||y||`` (of the projected y in the least-squares case).
+    mismatch : float
+        Largest ``|x_i - B(A^T nu)_i|`` relative to the largest entry of x, measured in the slack variables.
+    problem : Problem
+        The data.
+    product_scale : float
+        ``a^D`` of the start (geometric mean over coordinates); 0 at depth 1, which makes nothing sparse.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> end = hf.limit(hf.Problem(np.array([[1.0, 0.2]]), [1.0]), hf.HadamardPower(3), init_scale=1e-3)
+    >>> end.x.round(6), end.support(), end.refit()
+    (array([1., 0.]), array([0]), array([1., 0.]))
+    """
+
+    x: Float
+    dual: NDArray[np.float64]
+    status: Status
+    stats: Stats
+    residual: float
+    mismatch: float
+    problem: Problem = field(repr=False)
+    product_scale: float = 0.0
+
+    def __repr__(self) -> str:
+        steps = self.stats.newton_steps
+        return (
+            f"Limit({len(self.x)} coordinates, {self.status.name}, residual {self.residual:.0e}, {steps} Newton steps)"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -57,8 +57,7 @@ def flow(
     """Gradient flow on ``1/2 ||A x - y||^2``, or the loss of the problem, in the factors of a model over time.
 
     All 2n factors follow from the dual state ``nu' = y - A B(A^T nu)`` in m unknowns (in general ``nu' = -dF/dp`` at
-    ``p = A B(A^T nu)``): the whole trajectory takes a few
-    hundred steps of a stiff integrator where gradient descent takes millions.
+    ``p = A B(A^T nu)``): a trajectory takes a few hundred steps of a stiff integrator, where descent takes millions.
 
     Parameters
     ----------
@@ -77,9 +76,9 @@ def flow(
         ``t_end=inf`` ends.
     method : {"bdf", "proximal"}, default "bdf"
         "bdf" follows the flow accurately. "proximal" takes implicit steps of two products each, 40 % longer each time:
-        a few dozen from start to stop, for large operators and early stopping. It follows the flow while its steps are
-        short compared with how fast x can change; later its path is its own, so that it needs a ``stop`` or
-        ``t_end``; and a loss with a finite ``curvature_bound``.
+        a few dozen from start to stop, for large operators, compressible x and early stopping. It follows the flow
+        while its steps are short compared with how fast x can change; later its path is its own, with a larger l1 norm,
+        so that it needs a ``stop`` or ``t_end``; and a loss with a finite ``curvature_bound``.
     stop : rule out of ``hadaflow.stopping``, optional
         Stop earlier: at the exact time for rules about the present moment, at the end of a step for the others.
     record : Recorder, optional
@@ -112,8 +111,8 @@ def flow(
     SciPy's BDF (orders 1 to 5) with the Jacobian ``-A diag(B') A^T`` (``d2F/dp2`` times that) restricted to its active
     columns: per step about five passes over A and O(m k + k^3) for k active columns (conjugate gradients with products
     only where A is an operator). Beyond the barrier of depth > 2, where trial steps may land, the mirror map goes on
-    along its tangent; accepted steps stay inside. Where the scale is so small that rounding of nu decides over x
-    (relative condition of B beyond 1e8: depth > 2 only), the flow cannot be told from the saddle path in doubles, and
+    along its tangent; accepted steps of "bdf" stay inside. Where the scale is so small that rounding of nu decides over
+    x (relative condition of B beyond 1e8: depth > 2 only), the flow cannot be told from the saddle path in doubles, and
     that is followed, on the clock of the flow. Source: docs/mathematics.md, "One state, one map", "The flow in time".
 
     Examples
@@ -228,6 +227,7 @@ class _Plan:
                 self._report(corner.time, corner.x, len(curve.corners) - 1)
         except KeyboardInterrupt:
             end = _interrupted(curve)
+        end = replace(end, reason=f"{end.reason}; by long implicit steps, near the flow at its beginning only")
         return self._path(curve, end, math.inf, field.operator.passes)
 
     def along_saddles(self, field: Field, rest: Vector, factor: float) -> FlowPath:

@@ -19,6 +19,7 @@ from hadaflow.dynamics._scaling import UnitProblem, to_unit
 from hadaflow.dynamics._walk import Walk
 from hadaflow.models import Branches, Model
 from hadaflow.models.base import Scale
+from hadaflow.moments import product_scale_of
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import Limit, ProgressCallback, Stats, Status
 
@@ -108,7 +109,9 @@ def _end(
         nu = outcome.nu * branches.dual_scale
         residual, mismatch, steps = outcome.residual, outcome.mismatch, outcome.steps
     stats = Stats(time.perf_counter() - began, unit.meter.passes, steps, 0, "limit")
-    return Limit(unit.original_x(x).astype(problem.dtype), unit.original_dual(nu), status, stats, residual, mismatch)
+    x, nu = unit.original_x(x).astype(problem.dtype), unit.original_dual(nu)
+    product_scale = 0.0 if branches is None else product_scale_of(model, init_scale)
+    return Limit(x, nu, status, stats, residual, mismatch, problem, product_scale)
 
 
 @dataclass
