@@ -161,6 +161,17 @@ def test_costs_are_positive(name, value):
         hf.Costs(**{name: value})
 
 
+def test_plan_says_what_cannot_be():
+    small = hf.plan((300, 2000))
+    assert small.fits
+    assert "limit                              3 passes" in str(small)
+    lacking = hf.plan((10**6, 10**5), workers=2, memory_limit=1e8)
+    assert not lacking.fits
+    assert "but has 100 MB: it does not fit, take smaller blocks or larger workers" in str(lacking)
+    assert "note                               more rows than columns" in str(lacking)
+    assert str(hf.plan((1000, 10**9), workers=4)).count("it does not fit, take larger workers\n") == 1
+
+
 def test_plan_for_a_cluster_that_is_not_there(cluster):
     with Client(cluster) as client:
         pass

@@ -210,8 +210,16 @@ def test_an_estimator_brings_support_names_and_time(path):
     ax = drawn(plot_path, estimator(path, coef_=coef, stop_time_=stop, feature_names_in_=names))
     assert keys(ax)[0] == "support (2)"
     assert {note.get_text() for note in ax.texts} == {r"cost in \$3", r"cost in \$70"}
-    assert keys(ax)[-1] == f"stopped at {stop:.3g}"
+    searched = isinstance(path, hf.SaddlePath)  # for these coefficients are not those of the path there
+    assert keys(ax)[-1] == f"{'best plateau' if searched else 'stopped'} at {stop:.3g}"
     assert keys(drawn(plot_path, estimator(path, stop_time_=stop), at=2 * stop))[-1] == f"stopped at {2 * stop:.3g}"
+
+
+def test_what_was_read_off_the_path_is_said_to_stop_there(saddle):
+    stop = float(saddle.times[4])
+    for coef in (saddle(stop), saddle.average(stop)):
+        ax = drawn(plot_path, estimator(saddle, coef_=coef, stop_time_=stop))
+        assert keys(ax)[-1] == f"stopped at {stop:.3g}"
 
 
 @pytest.mark.parametrize("stop", [None, np.inf, np.nan, 0.0])
@@ -224,7 +232,7 @@ def test_one_of_several_targets(saddle, flow, kind):
     several = estimator(kind([saddle, flow]), coef_=np.eye(2, 100), stop_time_=[0.1, 0.2])
     first, second = drawn(plot_path, several), drawn(plot_path, several, target=1)
     assert (first.get_xlabel(), second.get_xlabel()) == ("rescaled time", "flow time")
-    assert (keys(first)[-1], keys(second)[-1]) == ("stopped at 0.1", "stopped at 0.2")
+    assert (keys(first)[-1], keys(second)[-1]) == ("best plateau at 0.1", "stopped at 0.2")
     assert [note.get_text() for note in second.texts] == ["$x_{1}$"]
     with pytest.raises(ValueError, match="target must lie between 0 and 1, got 2"):
         plot_path(several, target=2)

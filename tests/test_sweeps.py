@@ -35,6 +35,8 @@ from hadaflow.experiments.journal import Contents, Entry, Journal, canonical, en
 from hadaflow.experiments.on_dask import Cluster
 from hadaflow.experiments.transport import Pace, Pool
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* repetitions failed:RuntimeWarning")  # asked of two tests
+
 GRID = {"m": [3, 5], "depth": [2.0, 3.0]}
 
 
@@ -743,6 +745,16 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path, jobs):
     result = sweep(normal, GRID, repeats=3, folder=tmp_path, jobs=1)
     assert result.ran == 12 - kept
     assert_frame_equal(result.records, sweep(normal, GRID, repeats=3, jobs=1).records)
+
+
+def test_failures_are_told_once():
+    with pytest.warns(
+        RuntimeWarning, match=r"^2 of 8 repetitions failed, first with 'ArithmeticError: no such square'"
+    ) as told:
+        result = sweep(broken, GRID, repeats=2, jobs=1)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    assert repr(result) == "SweepResult(broken: 4 cells x 2, 4 records, 2 failed, 2 skipped)"
 
 
 def test_giving_up_while_joblib_takes_in_a_result_prints_nothing(tmp_path, monkeypatch):

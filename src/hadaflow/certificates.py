@@ -20,7 +20,8 @@ from hadaflow._validation import (
     positive_vector,
     real_array,
 )
-from hadaflow.operators import Operator, at_work
+from hadaflow.operators import Operator
+from hadaflow.operators.base import at_work
 from hadaflow.problems import Problem, require_squared
 
 _EPS = float(np.finfo(np.float64).eps)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from hadaflow._validation import float_dtype, instance, positive_number, reject_kind, whole_number
+from hadaflow.dynamics._normal import LARGEST_COPY, LARGEST_FACTOR
 from hadaflow.operators.partitioned import MERGED_AT_ONCE, PERSISTED_SHARE, has_workers, no_work
 
 _BLOCK_BYTES = 64 * 2**20
@@ -93,8 +94,8 @@ class Plan:
         Worker processes, and threads in all.
     persisted : bool
         Whether the blocks stay in the memory of the workers between two passes.
-    worker_bytes : float
-        Memory that each worker needs.
+    worker_bytes, memory_limit : float
+        Memory that each worker needs, and has.
     here_bytes : float
         Memory that this process needs for `recover`.
     messages_per_pass : int
@@ -113,10 +114,16 @@ class Plan:
     threads: int
     persisted: bool
     worker_bytes: float
+    memory_limit: float
     here_bytes: float
     messages_per_pass: int
     moved_per_pass: float
     seconds_per_pass: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether each worker has the memory that it needs."""
+        return self.worker_bytes <= self.memory_limit
 
     def seconds(self, passes: float) -> float:
         """How long so many passes take."""
@@ -128,14 +135,27 @@ class Plan:
         rows = {
             "A": f"{m} x {n}, {_bytes(self.nbytes)}, {where}",
             "blocks": f"{self.blocks} of {self.rows_per_block} rows ({_bytes(self.nbytes / self.blocks)})",
-            "workers": f"{self.workers}, {self.threads} threads; each needs {_bytes(self.worker_bytes)}",
+            "workers": f"{self.workers}, {self.threads} threads; each needs {_bytes(self.worker_bytes)}{self._lack()}",
             "this process": f"needs {_bytes(self.here_bytes)}",
             "a pass": f"{_time(self.seconds_per_pass)}, {self.messages_per_pass} tasks, "
             f"{_bytes(self.moved_per_pass)} moved",
-            **{name: self._span(low, high) for name, (low, high) in PASSES.items()},
+            **{name: self._span(low, high) for name, (low, high) in self._passes().items()},
         }
+        if m > n:
+            rows["note"] = "more rows than columns: if those are independent, least squares finds x without any of this"
         width = max(map(len, rows))
         return "\n".join(f"{name:{width}}  {words}" for name, words in rows.items())
+
+    def _lack(self) -> str:
+        if self.fits:
+            return ""
+        remedy = "smaller blocks or larger workers" if self.rows_per_block > 1 else "larger workers"
+        return f" but has {_bytes(self.memory_limit)}: it does not fit, take {remedy}"
+
+    def _passes(self) -> dict[str, tuple[int, int]]:
+        m, n = self.shape
+        brought_here = m <= LARGEST_FACTOR and m * n <= LARGEST_COPY
+        return PASSES | {"limit": (3, 3)} if brought_here else PASSES
 
     def _span(self, low: int, high: int) -> str:
         if low == high:
@@ -247,6 +267,7 @@ def plan(
         workers=workers,
         threads=threads,
         persisted=persisted,
+        memory_limit=memory_limit,
         worker_bytes=_PYTHON + at_work + (nbytes / workers if persisted else 0.0),
         here_bytes=_PYTHON + 8.0 * (10 * n + 10 * m + 5 * min(_FETCHED, m * max(_COLUMNS, m // 8), m * n)),
         messages_per_pass=tasks,

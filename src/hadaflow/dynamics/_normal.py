@@ -17,8 +17,8 @@ Vector = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 _RANK_TOLERANCE = 1e-12
-_LARGEST_FACTOR = 5000  # rows up to which m x m factorisations are the better way
-_LARGEST_COPY = 25_000_000  # entries up to which an A that is not at hand is turned into a matrix for them
+LARGEST_FACTOR = 5000  # rows up to which m x m factorisations are the better way
+LARGEST_COPY = 25_000_000  # entries up to which an A that is not at hand is turned into a matrix for them
 
 
 class NormalEquations(Protocol):
@@ -46,7 +46,7 @@ class NormalEquations(Protocol):
 def normal_equations(operator: Operator, data_rounding: float) -> NormalEquations:
     """Factorisations where the number of rows allows it, conjugate gradients otherwise."""
     m, n = operator.shape
-    small = m <= _LARGEST_FACTOR and (operator.at_hand or m * n <= _LARGEST_COPY)
+    small = m <= LARGEST_FACTOR and (operator.at_hand or m * n <= LARGEST_COPY)
     if small:
         return FactoredEquations(operator.columns(np.arange(n)), data_rounding)
     return KrylovEquations(operator)

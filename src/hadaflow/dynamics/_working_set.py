@@ -9,7 +9,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index
-from hadaflow.operators import Operator, at_work
+from hadaflow.operators import Operator
+from hadaflow.operators.base import at_work
 
 Vector = NDArray[np.float64]
 

@@ -124,7 +124,8 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         Where the coefficients are not zero.
     reason_, status_, sigma_, stop_time_, n_iter_
         Why it stopped there; the :class:`hadaflow.Status`; the standard deviation of the noise, given or estimated
-        (None if none was needed); when it stopped, in time of the path; jumps or steps. Lists for several targets.
+        (None if none was needed); when it stopped, in time of the path (for a selected model the best plateau, where
+        the search began); jumps or steps. Lists for several targets.
     path_ : SaddlePath, FlowPath or Trajectory, or a list of them
         The path, on the penalised features and centred data. It holds on to the training data.
     path_features_ : ndarray of int

@@ -71,6 +71,9 @@ class Panel:
     sign: Sign
     tolerance: float | None
 
+    def __repr__(self) -> str:
+        return f"Panel({self.title.replace(chr(10), ', ')}; n = {self.n}, {len(self.records)} trials)"
+
     @property
     def panels(self) -> tuple[Panel]:
         """Itself: a diagram of one panel."""

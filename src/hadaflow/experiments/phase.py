@@ -14,7 +14,7 @@ import numpy as np
 from hadaflow._validation import one_of, positive_number, whole_number
 from hadaflow.experiments._panel import Deviation, Panel
 from hadaflow.experiments.ensembles import ENSEMBLES
-from hadaflow.experiments.sweeps import SweepResult, sweep
+from hadaflow.experiments.sweeps import Sweep, SweepResult, run_sweep
 from hadaflow.experiments.trials import PRODUCT_SCALE, VALUES, Solver, solver_of
 from hadaflow.theory.measurements import Sign
 
@@ -47,6 +47,10 @@ class PhaseDiagram:
     panels: tuple[Panel, ...]
     failures: pd.DataFrame
     paths: tuple[Path, ...]
+
+    def __repr__(self) -> str:
+        panels = "1 panel" if len(self.panels) == 1 else f"{len(self.panels)} panels"
+        return f"PhaseDiagram({panels}, {len(self.records)} trials, {len(self.failures)} failed)"
 
     @property
     def records(self) -> pd.DataFrame:
@@ -194,14 +198,11 @@ def phase_diagram(  # noqa: PLR0913 - one argument per parameter of the diagram
     paths: list[Path] = []
     for start in starts:
         grid = cells | {name: options for name, options in start.items() if options != [None]}
-        result = sweep(
-            "recovery",
-            grid,
-            repeats=repeats,
-            fixed=fixed,
-            seed=seed,
-            folder=folder,
-            paired=[name for name in _PAIRED if name in grid],
+        paired = [name for name in _PAIRED if name in grid]
+        study = Sweep.of("recovery", grid, repeats=repeats, fixed=fixed, seed=seed, paired=paired)
+        result = run_sweep(
+            study,
+            folder,
             jobs=jobs,
             retry_failed=retry_failed,
             fresh=fresh and not panels,  # it forgets the records of all starts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -196,6 +197,13 @@ class SweepResult:
     seconds: float
     ran: int
 
+    def __repr__(self) -> str:
+        cells = f"{size_of(self.sweep.grid)} cells x {self.sweep.repeats}"
+        return (
+            f"SweepResult({self.sweep.name}: {cells}, {len(self.records)} records, {len(self.failures)} failed, "
+            f"{len(self.skipped)} skipped)"
+        )
+
     @property
     def finished(self) -> bool:
         """Whether every repetition of every cell was measured or skipped."""
@@ -287,6 +295,11 @@ def sweep(  # noqa: PLR0913 - what is measured, where it is kept, how it is run
     KeyboardInterrupt
         On Ctrl-C. What is done is kept.
 
+    Warns
+    -----
+    RuntimeWarning
+        If the function raised an error: the other repetitions went on.
+
     Notes
     -----
     What is kept is known by its parameters and its number: after a change of grid, repeats or fixed values only what
@@ -308,7 +321,13 @@ def sweep(  # noqa: PLR0913 - what is measured, where it is kept, how it is run
     (['m', 'spread', 'repeat', 'mean'], 12)
     """
     study = Sweep.of(experiment, grid, repeats=repeats, fixed=fixed, seed=seed, paired=paired)
-    return run_sweep(study, folder, jobs=jobs, retry_failed=retry_failed, fresh=fresh, batch=batch, progress=progress)
+    result = run_sweep(study, folder, jobs=jobs, retry_failed=retry_failed, fresh=fresh, batch=batch, progress=progress)
+    if len(result.failures):
+        told = (
+            f"{len(result.failures)} of {study.total} repetitions failed, first with {result.failures.error.iloc[0]!r}"
+        )
+        warnings.warn(f"{told}: result.failures has all, with tracebacks", RuntimeWarning, stacklevel=2)
+    return result
 
 
 def run_sweep(

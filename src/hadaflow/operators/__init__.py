@@ -5,7 +5,7 @@ columns of ``A`` as a matrix. All products are returned in float64, whatever the
 """
 
 from hadaflow.operators.around import Metered, Scaled
-from hadaflow.operators.base import Columns, Operator, at_work
+from hadaflow.operators.base import Columns, Operator
 from hadaflow.operators.dense import DenseOperator
 from hadaflow.operators.making import as_operator
 from hadaflow.operators.matrix_free import MatrixFreeOperator
@@ -22,5 +22,4 @@ __all__ = [
     "Scaled",
     "SparseOperator",
     "as_operator",
-    "at_work",
 ]

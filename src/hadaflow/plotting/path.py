@@ -133,7 +133,7 @@ def plot_path(
     ax.set_xlabel(clock_of(followed))
     ax.set_ylabel("x" if read_out == "iterate" else "running average of x")
     picture.draw(ax, known, stop)
-    key_above(ax, title, picture.keys(known, stop))
+    key_above(ax, title, picture.keys(known, f"{_word(followed, told, at)} at {stop:.3g}" if stop else ""))
     return ax
 
 
@@ -160,6 +160,15 @@ def _support(
     else:
         x = path.final if isinstance(path, SaddlePath) else path.x
     return np.flatnonzero(np.abs(x) > default_threshold(x, scale))
+
+
+def _word(path: Path, told: Fitted | None, at: float | None) -> str:
+    """What is marked: an estimator may have found its model by a search that began on the path."""
+    if told is None or told.stop is None or at is not None or not isinstance(path, SaddlePath):
+        return "stopped"
+    read: tuple[ReadOut, ReadOut] = ("iterate", "average")
+    there = any(np.array_equal(told.coef != 0, state_at(path, told.stop, one) != 0) for one in read)
+    return "stopped" if there else "best plateau"
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +230,7 @@ class _Picture:
         if lines:
             ax.add_collection(LineCollection(lines, rasterized=True, zorder=1.5, **_OTHERS))
 
-    def keys(self, truth: NDArray[Any] | None, stop: float | None) -> list[Any]:
+    def keys(self, truth: NDArray[Any] | None, stop: str) -> list[Any]:
         from matplotlib.lines import Line2D
 
         keys = []
@@ -235,5 +244,5 @@ class _Picture:
         if truth is not None:
             keys.append(Line2D([], [], **TRUTH, label="truth"))
         if stop:
-            keys.append(Line2D([], [], **_STOP, label=f"stopped at {stop:.3g}"))
+            keys.append(Line2D([], [], **_STOP, label=stop))
         return keys
