@@ -304,8 +304,8 @@ def in_short(exact: list[Record], pictures: list[Record], regression: list[Recor
     return f"""## In short
 
 - **Without noise** `recover` is the fastest at the target in {len(won(large))} of {len(large)} problems with 500 and
-  more measurements, in {len(won(small))} of {len(small)} with fewer, and in {len(won(sparse))} of {len(sparse)} in
-  which the matrix is sparse: there HiGHS and celer with a refit are ahead.
+  more measurements, and in {len(won(small))} of {len(small)} with fewer. In {len(sparse)} of all these the matrix is
+  sparse; there it is the fastest in {len(won(sparse))}, and HiGHS or celer with a refit in the others.
 - **Pictures**, exactly sparse and without noise: Douglas-Rachford with a step chosen by hand is ahead in {lost} of
   {len(goal)}. Noisy photographs: `flow` is at least as good as all others in {flow} of {len(photographs)}, and takes
   several times as long as SPGL1.
