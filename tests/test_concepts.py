@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import hadaflow as hf
 from hadaflow.experiments import base
@@ -23,13 +24,15 @@ def text_of(page):
 
 
 def code_of(page):
-    (code,) = re.findall(r"```python\n(.*?)```", text_of(page), flags=re.DOTALL)
-    return code
+    """The blocks of a page."""
+    return re.findall(r"```python\n(.*?)```", text_of(page), flags=re.DOTALL)
 
 
 def run(page):
+    """What the blocks define, run one after the other."""
     names = {}
-    exec(code_of(page), names)
+    for code in code_of(page):
+        exec(code, names)
     return names
 
 
@@ -46,8 +49,10 @@ def off(x, truth):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_are_short_and_complete(page):
-    text, code = text_of(page), code_of(page)
-    assert sum(bool(line.strip()) and not line.startswith("#") for line in code.splitlines()) <= 10
+    text, blocks = text_of(page), code_of(page)
+    assert 1 <= len(blocks) <= 2
+    for code in blocks:
+        assert sum(bool(line.strip()) and not line.startswith("#") for line in code.splitlines()) <= 10
     assert text.splitlines()[2].startswith("*")
     assert "?" in text.splitlines()[2]  # begins with a question
     assert len(re.findall(r"!\[.{40,}\]\(\.\./images/concepts/", text)) == 1  # a figure, told in words
@@ -72,6 +77,16 @@ def test_figures_are_drawn(tmp_path, capsys):
     assert drawn == {path.name for path in FIGURES["IMAGES"].glob("*.png")}
     assert drawn == {f"{page}.png" for page in PAGES}
     assert len(capsys.readouterr().out.splitlines()) == len(PAGES)
+
+
+def test_the_figure_of_records_is_left_out_where_there_are_none(tmp_path, capsys, monkeypatch):
+    names = FIGURES["main"].__globals__
+    monkeypatch.setitem(names, "RESULTS", tmp_path / "none")
+    monkeypatch.setitem(names, "FIGURES", (FIGURES["choosing_a_solver"],))
+    FIGURES["main"](["--output", str(tmp_path)])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("choosing_a_solver: left out, no basis_pursuit.md and no regression.md in ")
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_one_state_one_map():
@@ -110,6 +125,11 @@ def test_depth_and_scale():
     assert 3.5 < waits[2] / waits[1] < 4.5  # "four times as long again"
     assert 1 < errors[1] / errors[2] < 2  # "less than a factor of two"
 
+    curves = names["curves"]
+    for depth, curve in curves.items():
+        says("depth_and_scale", f"# depth {depth}: {', '.join(f'{error:.1e}' for error in curve)}")
+    np.testing.assert_allclose([curves[depth][2] for depth in (2, 3, 4)], errors, rtol=1e-6)  # "the third number"
+
     data = FIGURES["small_data"]()
     np.testing.assert_array_equal(data.A, names["A"])
     np.testing.assert_array_equal(data.x, names["x"])
@@ -143,7 +163,14 @@ def test_early_stopping():
         "`NullGradient(sigma)`": hf.stopping.NullGradient(0.5),
         "`Plateau()`": hf.stopping.Plateau(),
     }
-    answers = {label: hf.flow(problem, stop=rule, **names["run"]).x for label, rule in rules.items()}
+    flows = {label: hf.flow(problem, stop=rule, **names["run"]) for label, rule in rules.items()}
+    refits = {label: off(flow.refit(), truth) for label, flow in flows.items()}
+    early, late, still, _ = refits.values()
+    assert f"{early:.3f}" == f"{still:.3f}" == "0.138"
+    says(page, f"become {early:.3f}", f"0.189 becomes {late:.3f}")
+    found = flows["`Discrepancy(sigma * m**0.5)`"].support()
+    assert (len(found), sum(found >= 5)) == (10, 5)  # "ten coordinates, five of them false"
+    answers = {label: flow.x for label, flow in flows.items()}
     answers["`hf.recover(A, y, noise_level=norm)`"] = hf.recover(A, problem.y, noise_level=norm).x
     answers["`hf.select(problem)`"] = hf.select(problem).x
     rows = [line for line in text_of(page).splitlines() if line.startswith("|")]
@@ -209,6 +236,31 @@ def test_certificates():
     full = hf.recover(above.A, above.y)
     np.testing.assert_allclose(full.x, above.x, atol=1e-12)  # the upper panel finds the truth
     says(page, f"a small margin ({certificate.margin:.3f}; in the upper panel {full.certificate.margin:.2f})")
+
+
+def test_certificates_with_a_noise_level():
+    page, names = "certificates", run("certificates")
+    noisy, c, s, z, left = (names[name] for name in ("noisy", "c", "s", "z", "left"))
+    problem, dual = noisy.problem, noisy.dual
+    assert noisy.status is hf.Status.NOISE_LEVEL
+    assert not c.proves()
+    says(page, f"# its error: {off(noisy.x, z):.3f}")
+    says(page, f"# gap {c.gap:.3f}, margin {c.margin:.2f}, unique {c.unique}; residual {c.residual:.3f}, that is")
+    says(page, f"that is {left:.2f} of the {s:.2f} allowed", f"{left:.2f} against {s:.2f}, and")
+    np.testing.assert_allclose(left, off(problem.A @ noisy.x, problem.y), rtol=1e-12)
+    bound = (problem.y @ dual - s * np.linalg.norm(dual)) / np.abs(problem.A.T @ dual).max()
+    np.testing.assert_allclose(c.lower_bound, bound, rtol=1e-12)
+    np.testing.assert_allclose(noisy.x, noisy.refit(), atol=1e-12)  # least squares on its support
+
+    # The minimiser is the running average that just meets the noise level.
+    path = hf.saddles(problem)
+    tau = brentq(lambda tau: off(problem.A @ path.average(tau), problem.y) - s, path.times[1], 2 * path.times[-1])
+    least = path.average(tau)
+    proof = hf.certify(problem, least, problem.y - problem.A @ least, noise_level=s)
+    assert proof.gap < 1e-12
+    assert not proof.unique
+    says(page, f"norm {proof.l1_norm:.2f} against {c.l1_norm:.2f}", f"error {off(least, z):.3f} against 0.031")
+    assert proof.l1_norm < c.l1_norm < proof.l1_norm / (1 - c.gap)
 
 
 def test_an_answer_from_elsewhere_is_certified():

@@ -48,6 +48,77 @@ def test_the_model_of_the_page_works():
     np.testing.assert_allclose(path(path.times[-1]), end.x, atol=1e-8)
 
 
+def test_the_model_with_a_barrier_of_the_page_works():
+    names = {}
+    for block in code_of("docs/adding_a_model.md"):
+        exec(block, names)
+    np.testing.assert_allclose(names["scaled"].x, names["same"], rtol=1e-12)
+    model, a = names["ScaledCube"](0.7), 0.1
+    x = np.array([-2.0, 1e-9, 1.0])
+    theta = model.inverse(x, a)
+    np.testing.assert_allclose(model.mirror_map(theta, a), x, rtol=1e-11)
+    h = 1e-6 * theta
+    difference = (model.mirror_map(theta + h, a) - model.mirror_map(theta - h, a)) / (2 * h)
+    np.testing.assert_allclose(difference, model.slope(theta, a), rtol=1e-6)
+    h = 1e-4 * x
+    np.testing.assert_allclose((model.potential(x + h, a) - model.potential(x - h, a)) / (2 * h), theta, rtol=1e-5)
+    product = theta * x - model.conjugate(theta, a)
+    np.testing.assert_allclose(model.potential(x, a), product, rtol=1e-9)
+    barrier = 1 / (3 * 0.7 * a)
+    beyond = np.array([-2, -1, 1, 2]) * barrier
+    np.testing.assert_array_equal(model.mirror_map(beyond, a), np.copysign(np.inf, beyond))
+    assert np.isposinf(model.slope(beyond, a)).all()
+    assert np.isposinf(model.conjugate(beyond, a)).all()
+    rng = np.random.default_rng(1)
+    problem = hf.Problem(rng.standard_normal((5, 12)), rng.standard_normal(5))
+    for scale in (1e-2, 1e-17):  # at the second one theta rounds to the barrier
+        path = hf.flow(problem, model, init_scale=scale)
+        np.testing.assert_allclose(path.x, hf.limit(problem, model, init_scale=scale).x, atol=1e-5)
+    assert "saddle path" in path.reason
+
+
+def test_the_page_of_calls_says_what_comes_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names, told = {}, {}
+    for block in code_of("docs/which_call.md"):
+        exec(block, names)
+        for name in ("write_vector", "compressible"):
+            if name in block:
+                told[name] = [float(number) for number in re.findall(r"0\.\d+", block.rpartition("#")[2])]
+        if "compressible" in block:
+            break
+    sigma, x, answers = names["chosen"].sigma, names["compressible"], names["answers"]
+    assert told["write_vector"] == [round(sigma * 50**0.5, 2)]
+    np.testing.assert_array_equal(np.loadtxt("x.csv", skiprows=1), names["chosen"].x)
+    size = np.linalg.norm(x)
+    np.testing.assert_allclose(told["compressible"], [np.linalg.norm(z - x) / size for z in answers], atol=0.006)
+    share = names["level"] / np.linalg.norm(names["operator"] @ x)
+    assert f"the noise is {100 * share:.0f} % of the samples" in (ROOT / "docs/which_call.md").read_text("utf-8")
+
+    # "on sparse x its error is larger"
+    operator, spikes, level = names["operator"], names["spikes"], 0.01 * 120**0.5
+    problem = hf.Problem(operator, operator @ spikes + 0.01 * np.random.default_rng(1).standard_normal(120))
+    start = hf.start_from_data(problem, names["deep"], noise_level=level)
+    stop = hf.stopping.Discrepancy(level)
+    path = hf.flow(problem, names["deep"], init_scale=start, method="proximal", stop=stop)
+    best = hf.recover(operator, problem.y, noise_level=level)
+    assert np.linalg.norm(path.x - spikes) > 1.5 * np.linalg.norm(best.x - spikes)
+
+
+def test_the_answers_to_questions_are_right():
+    names = {}
+    for block in code_of("docs/faq.md"):
+        exec(block, names)
+        if "single" in block:
+            certificate = names["single"].certificate
+            assert f"{certificate.residual:.0e}".replace("e-0", "e-") in block
+            assert (certificate.proves(), certificate.proves(gap=1e-6, residual=1e-6)) == (False, True)
+            assert names["single"].status is hf.Status.EXACT
+            assert hf.recover(names["A"], names["y"]).certificate.proves(gap=1e-8, residual=1e-10)
+        if "sigma * 50" in block:
+            assert f"# {names['chosen'].sigma * 50**0.5:.2f}: an estimate" in block
+
+
 def test_the_rules_of_the_page_work():
     names = {}
     exec(code_of("docs/adding_a_rule.md")[0], names)
@@ -73,6 +144,9 @@ def test_the_page_of_the_estimators_works():
     assert set(np.flatnonzero(names["model"].support_)) == {3, 77, 120}
     for block in blocks[1:]:
         exec(block, names)
+        if "get_feature_names_out" in block:
+            chosen = names["pipe"][:-1].get_feature_names_out()[names["model"].support_]
+            assert chosen.tolist() == ["x3"]  # as the page says
     assert names["model"].coef_.shape == (600,)
     assert names["classifier"].classes_.tolist() == ["no", "yes"]
     assert np.flatnonzero(names["classifier"].support_).tolist()[:1] == [3]
