@@ -100,7 +100,7 @@ def run(path: Path, y: Any, x: Any, options: argparse.Namespace, *, kill: bool) 
     from distributed import Client, LocalCluster
 
     limit = int(options.memory * GIGA)
-    cluster = LocalCluster(options.workers, threads_per_worker=1, memory_limit=limit, dashboard_address=":0")
+    cluster = LocalCluster(n_workers=options.workers, threads_per_worker=1, memory_limit=limit, dashboard_address=":0")
     with cluster, Client(cluster) as client:
         plan = hf.plan((len(y), len(x)), np.float32, client=client, path=path)
         peaks: dict[str, int] = {}

@@ -121,6 +121,44 @@ def test_parts_of_several_types_and_parts_that_do_not_go_together(tmp_path):
         array.compute()
 
 
+def test_damage_is_told_with_the_place(tmp_path):
+    A = matrix()
+    zarr.create_array(str(tmp_path / "A.zarr"), data=A, chunks=(9, 30))
+    array = open_matrix(tmp_path / "A.zarr")
+    assert array.chunks == ((9, 9, 9, 9, 4), (90,))
+    np.testing.assert_array_equal(array[5:20, 7:50].compute(), A[5:20, 7:50])
+    chunk = tmp_path / "A.zarr" / "c" / "1" / "2"
+    chunk.write_bytes(chunk.read_bytes()[:20])
+    with pytest.raises(
+        FileFormatError, match=r"A\.zarr: rows 9 to 18 cannot be read \(.*\); it is damaged, or gone: write"
+    ):
+        hf.recover(array, A @ np.eye(90)[3])
+    save_parquet(tmp_path / "A.parquet", A, row_group_size=10)
+    array, content = open_matrix(tmp_path / "A.parquet"), bytearray((tmp_path / "A.parquet").read_bytes())
+    content[200:400] = bytes(200)
+    (tmp_path / "A.parquet").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"A\.parquet: row group 0 cannot be read"):
+        hf.recover(array, A @ np.eye(90)[3])
+
+
+def test_shards_are_blocks(tmp_path):
+    A = matrix()
+    zarr.create_array(str(tmp_path / "A.zarr"), data=A, chunks=(5, 30), shards=(20, 90))
+    array = open_matrix(tmp_path / "A.zarr")
+    assert array.chunks == ((20, 20), (90,))
+    np.testing.assert_array_equal(array.compute(), A)
+
+
+@pytest.mark.parametrize("kind", ["npy", "zarr"])
+def test_no_rows_are_told(tmp_path, kind):
+    if kind == "npy":
+        np.save(tmp_path / "A.npy", np.empty((0, 5)))
+    else:
+        zarr.create_array(str(tmp_path / "A.zarr"), data=np.empty((0, 5)), chunks=(1, 5))
+    with pytest.raises(ValueError, match=r"A is empty \(shape \(0, 5\)\)"):
+        hf.recover(open_matrix(tmp_path / f"A.{kind}"), np.empty(0))
+
+
 def test_one_line_for_each_mistake(tmp_path):
     np.save(tmp_path / "vector.npy", np.ones(3))
     np.save(tmp_path / "columns.npy", np.asfortranarray(matrix()))
@@ -135,6 +173,7 @@ def test_one_line_for_each_mistake(tmp_path):
     group = zarr.open_group(str(tmp_path / "two.zarr"), mode="w")
     for name in ("B", "C"):
         group.create_array(name, data=matrix())
+    zarr.open_group(str(tmp_path / "bare.zarr"), mode="w")
     (tmp_path / "none.parquet").mkdir()
     import pandas as pd
 
@@ -152,8 +191,9 @@ def test_one_line_for_each_mistake(tmp_path):
         "text.parquet": "cannot be read as .parquet",
         "empty.zarr": "cannot be read as .zarr",
         "sparse.npz": r"cannot be read block by block; convert it to one of \.npy, \.zarr, \.parquet",
-        "two.zarr": "group of 2 arrays and none is called A",
+        "two.zarr": "group of 2 arrays, none of which is called A",
         "words.parquet": "column 'name': .*not numbers",
+        "bare.zarr": "is a group of no array",
         "none.parquet": "without .parquet files",
     }.items():
         with pytest.raises(FileFormatError, match=told) as caught:
@@ -161,5 +201,9 @@ def test_one_line_for_each_mistake(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         open_matrix(tmp_path / "none.npy")
+    with pytest.raises(TypeError, match="path must be a path, got None"):
+        open_matrix(None)
+    with pytest.raises(FileFormatError, match="'' cannot be read block by block"):
+        open_matrix("")
     with pytest.raises(ValueError, match="block_bytes"):
         open_matrix(tmp_path / "vector.npy", block_bytes=0)

@@ -102,6 +102,13 @@ def test_the_table_tells_all(run):
     assert out.isascii()
 
 
+def test_an_empty_scheduler_is_no_scheduler(run):
+    """As of a variable of the shell that is not set."""
+    code, _, err = run("--scheduler", "")
+    assert code == 2
+    assert "'' is no address of a scheduler; give one such as tcp://host:8786, or local" in err
+
+
 def test_the_table_of_a_limit(run):
     code, out, _ = run("--depth", "3", "--init-scale", "1e-2")
     assert code == 0

@@ -177,7 +177,7 @@ def test_axes(config, text, values):
         ("from = 2", "from = 5", "grid.depth.from must lie below grid.depth.to, got 5 and 5"),
         ("from = 2", "from = 'x'", "grid.depth.from must be a finite number, got 'x'"),
         ("measure.py:measure", "measure.py:measures", "measure.py has no function 'measures'; it has 'measure'"),
-        ("measure.py:measure", "missing.py:measure", "No such file or directory"),
+        ("measure.py:measure", "missing.py:measure", "missing.py: no such file or directory"),
         ("measure.py:measure", "recovry", "experiment 'recovry' is unknown: give 'recovery', "),
         ("measure.py:measure", "no.module:f", "'no.module' cannot be imported"),
         ("measure.py:measure", "", "is unknown"),
@@ -203,11 +203,13 @@ def test_other_mistakes_are_one_line(config, tmp_path, capsys):
     for arguments, words in [
         (["missing.toml"], "missing.toml"),
         ([str(tmp_path)], "directory"),
-        (["binary.toml"], "binary.toml: 'utf-8' codec can't decode"),
+        (["binary.toml"], "binary.toml: it is no text in UTF-8 (byte 1 is not): save it as that"),
         ([str(config), "-o", "file", "-j", "1"], "/file (File exists): choose another folder"),
         ([str(config), "-j", "0"], "jobs must be"),
         ([str(config), "-j", "2", "--scheduler", "tcp://127.0.0.1:1"], "--jobs and --scheduler exclude each other"),
         ([str(config), "--scheduler", "no address"], "address"),
+        ([str(config), "--scheduler", ""], "'' is no address"),
+        ([str(config.parent)], ": is a directory"),
     ]:
         assert main(["sweep", *arguments]) == 2
         shown = capsys.readouterr().err

@@ -15,7 +15,7 @@ from hadaflow.operators import as_operator
 
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(2, threads_per_worker=1, memory_limit="1GB", dashboard_address=":0") as workers:
+    with LocalCluster(n_workers=2, threads_per_worker=1, memory_limit="1GB", dashboard_address=":0") as workers:
         yield workers
 
 
@@ -184,7 +184,7 @@ def test_plan_for_a_cluster_that_is_not_there(cluster):
 
 def test_plan_measures_a_cluster(cluster, files):
     with Client(cluster) as client:
-        client.wait_for_workers(2)
+        client.wait_for_workers(2, timeout=60)
         costs = hf.Costs.measure(client, files[0])
         assert min(costs.product, costs.reading, costs.network, costs.task) > 0
         plan = hf.plan((40, 90), np.float64, client=client, costs=costs)

@@ -211,14 +211,14 @@ def test_non_negative_out_of_reach_ends_in_least_squares():
 @pytest.mark.parametrize("depth", [1, 2, 3, 8])
 def test_without_matrices(monkeypatch, easy, depth):
     factored = end(easy.A, easy.y, depth, 1e-4 ** (1 / depth))
-    monkeypatch.setattr(_normal, "_LARGEST_FACTOR", 1)
+    monkeypatch.setattr(_normal, "LARGEST_FACTOR", 1)
     krylov = end(aslinearoperator(easy.A), easy.y, depth, 1e-4 ** (1 / depth))
     assert krylov.status is hf.Status.LIMIT
     np.testing.assert_allclose(krylov.x, factored.x, rtol=1e-6, atol=1e-10)
 
 
 def test_without_matrices_out_of_range(monkeypatch):
-    monkeypatch.setattr(_normal, "_LARGEST_FACTOR", 1)
+    monkeypatch.setattr(_normal, "LARGEST_FACTOR", 1)
     A, y = np.vstack([np.eye(3, 6), np.zeros((1, 6))]), np.array([1.0, -2.0, 0.5, 1.0])
     found = end(A, y, 2, 0.01)
     assert found.status is hf.Status.LEAST_SQUARES

@@ -18,14 +18,14 @@ from hadaflow.operators import DenseOperator, PartitionedOperator, as_operator
 @pytest.fixture(scope="module")
 def cluster():
     """Two worker processes that Dask uses while the module runs."""
-    with LocalCluster(2, threads_per_worker=1, memory_limit="1GB", dashboard_address=":0") as workers:
+    with LocalCluster(n_workers=2, threads_per_worker=1, memory_limit="1GB", dashboard_address=":0") as workers:
         yield workers
 
 
 @pytest.fixture
 def client(cluster):
     with Client(cluster) as connected:
-        connected.wait_for_workers(2)
+        connected.wait_for_workers(2, timeout=60)
         yield connected
 
 
@@ -190,7 +190,7 @@ def test_limit_by_conjugate_gradients_takes_one_pass_each(depth, monkeypatch, co
     A, y, _ = instance()
     model, init_scale = hf.HadamardPower(depth), 1e-4 ** (1 / depth)
     near = hf.limit(hf.Problem(A, y), model, init_scale=init_scale)
-    monkeypatch.setattr("hadaflow.dynamics._normal._LARGEST_COPY", 0)
+    monkeypatch.setattr("hadaflow.dynamics._normal.LARGEST_COPY", 0)
     far = hf.limit(hf.Problem(da.from_array(A, (13, -1)), y), model, init_scale=init_scale)
     assert far.status is near.status
     np.testing.assert_allclose(far.x, near.x, atol=1e-9 * np.abs(near.x).max())
@@ -272,6 +272,8 @@ def test_what_is_no_matrix_is_told():
         PartitionedOperator(np.ones((3, 4)))
     with pytest.raises(TypeError, match=r"got Delayed.*; see dask\.array\.from_delayed"):
         hf.recover(dask.delayed(np.ones((3, 4))), np.ones(3))
+    with pytest.raises(TypeError, match=r"got DataFrame; A\.to_dask_array\(lengths=True\) is one"):
+        hf.recover(pytest.importorskip("dask.dataframe").from_dict({"a": [1.0]}, npartitions=1), [1.0])
     with pytest.raises(ValueError, match="A has masked entries"):
         as_operator(da.ma.masked_greater(rows, 1.0))
 
@@ -280,8 +282,10 @@ def test_blocks_that_are_not_what_was_declared_are_told():
     def declared(block, dtype=float):
         return as_operator(da.from_delayed(dask.delayed(block), (3, 4), dtype=dtype, meta=np.empty((0, 0), dtype)))
 
-    with pytest.raises(ValueError, match=r"a block of A has shape \(2, 4\), where \(3, 4\) was declared"):
+    with pytest.raises(ValueError, match=r"a block of A has shape \(2, 4\), where an array of shape \(3, 4\)"):
         declared(np.ones((2, 4))).matvec(np.ones(4))
+    with pytest.raises(ValueError, match="a block of A is a NoneType, where an array"):
+        declared(None).matvec(np.ones(4))
     with pytest.raises(TypeError, match="a block of A is complex"):
         declared(np.ones((3, 4), dtype=complex)).matvec(np.ones(4))
     with pytest.raises(ValueError, match="A has masked entries"):
@@ -324,3 +328,14 @@ def test_workers_that_die_are_told():
         OSError, match="the workers of the cluster died on a pass over A, whose blocks take up to 1 MiB"
     ):
         raise _explained(died, PartitionedOperator(da.ones((128, 1024))))
+
+
+def test_blocks_that_were_on_a_cluster_that_is_closed_are_told():
+    A, y, _ = instance()
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster):
+        problem = hf.Problem(da.from_array(A, (13, -1)), y)
+        problem.operator.matvec(np.ones(A.shape[1]))
+    with pytest.raises(
+        OSError, match="blocks of A were kept on a Dask cluster, which is closed: make the problem again"
+    ):
+        hf.limit(problem, hf.HadamardPower(2), init_scale=1e-3)

@@ -149,6 +149,13 @@ def test_scale_invariance(easy, c, d):
     assert scaled.certificate.margin == pytest.approx(plain.certificate.margin, abs=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e-250, 1e-200, 1e200])
+def test_units_that_square_to_nothing(easy, size):
+    scaled = hf.recover(size * easy.A, size * easy.y)
+    np.testing.assert_allclose(scaled.x, hf.recover(easy.A, easy.y).x, rtol=1e-12, atol=1e-14)
+    assert scaled.certificate.unique
+
+
 def test_powers_of_two_change_no_bit(hard):
     plain, scaled = hf.recover(hard.A, hard.y), hf.recover(2.0**40 * hard.A, 2.0**-33 * hard.y)
     np.testing.assert_array_equal(scaled.x, plain.x * 2.0**-73)

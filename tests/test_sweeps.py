@@ -162,6 +162,9 @@ def test_the_callers_number_of_workers_counts():
         assert Pool(None).workers == 3
     with joblib.parallel_config("threading"):
         assert Pool(None).workers == joblib.effective_n_jobs(-1)
+    assert Pool(1000, most=3).workers == 3
+    assert not Pool(1000, most=3).here
+    assert Pool(1000, most=1).here
 
 
 def test_lambdas_closures_and_partials_reach_the_workers():
@@ -171,6 +174,32 @@ def test_lambdas_closures_and_partials_reach_the_workers():
     factor = 3
     for function in (measure, lambda rng, a: {"x": 3 * a}, partial(measure, b=1)):
         assert sweep(function, {"a": [1, 2]}, jobs=2).records.x.tolist() == [3, 6]
+
+
+ORPHANS = """
+import sys, time
+from hadaflow.experiments import sweep, transport
+
+def measure(rng, *, m):
+    print(m, flush=True)
+    time.sleep(0.1)
+    return {"x": 1}
+
+transport._IDLE = 3600  # seconds that its workers would wait for more
+sweep(measure, {"m": list(range(10_000))}, jobs=2, batch=1)
+"""
+
+
+def test_workers_end_with_the_process_that_was_killed(tmp_path):
+    """So that a pipe behind it ends, too."""
+    (tmp_path / "run.py").write_text(ORPHANS)
+    child = subprocess.Popen([sys.executable, tmp_path / "run.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert child.stdout.readline()
+        child.kill()
+        child.communicate(timeout=120)  # until nobody has the output open
+    finally:
+        child.kill()
 
 
 def test_workers_with_another_version_are_refused(tmp_path, monkeypatch):
@@ -501,9 +530,24 @@ def test_what_is_no_row_is_a_failure(measured):
     assert len(sweep(lambda rng, a: measured, {"a": [1]}, jobs=1).failures) == 1
 
 
-def test_one_name_is_one_kind_of_values(tmp_path):
+@pytest.mark.parametrize("kept", [True, False])
+def test_one_name_is_one_kind_of_values(tmp_path, kept):
+    folder = tmp_path if kept else None
     with pytest.raises(TypeError, match="'x' was recorded as float and as str; record one kind"):
-        sweep(lambda rng, a: {"x": "many" if a else 1.0}, {"a": [0, 1]}, folder=tmp_path, jobs=1)
+        sweep(lambda rng, a: {"x": "many" if a else 1.0}, {"a": [0, 1]}, folder=folder, jobs=1)
+    with pytest.raises(TypeError, match="'x' was recorded as bool and as int; record one kind"):
+        sweep(lambda rng, a: {"x": True if a else 1}, {"a": [0, 1]}, folder=folder, jobs=1)
+    with pytest.raises(ValueError, match="'x' was recorded as 9007199254740993 and as floats, which cannot hold"):
+        sweep(lambda rng, a: {"x": 2**53 + 1 if a else 0.5}, {"a": [0, 1]}, folder=folder, jobs=1)
+    missing = sweep(lambda rng, a: {"x": "many" if a else None}, {"a": [0, 1]}, folder=folder, jobs=1)
+    assert missing.records.x.isna().tolist() == [True, False]
+
+
+def test_a_parameter_may_be_called_self():
+    def measure(rng, **parameters):
+        return {"x": parameters["self"]}
+
+    assert sweep(measure, {"self": [1, 2]}, jobs=1).records.x.tolist() == [1, 2]
 
 
 def test_numpy_scalars_are_plain():
@@ -581,6 +625,9 @@ def test_what_is_no_text_is_a_failure(tmp_path, row):
         ({"folder": "a\0b"}, "folder cannot be called"),
         ({"grid": {"a b": [1]}}, "'a b', which cannot be the name"),
         ({"grid": {"repeat": [1]}}, "'repeat', which is the number of the repetition"),
+        ({"grid": {"error": [1]}}, "'error', which is a column of what failed or was skipped"),
+        ({"grid": {"m": np.array(3)}}, r"grid.m must be a list of values, got 3; give \[3\]"),
+        ({"folder": 5}, "folder must be a path, got 5"),
         ({"grid": [1]}, "grid must map names"),
         ({"fixed": {"m": 1}}, "'m' is in grid and in fixed"),
         ({"fixed": [1]}, "fixed must map names"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,7 +102,7 @@ def whole_number(value: object, name: str, *, minimum: int = 1) -> int:
     number = positive_number(value, name, minimum=minimum, strict=False)
     if not number.is_integer():
         raise ValueError(f"{name} must be a whole number, got {value!r}")
-    return int(number)
+    return int(value if isinstance(value, (int, np.integer)) else number)  # a float has no room for all digits
 
 
 def positive_vector(value: object, name: str, length: int) -> NDArray[np.float64]:
@@ -140,6 +142,13 @@ def callback(value: object, name: str) -> None:
     """Raise TypeError unless ``value`` is None or can be called."""
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable or None, got {value!r}")
+
+
+def file_path(value: object, name: str) -> Path:
+    """``value`` as a path."""
+    if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
+        raise TypeError(f"{name} must be a path, got {value!r}")
+    return Path(value)
 
 
 def coordinates(value: object, name: str, length: int) -> Index:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import whole_number
+from hadaflow._validation import file_path, whole_number
 from hadaflow.files import FileFormatError
 
 _BLOCK_BYTES = 64 * 2**20
@@ -73,20 +74,21 @@ def open_matrix(path: str | os.PathLike[str], *, name: str = "A", block_bytes: i
         import dask.array  # noqa: F401
     except ImportError as error:
         raise ImportError("a matrix larger than memory needs Dask: pip install 'hadaflow[dask]'") from error
-    file = Path(path).absolute()  # workers may have another working directory
+    file = file_path(path, "path").absolute()  # workers may have another working directory
     if not file.exists():
         raise FileNotFoundError(f"there is no file {str(path)!r}; check the name and the folder ({Path.cwd()})")
     opener = _OPENERS.get(file.suffix.lower())
     if opener is None:
         known = ", ".join(_OPENERS)
-        raise FileFormatError(f"{path} cannot be read block by block; convert it to one of {known}")
+        raise FileFormatError(f"{str(path)!r} cannot be read block by block; convert it to one of {known}")
     try:
         array = opener(file, name, block_bytes)
     except (FileFormatError, ImportError):
         raise
     except Exception as error:  # a damaged file can raise anything inside NumPy, Zarr or Arrow
-        why = " ".join(str(error).split())[:160] or type(error).__name__
-        raise FileFormatError(f"{path} cannot be read as {file.suffix.lower()} ({why}): write it again") from error
+        raise FileFormatError(
+            f"{path} cannot be read as {file.suffix.lower()} ({_in_short(error)}): write it again"
+        ) from error
     if array.ndim != 2:
         raise FileFormatError(
             f"{path} holds an array of shape {array.shape}, but {name} needs two dimensions (rows, columns)"
@@ -97,6 +99,22 @@ def open_matrix(path: str | os.PathLike[str], *, name: str = "A", block_bytes: i
 def goes_by_blocks(path: Path) -> bool:
     """Whether what is on disk can be read in no other way: a folder."""
     return path.is_dir() and path.suffix.lower() in _OPENERS
+
+
+@contextmanager
+def _damage_told(path: str, where: str) -> Iterator[None]:
+    """Whatever a library raises on a file that was sound when it was opened, in our words."""
+    try:
+        yield
+    except Exception as error:
+        why = _in_short(error)
+        raise FileFormatError(
+            f"{path}: {where} cannot be read ({why}); it is damaged, or gone: write it again"
+        ) from error
+
+
+def _in_short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -152,22 +170,51 @@ def _open_numpy(file: Path, _: str, block_bytes: int) -> Any:
         raise FileFormatError(f"{file} is in column order, and its rows cannot be read by themselves; {remedy}")
     (m, n), itemsize = mapped.shape, mapped.dtype.itemsize
     step = max(1, min(m, block_bytes // max(1, n * itemsize)))
-    chunks = tuple(min(step, m - start) for start in range(0, m, step))
+    chunks = tuple(min(step, m - start) for start in range(0, m, step)) or (0,)
     rows, meta = _Rows.of(file, mapped), np.empty((0, 0), mapped.dtype)
     return da.map_blocks(_read_rows, rows, chunks=(chunks, (n,)), dtype=mapped.dtype, meta=meta)
 
 
+@dataclass(frozen=True)
+class _Array:
+    """A Zarr array: its folder, and its name in a group."""
+
+    path: str
+    name: str | None
+
+    def open(self) -> Any:
+        import zarr
+
+        store = zarr.open(self.path, mode="r")
+        return store if self.name is None else store[self.name]
+
+
+def _read_zarr(array: _Array, block_info: Any = None) -> NDArray[Any]:
+    """Runs on a worker."""
+    (start, stop), _ = block_info[None]["array-location"]
+    with _damage_told(array.path, f"rows {start} to {stop}"):
+        return np.asarray(array.open()[start:stop])
+
+
 def _open_zarr(file: Path, name: str, _: int) -> Any:
+    """Blocks as high as the chunks, or shards, of the file."""
     import dask.array as da
     import zarr
 
-    store = zarr.open(str(file), mode="r")
-    if hasattr(store, "shape"):
-        return da.from_zarr(str(file))
-    names = sorted(store.array_keys())
-    if name not in names and len(names) != 1:
-        raise FileFormatError(f"{file} is a group of {len(names)} arrays and none is called {name}; rename one")
-    return da.from_zarr(str(file), component=name if name in names else names[0])
+    store, array = zarr.open(str(file), mode="r"), _Array(str(file), None)
+    if not hasattr(store, "shape"):
+        names = sorted(store.array_keys())
+        if name not in names and len(names) != 1:
+            held = f"{len(names)} arrays, none of which is called {name}: rename one" if names else "no array"
+            raise FileFormatError(f"{file} is a group of {held}")
+        array = _Array(str(file), name if name in names else names[0])
+        store = array.open()
+    if store.ndim != 2:
+        return store
+    (m, n), step = store.shape, int((getattr(store, "shards", None) or store.chunks)[0])
+    chunks = tuple(min(step, m - start) for start in range(0, m, step)) or (0,)
+    meta = np.empty((0, 0), store.dtype)
+    return da.map_blocks(_read_zarr, array, chunks=(chunks, (n,)), dtype=store.dtype, meta=meta)
 
 
 def _open_parquet(file: Path, _: str, __: int) -> Any:
@@ -223,7 +270,7 @@ def _read_row_group(part: str, number: int, rows: int, columns: list[str], dtype
     """Runs on a worker."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(part) as file:
+    with _damage_told(part, f"row group {number}"), pq.ParquetFile(part) as file:
         table = file.read_row_group(number, columns=columns) if number < file.num_row_groups else None
     if table is None or table.num_rows != rows:
         raise OSError(f"{part} was changed since it was opened: open it again")

@@ -315,9 +315,11 @@ def _separates(
     if failed:
         return False
     aim = np.sign(x) * weights[on]
+    longest = float(length.max(initial=0.0)) or 1.0  # divided by last: the dual of short columns is long
     for _ in range(2):
         gap = (aim - np.asarray(columns.T @ dual)) / length
-        dual = dual + np.asarray(columns @ (la.lapack.dpotrs(factor, gap, lower=1)[0] / length))
+        step = np.asarray(columns @ (la.lapack.dpotrs(factor, gap, lower=1)[0] / (length / longest)))
+        dual = dual + step / longest
     left = float(np.abs((aim - np.asarray(columns.T @ dual)) / aim).max())
     reach = operator.rmatvec(dual) / weights
     reach[on] = 0.0

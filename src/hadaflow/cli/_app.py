@@ -50,12 +50,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         return _complain(_usage(error))
     except (ValueError, TypeError, OSError, ImportError) as error:
-        return _complain(str(error))
+        return _complain(_words(error))
     except MemoryError:
         return _complain("out of memory; keep a large dense matrix as .npy, a sparse one as .mtx or .npz, a grid small")
     if code == 130:
         typer.echo("hadaflow: interrupted", err=True)
     return code
+
+
+def _words(error: Exception) -> str:
+    """What it says; of the system's own errors without their number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def _complain(message: str) -> int:

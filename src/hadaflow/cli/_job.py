@@ -108,7 +108,7 @@ class Job:
     def run(self, solve: Callable[[dict[str, Any], ProgressCallback | None], Report]) -> int:
         """Read, call ``solve`` with the arrays and a callback for progress, save and report; the exit code."""
         _check_outputs(self.inputs, self.outputs, force=self.force)
-        cluster = connected(self.scheduler) if self.scheduler else nullcontext()
+        cluster = connected(self.scheduler) if self.scheduler is not None else nullcontext()
         with _progress(wanted=not self.quiet) as progress, cluster:
             report = solve(self._read(), progress)
         summary = json.dumps(self._summary(report), indent=2, allow_nan=False)
@@ -131,7 +131,7 @@ class Job:
             if role not in matrices:
                 data[role] = self._vector(given, role)
         for role in matrices:
-            by_blocks = self.scheduler or blocks.goes_by_blocks(given[role])
+            by_blocks = self.scheduler is not None or blocks.goes_by_blocks(given[role])
             data[role] = (blocks.open_matrix if by_blocks else files.read_matrix)(given[role], name="A")
             partner = _partner(role)
             _check_pair(given[role], data[role], given[partner], data[partner])

@@ -161,7 +161,7 @@ class Execution:
                 self._finish(number)
         if not any(self._left):
             return
-        pool = Pool(jobs)
+        pool = Pool(jobs, most=sum(map(len, self._left)))
         paces = [Pace(pool.workers, batch) for _ in self.stores]
         work = ([(at, tasks[at]) for at in sorted(left)] for tasks, left in zip(self._tasks, self._left, strict=True))
         with closing(pool.run([store.study for store in self.stores], batches(list(work), paces))) as outcomes:

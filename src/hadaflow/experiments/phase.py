@@ -228,6 +228,8 @@ def _listed(value: Any) -> list[Any]:
 def _ratios(value: int | Sequence[float], name: str) -> list[float]:
     """The values of an axis: those given, or so many middles of equal parts of [0, 1]."""
     if np.ndim(value) == 0:
+        if isinstance(value, float) and 0 < value < 1:
+            raise ValueError(f"{name} must be a number of cells, or a list of ratios; for one ratio give [{value:g}]")
         count = whole_number(value, name)
         return [(2 * k + 1) / (2 * count) for k in range(count)]
     ratios = [positive_number(ratio, f"an entry of {name}") for ratio in np.asarray(value).tolist()]

@@ -252,7 +252,13 @@ def table_of(study: Study, tasks: Iterable[Task], entries: Mapping[str, Entry]) 
 
 
 def frame(rows: Iterable[Row], columns: Iterable[str] = ()) -> pd.DataFrame:
-    """Rows as a table, whose first columns are known even if there is no row."""
+    """Rows as a table, whose first columns are known even if there is no row.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one column holds values of several kinds, or floats beside an integer that no float is equal to.
+    """
     import pandas as pd
 
     rows = list(rows)
@@ -263,7 +269,24 @@ def frame(rows: Iterable[Row], columns: Iterable[str] = ()) -> pd.DataFrame:
         if kind.kind in ("f", "O") and _whole_or_missing(row.get(name) for row in rows):
             # A float has no room for all digits of an integer, and is what pandas would make of it.
             table[name] = pd.array([row.get(name) for row in rows], dtype="Int64")
+        elif kind.kind == "O":
+            _check_kind(name, [row.get(name) for row in rows])
+        elif kind.kind == "f":
+            _check_digits(name, [row.get(name) for row in rows])
     return table
+
+
+def _check_kind(name: object, values: list[Any]) -> None:
+    kinds = sorted({type(value).__name__ for value in values if value is not None})
+    if len(kinds) > 1:
+        told = f"{name!r} was recorded as {' and as '.join(kinds)}"
+        raise TypeError(f"{told}; record one kind of values under one name")
+
+
+def _check_digits(name: object, values: list[Any]) -> None:
+    for value in values:
+        if isinstance(value, int) and int(float(value)) != value:
+            raise ValueError(f"{name!r} was recorded as {value} and as floats, which cannot hold all its digits")
 
 
 def _whole_or_missing(values: Iterable[Any]) -> bool:
@@ -281,10 +304,7 @@ def _write(table: pd.DataFrame, path: Path, about: dict[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        arrow = pa.Table.from_pandas(table, preserve_index=False)
-    except (pa.ArrowException, TypeError) as error:
-        raise TypeError(f"{_mixed(table)}; record one kind of values under one name") from error
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _KEY: json.dumps(about).encode()})
     unfinished = path.with_suffix(".unfinished")  # so that a file which exists is whole
     try:
@@ -292,15 +312,6 @@ def _write(table: pd.DataFrame, path: Path, about: dict[str, Any]) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _mixed(table: pd.DataFrame) -> str:
-    """Which column holds values of several kinds."""
-    for name, column in table.items():
-        kinds = sorted({type(value).__name__ for value in column.dropna()})
-        if len(kinds) > 1:
-            return f"{name!r} was recorded as {' and as '.join(kinds)}"
-    return "the records do not fit into a table"
 
 
 def _about(path: Path) -> dict[str, Any]:

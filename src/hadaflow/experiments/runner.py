@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hadaflow._validation import callback, flag, instance, whole_number
+from hadaflow._validation import callback, file_path, flag, instance, whole_number
 from hadaflow.experiments.base import Experiment
 from hadaflow.experiments.execution import Execution, Step, alone_in
 from hadaflow.experiments.on_dask import WorkerLostError
@@ -82,7 +81,7 @@ def reproduce(
         instance(experiment, Experiment, "experiment")
     callback(progress, "progress")
     jobs = whole_number(jobs, "jobs") if jobs is not None else None
-    records = Path(folder).absolute() / "records"  # what runs may change the working directory
+    records = file_path(folder, "folder").absolute() / "records"  # what runs may change the working directory
     stores = [Store(records, experiment) for experiment in experiments]
     if len({experiment.name for experiment in experiments}) < len(stores):
         raise ValueError("two experiments have one name: their records would overwrite each other")

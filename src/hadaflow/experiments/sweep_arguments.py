@@ -19,6 +19,8 @@ Axis = tuple[Scalar, ...]
 
 #: A column of the records.
 REPEAT = "repeat"
+#: Columns of the tables of what failed or was skipped.
+_TOLD = ("error", "traceback", "reason")
 #: Repetitions of all cells: each takes some 500 bytes of memory.
 MOST = 10_000_000
 
@@ -41,7 +43,7 @@ def check_grid(grid: object) -> dict[str, Axis]:
 
 def _axis(name: str, values: object) -> Axis:
     label = f"grid.{name}"
-    if isinstance(values, np.ndarray) and values.ndim == 1:
+    if isinstance(values, np.ndarray) and values.ndim < 2:
         values = values.tolist()
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, (Iterable, Sequence)):
         raise TypeError(f"{label} must be a list of values, got {values!r}; give [{values!r}] or put it into fixed")
@@ -141,6 +143,8 @@ def _parameter(name: object, label: str) -> str:
         raise ValueError(f"{label} has {name!r}, which cannot be the name of a parameter")
     if name == REPEAT:
         raise ValueError(f"{label} has {name!r}, which is the number of the repetition; choose another name")
+    if name in _TOLD and label == "grid":
+        raise ValueError(f"{label} has {name!r}, which is a column of what failed or was skipped; choose another name")
     return name
 
 
@@ -176,4 +180,4 @@ def nearest(name: object, names: Iterable[str]) -> str:
     names = list(names)
     near = get_close_matches(str(name), names, n=1)
     meant = f"did you mean {near[0]!r}? " if near else ""
-    return f"{meant}There is {', '.join(map(repr, names)) or 'none'}"
+    return f"{meant}There is {', '.join(map(repr, names))}" if names else "there is none"

@@ -41,7 +41,7 @@ def read_config(path: Path) -> Sweep:
     """
     text = path.read_bytes()
     try:
-        given = tomllib.loads(text.decode())
+        given = tomllib.loads(_text(text))
         _check_keys(given, _KEYS, _NEEDED, "")
         grid = given["grid"]
         if isinstance(grid, dict):
@@ -49,6 +49,13 @@ def read_config(path: Path) -> Sweep:
         return Sweep.of(given.pop("experiment"), **{**given, "grid": grid}, home=path.parent)
     except (ValueError, TypeError) as error:  # of the decoding, too
         raise ValueError(f"{path.name}: {error}") from error
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is no text in UTF-8 (byte {error.start + 1} is not): save it as that") from error
 
 
 def _check_keys(given: Mapping[str, Any], known: Iterable[str], needed: Iterable[str], where: str) -> None:

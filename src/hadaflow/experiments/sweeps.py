@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 import hadaflow as hf
-from hadaflow._validation import callback, flag, instance, whole_number
+from hadaflow._validation import callback, file_path, flag, instance, whole_number
 from hadaflow.experiments.base import Row, Study, Task, digest
 from hadaflow.experiments.execution import Execution, Step, alone_in
 from hadaflow.experiments.finding import function_of
@@ -144,7 +144,7 @@ class Sweep(Study):
     def columns_of(self, task: Task) -> Task:
         return {name: task[name] for name in self.columns}
 
-    def run(self, *, repeat: int, **parameters: Any) -> Iterable[Row]:
+    def run(self, /, *, repeat: int, **parameters: Any) -> Iterable[Row]:
         measured = self.function(self.rng(parameters, repeat), **parameters)
         if isinstance(measured, Mapping):
             return [measured]
@@ -347,7 +347,7 @@ def run_sweep(
     batch = whole_number(batch, "batch") if batch is not None else None
     retry_failed, fresh = flag(retry_failed, "retry_failed"), flag(fresh, "fresh")
     # Absolute: what is measured may change the working directory.
-    store = Store(Path(folder).absolute() if folder is not None else None, study)
+    store = Store(file_path(folder, "folder").absolute() if folder is not None else None, study)
     with alone_in(store.folder) if store.folder else nullcontext():
         if fresh:
             store.clear()

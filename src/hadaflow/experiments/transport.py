@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
+from multiprocessing import current_process
 from typing import Any
 
 import hadaflow as hf
@@ -135,7 +136,25 @@ def _text(said: str) -> str:
 
 
 def _measure_parcel(parcel: bytes, number: int, tasks: Sequence[tuple[int, Task]]) -> Outcome:
+    _leave_with_parent()
     return measure(_opened(parcel), number, tasks)
+
+
+@lru_cache(maxsize=1)
+def _leave_with_parent() -> None:
+    """Have a process of loky end with the one that started it: if that is killed, it would wait for more to do.
+
+    Until then it would keep the output of its parent open, for which a pipe waits.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if current_process().name.startswith("LokyProcess"):
+        threading.Thread(target=watch, daemon=True, name="end with the parent").start()
 
 
 @lru_cache(maxsize=16)
@@ -202,6 +221,8 @@ class Pool:
     ----------
     jobs : int or None
         Workers; None for as many as the caller's config or the machine has. With 1 all happens in this process.
+    most : int, optional
+        Tasks that there are: more workers than that would have nothing to do.
 
     Attributes
     ----------
@@ -211,7 +232,7 @@ class Pool:
         Whether all happens in this process: a cluster of one worker is another one.
     """
 
-    def __init__(self, jobs: int | None) -> None:
+    def __init__(self, jobs: int | None, most: int | None = None) -> None:
         import joblib
         from joblib.parallel import get_active_backend
 
@@ -226,6 +247,8 @@ class Pool:
             self.workers = 1
         else:
             self.workers = max(1, joblib.effective_n_jobs(-1 if wanted is None else wanted))
+        if most is not None:
+            self.workers = min(self.workers, most)
         self.here = jobs == 1 or (self.workers == 1 and type(self._backend).__name__ in _HERE)
 
     @property

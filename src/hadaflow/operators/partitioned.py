@@ -154,8 +154,9 @@ class PartitionedOperator(Operator):
 def _on_block(kernel: _Kernel, block: Any, shape: tuple[int, int], common: Any, by_rows: tuple[Any, ...]) -> Part:
     if np.ma.is_masked(block):
         raise ValueError(_MASKED)
-    if block.shape != shape:
-        raise ValueError(f"a block of A has shape {block.shape}, where {shape} was declared: declare what it has")
+    if np.shape(block) != shape:
+        told = f"has shape {np.shape(block)}" if hasattr(block, "shape") else f"is a {type(block).__name__}"
+        raise ValueError(f"a block of A {told}, where an array of shape {shape} was declared: declare what it has")
     reject_kind(block.dtype, "a block of A")
     wanted = float_dtype(block.dtype)
     if sp.issparse(block):
@@ -226,7 +227,12 @@ def is_partitioned(A: Any) -> bool:
 def _by_rows(array: Any) -> Any:
     """The array in blocks of whole rows."""
     if not is_partitioned(array):
-        raise TypeError(f"A must be a dask.array.Array, got {type(array).__name__}; see dask.array.from_delayed")
+        remedy = (
+            "A.to_dask_array(lengths=True) is one"
+            if hasattr(type(array), "to_dask_array")
+            else "see dask.array.from_delayed"
+        )
+        raise TypeError(f"A must be a dask.array.Array, got {type(array).__name__}; {remedy}")
     if np.ma.isMaskedArray(array._meta):
         raise ValueError(_MASKED)
     reject_kind(np.dtype(array.dtype), "A")
@@ -290,6 +296,8 @@ def _room() -> float:
 
 def _explained(error: Exception, operator: PartitionedOperator) -> Exception:
     """What to make of an error on the way: of the workers' own if it is theirs, else the error itself."""
+    if isinstance(error, ValueError) and "Missing dependency" in str(error):
+        return OSError("blocks of A were kept on a Dask cluster, which is closed: make the problem again, or open one")
     if type(error).__name__ in {"FutureCancelledError", "CancelledError"}:
         return OSError(
             f"the cluster gave up a pass over A: its log says why; scheduler, workers and this process need the same "
