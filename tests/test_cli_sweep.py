@@ -1,5 +1,6 @@
 """``hadaflow sweep``: a TOML file in, records out, and one line for every mistake."""
 
+import os
 import re
 import signal
 import subprocess
@@ -258,21 +259,25 @@ def test_lines_tell_now_and_then_how_long_it_goes_on(config, monkeypatch, capsys
     assert re.fullmatch(r"\[6/24\] measure: 0\.\d s, about \d\.\d s left", told[5])
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_signals_keep_what_is_done(config, tmp_path, sent):
+@pytest.mark.parametrize(
+    ("workers", "sent"),
+    [(("-j", "1"), signal.SIGINT), (("-j", "1"), signal.SIGTERM), (("--scheduler", "local"), signal.SIGINT)],
+)
+def test_signals_keep_what_is_done(config, tmp_path, workers, sent):
     config.with_name("measure.py").write_text(
         MEASURE.replace("    return", "    import time\n    time.sleep(0.01 if m == 50 else 60)\n    return")
     )
     running = subprocess.Popen(
-        [sys.executable, "-m", "hadaflow", "sweep", str(config), "-j", "1", "-o", "out"],
+        [sys.executable, "-m", "hadaflow", "sweep", str(config), *workers, "-o", "out"],
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up and not any(p.read_bytes() for p in (tmp_path / "out").glob("*.jsonl")):
         time.sleep(0.02)
-    running.send_signal(sent)
+    os.killpg(running.pid, sent) if sent == signal.SIGINT else running.send_signal(sent)  # as a terminal sends them
     _, told = running.communicate(timeout=60)
     assert running.returncode == 130
     assert told == "hadaflow: what is done is kept in out: the same command goes on\nhadaflow: interrupted\n"

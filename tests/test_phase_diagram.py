@@ -611,7 +611,7 @@ def test_the_command_goes_on(command, monkeypatch):
         (["--depth", "two"], "--depth must be vanishing, 1 or a number of at least 2, got 'two'"),
         (["--ensemble", "normal"], "ensemble must be one of 'gaussian'"),
         (["--scale", "1e-3"], "a scale needs a depth beside it"),
-        (["--grid", "0"], "m_over_n must be a finite number >= 1"),
+        (["--grid", "0"], "--grid must be a finite number >= 1"),
         (["--repeats", "0"], "repeats must be a finite number >= 1"),
         (["--output", "file"], "file"),
         (["--scheduler", "tcp://127.0.0.1:1"], "--jobs and --scheduler exclude each other"),

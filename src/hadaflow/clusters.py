@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,7 +45,10 @@ def connected(scheduler: str, *, timeout: float = 10.0) -> Iterator[Any]:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told once, below
     if scheduler == LOCAL:
         cluster = LocalCluster(
-            threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL, preload=[__name__]
+            threads_per_worker=1,
+            dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
+            preload=["hadaflow._dask_worker"],
         )
         with cluster, Client(cluster, set_as_default=True) as client:
             yield client
@@ -61,11 +63,6 @@ def connected(scheduler: str, *, timeout: float = 10.0) -> Iterator[Any]:
             remedy = f"start some with: dask worker {scheduler}"
             raise OSError(f"the scheduler at {scheduler} has no workers after {timeout:g} s; {remedy}") from error
         yield client
-
-
-def dask_setup(_: Any) -> None:
-    """Leave Ctrl-C, which a terminal sends to all, to the process that waits; Dask calls this where it is preloaded."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _check_address(scheduler: str) -> None:

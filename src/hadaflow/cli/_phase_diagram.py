@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hadaflow import files
+from hadaflow._validation import positive_number, whole_number
 from hadaflow.cli import _options as given
 from hadaflow.cli._running import require, running, warn_of_failures
 from hadaflow.experiments._panel import Panel
@@ -85,13 +86,13 @@ def diagram(
     require("cloudpickle", "filelock", "joblib", "matplotlib", "pandas", "pyarrow")
     asked: dict[str, Any] = {
         "n": n,
-        "m_over_n": grid,
+        "m_over_n": whole_number(grid, "--grid"),
         "s_over_m": grid,
         "repeats": repeats,
         "sign": "positive" if positive else "both",
         "ensemble": ensemble or next(iter(ENSEMBLES)),
         "depth": [_number(word) for word in depth or [_VANISHING]],
-        "product_scale": scale or None,
+        "product_scale": [positive_number(value, "--scale") for value in scale or []] or None,
         "seed": seed,
     }
     with running(output, scheduler=scheduler, jobs=jobs, quiet=quiet) as report:
