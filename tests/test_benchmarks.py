@@ -131,7 +131,7 @@ def test_the_judge_bounds_the_l1_norm_by_any_dual(bench):
 
 
 def test_a_missing_package_is_not_a_crash(bench, monkeypatch):
-    for package in ("sklearn", "spgl1", "highspy", "celer"):
+    for package in ("sklearn", "spgl1", "highspy", "cvxpy", "celer"):
         monkeypatch.setitem(sys.modules, package, None)
     entrants = bench("peers").ENTRANTS
     assert next(iter(entrants)) == "hadaflow"
