@@ -124,7 +124,9 @@ def test_parts_of_several_types_and_parts_that_do_not_go_together(tmp_path):
 def test_damage_is_told_with_the_place(tmp_path):
     A = matrix()
     zarr.create_array(str(tmp_path / "A.zarr"), data=A, chunks=(9, 30))
-    array = open_matrix(tmp_path / "A.zarr")
+    assert open_matrix(tmp_path / "A.zarr").chunks == ((40,), (90,))
+    assert open_matrix(tmp_path / "A.zarr", block_bytes=2 * 9 * 90 * 8 + 1).chunks == ((18, 18, 4), (90,))
+    array = open_matrix(tmp_path / "A.zarr", block_bytes=1)
     assert array.chunks == ((9, 9, 9, 9, 4), (90,))
     np.testing.assert_array_equal(array[5:20, 7:50].compute(), A[5:20, 7:50])
     chunk = tmp_path / "A.zarr" / "c" / "1" / "2"
@@ -144,7 +146,7 @@ def test_damage_is_told_with_the_place(tmp_path):
 def test_shards_are_blocks(tmp_path):
     A = matrix()
     zarr.create_array(str(tmp_path / "A.zarr"), data=A, chunks=(5, 30), shards=(20, 90))
-    array = open_matrix(tmp_path / "A.zarr")
+    array = open_matrix(tmp_path / "A.zarr", block_bytes=1)
     assert array.chunks == ((20, 20), (90,))
     np.testing.assert_array_equal(array.compute(), A)
 

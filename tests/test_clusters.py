@@ -203,6 +203,8 @@ def test_plan_measures_a_cluster(cluster, files):
         ({"shape": 3}, "shape must be"),
         ({"shape": (1, 2, 3)}, "shape must be"),
         ({"dtype": complex}, "dtype is complex"),
+        ({"dtype": "nonsense"}, "dtype must be one of NumPy's"),
+        ({"shape": ((1, 2), (3,))}, "shape must be a number"),
         ({"dtype": "U4"}, "dtype must hold real numbers"),
         ({"costs": {}}, "costs"),
         ({"path": "A.npy"}, "path needs client"),

@@ -37,8 +37,8 @@ def open_matrix(path: str | os.PathLike[str], *, name: str = "A", block_bytes: i
     name : str, default "A"
         Which array to take where a folder holds several.
     block_bytes : int, default 64 MiB
-        Size of the blocks of rows that are read at a time; those of Zarr and Parquet follow their own parts. Each
-        thread of a worker needs some three times that.
+        Size of the blocks of rows that are read at a time. Those of Zarr are whole chunks, or shards, one at least;
+        those of Parquet its row groups. Each thread of a worker needs some three times that.
 
     Returns
     -------
@@ -196,8 +196,7 @@ def _read_zarr(array: _Array, block_info: Any = None) -> NDArray[Any]:
         return np.asarray(array.open()[start:stop])
 
 
-def _open_zarr(file: Path, name: str, _: int) -> Any:
-    """Blocks as high as the chunks, or shards, of the file."""
+def _open_zarr(file: Path, name: str, block_bytes: int) -> Any:
     import dask.array as da
     import zarr
 
@@ -211,7 +210,8 @@ def _open_zarr(file: Path, name: str, _: int) -> Any:
         store = array.open()
     if store.ndim != 2:
         return store
-    (m, n), step = store.shape, int((getattr(store, "shards", None) or store.chunks)[0])
+    (m, n), height = store.shape, int((getattr(store, "shards", None) or store.chunks)[0])
+    step = height * max(1, block_bytes // max(1, height * n * store.dtype.itemsize))
     chunks = tuple(min(step, m - start) for start in range(0, m, step)) or (0,)
     meta = np.empty((0, 0), store.dtype)
     return da.map_blocks(_read_zarr, array, chunks=(chunks, (n,)), dtype=store.dtype, meta=meta)

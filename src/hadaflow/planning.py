@@ -229,8 +229,7 @@ def plan(
     (False, 299)
     """
     m, n = _checked_shape(shape)
-    reject_kind(np.dtype(dtype), "dtype")
-    nbytes = m * n * float_dtype(np.dtype(dtype)).itemsize
+    nbytes = m * n * _checked_dtype(dtype).itemsize
     if costs is not None:
         instance(costs, Costs, "costs")
     if path is not None and client is None:
@@ -276,10 +275,21 @@ def plan(
     )
 
 
+def _checked_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        kind = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"dtype must be one of NumPy's, such as 'float32', got {dtype!r}") from error
+    reject_kind(kind, "dtype")
+    return float_dtype(kind)
+
+
 def _checked_shape(shape: Any) -> tuple[int, int]:
-    if np.shape(shape) != (2,):
-        raise ValueError(f"shape must be (m, n), two whole numbers, got {shape!r}")
-    return whole_number(shape[0], "shape"), whole_number(shape[1], "shape")
+    try:
+        m, n = shape
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"shape must be (m, n), two whole numbers, got {shape!r}") from error
+    return whole_number(m, "shape"), whole_number(n, "shape")
 
 
 def _check_client(client: Any) -> None:

@@ -206,7 +206,7 @@ def _given_up_in_silence() -> Iterator[None]:
     try:
         yield
     finally:
-        if threading.excepthook is tell:  # somebody else's since, else
+        if threading.excepthook is tell:  # nobody has put another one there since
             threading.excepthook = before
 
 
