@@ -208,7 +208,7 @@ class Walk:
             newcomers = np.flatnonzero(over.any(axis=1))
             old = len(self.working)
             self.working.extend(newcomers)
-            good = self._good_jumps(segment, integrals, old)
+            good = self._sound_jumps(segment, integrals, old)
             start = self.state.tau
             if good:
                 self._accept(segment, integrals, good)
@@ -266,6 +266,21 @@ class Walk:
         moved = segment.moved[jumps - 1]
         change: Vector = self.working.columns[:, : len(moved)] @ moved
         return self.residual - change
+
+    def _sound_jumps(self, segment: Segment, integrals: Vector, old: int) -> int:
+        """How many jumps there were before a newcomer crossed its bound, with nobody else beyond it after them.
+
+        Others may have crossed theirs on the way and be back inside where all of A was looked at: they join.
+        """
+        while True:
+            good = self._good_jumps(segment, integrals, old)
+            if good == 0 or self.verify_all:
+                return good
+            dual = self.operator.rmatvec(self._dual_after(segment, integrals, good))
+            over = self._over(dual) & ~self.working.inside
+            if not over.any():
+                return good
+            self.working.extend(np.flatnonzero(over))
 
     def _good_jumps(self, segment: Segment, integrals: Vector, old: int) -> int:
         """How many jumps were made before a newcomer to the working set crossed its bound."""
