@@ -531,3 +531,11 @@ def test_blas_keeps_its_threads_when_flows_run_side_by_side():
         paths = list(pool.map(lambda _: hf.flow(problem, hf.HadamardPower(3), init_scale=0.05, t_end=20.0), range(12)))
     assert [library["num_threads"] for library in threadpool_info()] == before
     assert all(np.array_equal(path.x, paths[0].x) for path in paths)
+
+
+@pytest.mark.parametrize("depth", [2, 2.5, 3, 4])
+def test_a_limit_of_zero_is_reached(depth):
+    path = hf.flow(hf.Problem([[-1.0], [-1.0]], [0.0, 0.0]), hf.HadamardPower(depth, "positive"), init_scale=0.1)
+    assert path.status is hf.Status.LIMIT
+    assert path.x[0] < 1e-6 * 0.1**depth
+    assert len(path.times) < 2000

@@ -225,6 +225,15 @@ def test_without_matrices_out_of_range(monkeypatch):
     np.testing.assert_allclose(A.T @ (A @ found.x - y), 0, atol=1e-8)
 
 
+def test_out_of_reach_without_matrices_blames_nobody():
+    for depth in (2, 2.5, 4):
+        model = hf.HadamardPower(depth, "positive")
+        free = hf.limit(hf.Problem(aslinearoperator(np.ones((2, 1))), [-1.0, -1.0]), model, init_scale=0.1)
+        dense = hf.limit(hf.Problem(np.ones((2, 1)), [-1.0, -1.0]), model, init_scale=0.1)
+        assert free.status is dense.status is hf.Status.LEAST_SQUARES
+        np.testing.assert_array_equal(free.x, dense.x)
+
+
 def test_too_few_steps_is_said():
     case = planted(10, 24, 3)
     assert end(case.A, case.y, 3, 1e-3, max_steps=3).status is hf.Status.NOT_CONVERGED

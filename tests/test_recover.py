@@ -290,3 +290,27 @@ def test_certificate_decides_the_status(monkeypatch, easy):
     found = hf.recover(easy.A, easy.y)
     assert found.status is hf.Status.INEXACT
     assert not found.status.ok
+
+
+@pytest.mark.parametrize("method", ["auto", "saddles"])
+def test_walks_are_not_led_astray_between_two_looks(method):
+    """Columns may cross their bound within a block of jumps and be back inside at its end."""
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        m = int(rng.integers(3, 14))
+        n = int(rng.integers(m + 1, 3 * m + 2))
+        A, x = rng.integers(-5, 6, (m, n)).astype(float), np.maximum(rng.integers(-3, 4, n), 0)
+        w = np.exp(rng.uniform(np.log(0.1), np.log(10), n))
+        if (A @ x).any():
+            assert hf.recover(A, A @ x, positive=True, weights=w, method=method).status is hf.Status.EXACT
+
+
+def test_what_rounding_ends_is_no_least_squares():
+    """The columns differ in the seventh digit; what is left of y could be met."""
+    A = np.array([[1.0, 2, 3], [1e-7, -1e-7, 2e-7]])
+    found = hf.recover(A, A @ [1.0, 1, 0])
+    assert found.status in (hf.Status.EXACT, hf.Status.INEXACT, hf.Status.NOT_CONVERGED)
+
+
+def test_refit_of_sizes_whose_squares_overflow():
+    assert hf.recover(np.ones((2, 1)), [1e200, 1.1e200]).refit() == pytest.approx([1.05e200])

@@ -11,7 +11,7 @@ import scipy.linalg as la
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from hadaflow._validation import Float, Index, positive_number
+from hadaflow._validation import Float, Index, norm, positive_number
 from hadaflow.certificates import Certificate
 from hadaflow.models import Model
 from hadaflow.moments import default_threshold
@@ -145,7 +145,9 @@ class Answer:
         if len(index):
             columns = self.problem.operator.columns(index)
             dense = columns.toarray() if sp.issparse(columns) else columns
-            x[index] = la.lstsq(dense, self.problem.y.astype(np.float64), check_finite=False)[0]
+            y = self.problem.y.astype(np.float64)
+            size = norm(y) or 1.0  # whose square may be beyond all numbers
+            x[index] = la.lstsq(dense, y / size, check_finite=False)[0] * size
         return x
 
 

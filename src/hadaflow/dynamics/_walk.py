@@ -21,6 +21,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _OVERSHOOT = 1e-9  # how far beyond its bound a dual coordinate may be found before the path is taken back
 _FEASIBLE = 1e-10  # residual at which data that leave the path nowhere to go count as consistent
 _LOST = 1e-2  # how far beyond its bound one may be found before the path counts as lost
+_UNMOVED = 1e-8  # cosine of the angle between the residual and a column that counts as a right one
 _BLOCK = 256  # jumps between two looks at the whole of A
 _FETCHED = 1 << 25  # entries of an A elsewhere that are brought here at a time
 
@@ -116,7 +117,19 @@ class Walk:
             return Status.EXACT
         if left <= self.noise_level:
             return Status.NOISE_LEVEL
-        return Status.LEAST_SQUARES if stuck or self.unit.zero else Status.NOT_CONVERGED
+        return Status.LEAST_SQUARES if self.unit.zero or (stuck and self._stationary()) else Status.NOT_CONVERGED
+
+    def _stationary(self) -> bool:
+        """Whether no column that is at hand could take the residual any further down.
+
+        One may be kept out for being nearly dependent on the active ones: then rounding ends the path, not the data.
+        """
+        if len(self.working) == 0:
+            return True
+        pull = self.working.correlate(self.residual) / np.sqrt(self.working.gram.diagonal())
+        pull[self.state.positions] = 0.0
+        most = float((pull if self.positive else np.abs(pull)).max(initial=0.0))
+        return most <= _UNMOVED * norm(self.residual) + self.rounding() / 10
 
     @property
     def exhausted(self) -> bool:

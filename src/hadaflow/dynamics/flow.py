@@ -321,11 +321,11 @@ class _Plan:
             return _End(now, Status.NOT_CONVERGED, "the limit was not reached in any finite time")
         if target is None or not target.status.ok:
             return self._resting(field, now, x, pull) if self.t_end == math.inf else None
-        size = float(np.abs(target.x).max(initial=0.0))
+        size, start = float(np.abs(target.x).max(initial=0.0)), self.setting.product_scale
+        size = start if size <= self.reached * start else size  # a limit of 0 is near when most of the start is gone
         if float(np.abs(x - target.x).max(initial=0.0)) > self.reached * size:
             return None
-        reason = f"within {self.reached:.3g} of the limit at time {now:.4g}"
-        return _End(math.inf, target.status, reason, target.x)
+        return _End(math.inf, target.status, f"within {self.reached:.3g} of the limit at time {now:.4g}", target.x)
 
     def _resting(self, field: Field, now: float, x: Vector, pull: Vector | None) -> _End | None:
         """Whether ``pull = -grad F(x)`` has all but vanished: the end where no limit is known beforehand."""

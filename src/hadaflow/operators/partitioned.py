@@ -77,21 +77,21 @@ class PartitionedOperator(Operator):
         self._blocks = [(block, start, stop) for block, (start, stop) in blocks if start < stop]
 
     def matvec(self, v: Vector) -> Vector:
-        return self._checked(self._pass(_product, v).rows)
+        return self._checked(self._pass(_product, v).rows, v)
 
     def rmatvec(self, r: Vector) -> Vector:
-        return self._checked(self._pass(_adjoint_product, None, r).total)
+        return self._checked(self._pass(_adjoint_product, None, r).total, r)
 
     def rmatmat(self, r: Vector) -> Vector:
         return self.rmatvec(r)
 
     def residual(self, x: Vector, r: Vector) -> tuple[Vector, Vector]:
         part = self._pass(_residual, x, r)
-        return self._checked(part.rows), self._checked(part.total)
+        return self._checked(part.rows, x, r), self._checked(part.total, x, r)
 
     def both(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
         part = self._pass(_both, v, r)
-        return self._checked(part.rows), self._checked(part.total)
+        return self._checked(part.rows, v), self._checked(part.total, r)
 
     def columns(self, index: Index) -> Columns:
         columns = self._pass(_columns, np.asarray(index)).rows
@@ -133,8 +133,9 @@ class PartitionedOperator(Operator):
                 raise _explained(error, self) from error
         return result
 
-    def _checked(self, product: Any) -> Vector:
-        if not np.isfinite(product).all():
+    @staticmethod
+    def _checked(product: Any, *operands: Vector) -> Vector:
+        if not np.isfinite(product).all() and all(np.isfinite(operand).all() for operand in operands):
             raise ValueError("A contains NaN or infinity, or entries so large that a product overflows; mend the data")
         return np.asarray(product)
 
