@@ -225,6 +225,24 @@ def test_without_matrices_out_of_range(monkeypatch):
     np.testing.assert_allclose(A.T @ (A @ found.x - y), 0, atol=1e-8)
 
 
+@pytest.mark.parametrize("sign", ["both", "positive"])
+@pytest.mark.parametrize("a", [1e-6, 1e-9, 1e-11])
+def test_the_dual_belongs_to_x_at_tiny_scales(sign, a):
+    """Entries that are negligible say nothing of nu: it must not be left behind where they stop to matter."""
+    model = hf.HadamardPower(2, sign)
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        m = int(rng.integers(2, 12))
+        n = int(rng.integers(m + 1, 3 * m + 2))
+        A, x = rng.integers(-3, 4, (m, n)).astype(float), np.zeros(n)
+        chosen = rng.choice(n, rng.integers(1, max(2, m // 2)))
+        x[chosen] = np.abs(rng.standard_normal(len(chosen)))
+        if (A @ x).any():
+            found = hf.limit(hf.Problem(A, A @ x), model, init_scale=a)
+            told = model.mirror_map(A.T @ found.dual, a)
+            np.testing.assert_allclose(told, found.x, rtol=1e-4, atol=1e-6 * x.max())
+
+
 def test_out_of_reach_without_matrices_blames_nobody():
     for depth in (2, 2.5, 4):
         model = hf.HadamardPower(depth, "positive")
