@@ -177,11 +177,11 @@ def test_lambdas_closures_and_partials_reach_the_workers():
 
 
 ORPHANS = """
-import sys, time
+import os, time
 from hadaflow.experiments import sweep, transport
 
 def measure(rng, *, m):
-    print(m, flush=True)
+    print(os.getpid(), flush=True)
     time.sleep(0.1)
     return {"x": 1}
 
@@ -193,13 +193,15 @@ sweep(measure, {"m": list(range(10_000))}, jobs=2, batch=1)
 def test_workers_end_with_the_process_that_was_killed(tmp_path):
     """So that a pipe behind it ends, too."""
     (tmp_path / "run.py").write_text(ORPHANS)
-    child = subprocess.Popen([sys.executable, tmp_path / "run.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        assert child.stdout.readline()
-        child.kill()
-        child.communicate(timeout=120)  # until nobody has the output open
-    finally:
-        child.kill()
+    command, at_work = [sys.executable, tmp_path / "run.py"], set()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        try:
+            while len(at_work) < 2:
+                at_work.add(int(child.stdout.readline()))
+            child.kill()
+            child.communicate(timeout=120)  # until nobody has the output open
+        finally:
+            child.kill()
 
 
 def test_workers_with_another_version_are_refused(tmp_path, monkeypatch):

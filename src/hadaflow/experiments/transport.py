@@ -136,24 +136,22 @@ def _text(said: str) -> str:
 
 
 def _measure_parcel(parcel: bytes, number: int, tasks: Sequence[tuple[int, Task]]) -> Outcome:
-    _leave_with_parent()
     return measure(_opened(parcel), number, tasks)
 
 
 @lru_cache(maxsize=1)
-def _leave_with_parent() -> None:
+def _leave_with(parent: int) -> None:
     """Have a process of loky end with the one that started it: if that is killed, it would wait for more to do.
 
     Until then it would keep the output of its parent open, for which a pipe waits.
     """
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
 
-    if current_process().name.startswith("LokyProcess"):
+    if current_process().name.startswith("LokyProcess") and os.getppid() == parent:
         threading.Thread(target=watch, daemon=True, name="end with the parent").start()
 
 
@@ -166,7 +164,8 @@ def _opened(parcel: bytes) -> Study:
     ImportError
         If this worker has another version of the library, whose records would not be the same.
     """
-    version, content = pickle.loads(parcel)
+    version, sender, content = pickle.loads(parcel)
+    _leave_with(sender)
     if version != hf.__version__:
         raise ImportError(
             f"a worker has hadaflow {hf.__version__}, the process that runs the sweep {version}: "
@@ -185,7 +184,7 @@ def _closed(study: Study) -> bytes:
     content: Any = (parcel_of(study), None)
     if function is not None:
         content = (replace(study, function=None), parcel_of(function))  # type: ignore[type-var]
-    return pickle.dumps((hf.__version__, _cloudpickle().dumps(content)))
+    return pickle.dumps((hf.__version__, os.getpid(), _cloudpickle().dumps(content)))
 
 
 @contextmanager
