@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -776,16 +777,23 @@ def test_an_intact_line_that_is_none_of_ours_is_damaged():
         assert entry_of(b"%08x %b" % (zlib.crc32(text), text)) is None
 
 
+@contextmanager
+def files_of_at_most(size):
+    """Stands for a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_full_disk_is_told_and_loses_nothing(tmp_path, jobs):
     """The limit on the size of files stands for the disk: what fits is written, the rest refused."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (700, before[1]))
-    try:
-        with pytest.raises(OSError, match=r"cannot write in .*(\d) of 12 tasks are kept: make room, and the same call"):
-            sweep(normal, GRID, repeats=3, folder=tmp_path, jobs=jobs, batch=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    told = r"cannot write in .*(\d) of 12 tasks are kept: make room, and the same call"
+    with files_of_at_most(700), pytest.raises(OSError, match=told):
+        sweep(normal, GRID, repeats=3, folder=tmp_path, jobs=jobs, batch=1)
     (path,) = tmp_path.glob("*.jsonl")
     contents = Contents.of(path)
     kept = len(contents.entries)
@@ -843,13 +851,8 @@ def test_giving_up_while_joblib_takes_in_a_result_prints_nothing(tmp_path, monke
 
 
 def test_a_disk_too_full_for_the_table_is_told(tmp_path):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
-    try:
-        with pytest.raises(OSError, match=r"cannot write in .*; 4 of 4 tasks are kept: make room"):
-            sweep(normal, GRID, folder=tmp_path, jobs=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with files_of_at_most(1500), pytest.raises(OSError, match=r"cannot write in .*; 4 of 4 tasks are kept: make room"):
+        sweep(normal, GRID, folder=tmp_path, jobs=1)
     assert [path.suffix for path in tmp_path.glob("[!.]*")] == [".jsonl"]
     result = sweep(normal, GRID, folder=tmp_path, jobs=1)
     assert result.ran == 0
@@ -859,13 +862,8 @@ def test_a_disk_too_full_for_the_table_is_told(tmp_path):
 def test_a_disk_too_full_for_a_table_that_is_missing_is_told(tmp_path):
     result = sweep(normal, GRID, folder=tmp_path, jobs=1)
     result.path.unlink()
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
-    try:
-        with pytest.raises(OSError, match=r"cannot write in .*; 4 of 4 tasks are kept: make room"):
-            sweep(normal, GRID, folder=tmp_path, jobs=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with files_of_at_most(1500), pytest.raises(OSError, match=r"cannot write in .*; 4 of 4 tasks are kept: make room"):
+        sweep(normal, GRID, folder=tmp_path, jobs=1)
 
 
 def test_a_damaged_line_is_told_once_and_run_again(tmp_path):

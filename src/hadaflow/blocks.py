@@ -81,14 +81,8 @@ def open_matrix(path: str | os.PathLike[str], *, name: str = "A", block_bytes: i
     if opener is None:
         known = ", ".join(_OPENERS)
         raise FileFormatError(f"{str(path)!r} cannot be read block by block; convert it to one of {known}")
-    try:
+    with _damage_told(f"{path} cannot be read as {file.suffix.lower()}", ": write it again"):
         array = opener(file, name, block_bytes)
-    except (FileFormatError, ImportError):
-        raise
-    except Exception as error:  # a damaged file can raise anything inside NumPy, Zarr or Arrow
-        raise FileFormatError(
-            f"{path} cannot be read as {file.suffix.lower()} ({_in_short(error)}): write it again"
-        ) from error
     if array.ndim != 2:
         raise FileFormatError(
             f"{path} holds an array of shape {array.shape}, but {name} needs two dimensions (rows, columns)"
@@ -102,19 +96,15 @@ def goes_by_blocks(path: Path) -> bool:
 
 
 @contextmanager
-def _damage_told(path: str, where: str) -> Iterator[None]:
-    """Whatever a library raises on a file that was sound when it was opened, in our words."""
+def _damage_told(what: str, remedy: str = "; it is damaged, or gone: write it again") -> Iterator[None]:
+    """A damaged file can raise anything inside NumPy, Zarr or Arrow: say which, and where."""
     try:
         yield
+    except (FileFormatError, ImportError):
+        raise
     except Exception as error:
-        why = _in_short(error)
-        raise FileFormatError(
-            f"{path}: {where} cannot be read ({why}); it is damaged, or gone: write it again"
-        ) from error
-
-
-def _in_short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        raise FileFormatError(f"{what} ({why}){remedy}") from error
 
 
 @dataclass(frozen=True)
@@ -192,7 +182,7 @@ class _Array:
 def _read_zarr(array: _Array, block_info: Any = None) -> NDArray[Any]:
     """Runs on a worker."""
     (start, stop), _ = block_info[None]["array-location"]
-    with _damage_told(array.path, f"rows {start} to {stop}"):
+    with _damage_told(f"{array.path}: rows {start} to {stop} cannot be read"):
         return np.asarray(array.open()[start:stop])
 
 
@@ -270,7 +260,7 @@ def _read_row_group(part: str, number: int, rows: int, columns: list[str], dtype
     """Runs on a worker."""
     import pyarrow.parquet as pq
 
-    with _damage_told(part, f"row group {number}"), pq.ParquetFile(part) as file:
+    with _damage_told(f"{part}: row group {number} cannot be read"), pq.ParquetFile(part) as file:
         table = file.read_row_group(number, columns=columns) if number < file.num_row_groups else None
     if table is None or table.num_rows != rows:
         raise OSError(f"{part} was changed since it was opened: open it again")

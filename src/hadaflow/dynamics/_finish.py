@@ -45,9 +45,9 @@ def finish(walk: Walk, status: Status) -> End:
         return End(x, nu, status)
     positions = walk.state.positions
     support = Support(walk.working.columns[:, positions], walk.working.gram[np.ix_(positions, positions)])
-    values, kept = _settled(support, y, values, None if status is not Status.EXACT else 10 * walk.rounding())
-    if not kept.all():
-        index, signs, values, support = index[kept], signs[kept], values[kept], support.part(kept)
+    rounding = 10 * walk.rounding() if status is Status.EXACT else None
+    support, values, kept = _settled(support, y, values, rounding)
+    index, signs = index[kept], signs[kept]
     x[index] = values
     if status is Status.LEAST_SQUARES:
         nu = nu - walk.state.tau * (y - support.columns @ values)  # the part outside the range of A proves nothing
@@ -55,23 +55,25 @@ def finish(walk: Walk, status: Status) -> End:
     return End(x, _moved_inside(walk, index, nu), status)
 
 
-def _settled(support: Support, y: Vector, walked: Vector, rounding: float | None) -> tuple[Vector, NDArray[np.bool_]]:
-    """Least squares on the support with the signs of the walk, and which entries are more than rounding.
+def _settled(
+    support: Support, y: Vector, walked: Vector, rounding: float | None
+) -> tuple[Support, Vector, NDArray[np.bool_]]:
+    """Least squares with the signs of the walk, on the entries that are more than rounding; and which these are.
 
     A coordinate that entered just before the residual vanished carries nothing else. Nearly dependent columns may
     change a sign; what cannot be had without those entries is left as the walk found it.
     """
     values = support.least_squares(y, walked)
-    wrong = values * np.sign(walked) <= 0
+    signs = np.sign(walked)
+    wrong = values * signs <= 0
     spare = wrong if rounding is None else wrong | (support.lengths * np.abs(values) <= rounding)
     if spare.any() and not spare.all():
         smaller = support.part(~spare)
-        fewer = np.zeros_like(values)
-        fewer[~spare] = smaller.least_squares(y, values[~spare])
+        fewer = smaller.least_squares(y, values[~spare])
         allowed = norm(y - support.columns @ walked) if rounding is None else rounding
-        if norm(y - support.columns @ fewer) <= allowed and (fewer * np.sign(walked) >= 0).all():
-            return fewer, ~spare
-    return (walked if wrong.any() else values), np.ones(len(values), dtype=bool)
+        if norm(y - smaller.columns @ fewer) <= allowed and (fewer * signs[~spare] >= 0).all():
+            return smaller, fewer, ~spare
+    return support, walked if wrong.any() else values, np.ones(len(values), dtype=bool)
 
 
 def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:

@@ -265,14 +265,15 @@ def frame(rows: Iterable[Row], columns: Iterable[str] = ()) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame(columns=list(columns))
     table = pd.DataFrame.from_records(rows)
-    for name, kind in table.dtypes.items():
-        if kind.kind in ("f", "O") and _whole_or_missing(row.get(name) for row in rows):
+    for name in [name for name, kind in table.dtypes.items() if kind.kind in ("f", "O")]:
+        values = [row.get(name) for row in rows]
+        if _whole_or_missing(values):
             # A float has no room for all digits of an integer, and is what pandas would make of it.
-            table[name] = pd.array([row.get(name) for row in rows], dtype="Int64")
-        elif kind.kind == "O":
-            _check_kind(name, [row.get(name) for row in rows])
-        elif kind.kind == "f":
-            _check_digits(name, [row.get(name) for row in rows])
+            table[name] = pd.array(values, dtype="Int64")
+        elif table[name].dtype.kind == "O":
+            _check_kind(name, values)
+        else:
+            _check_digits(name, values)
     return table
 
 
