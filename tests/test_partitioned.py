@@ -173,13 +173,13 @@ def test_recover_asks_for_few_passes():
     r = hf.recover(da.from_array(A, (10, -1)), y)
     assert r.certificate.proves()
     np.testing.assert_allclose(r.x, x, atol=1e-12)
-    assert r.stats.passes <= 16
+    assert r.stats.passes <= 17  # one of them measures the rows
 
 
 def test_leaps_finish_where_a_walk_would_take_too_long(monkeypatch):
     A, y, x = instance(m=100, n=300, s=20)
-    monkeypatch.setattr("hadaflow.recovery._FAR_WORK", 1.0)
-    monkeypatch.setattr("hadaflow.recovery._FAR_PASSES", 1e-3)
+    monkeypatch.setattr("hadaflow.strategies._FAR_WORK", 1.0)
+    monkeypatch.setattr("hadaflow.strategies._FAR_PASSES", 1e-3)
     r = hf.recover(da.from_array(A, (30, -1)), y)
     assert (r.stats.method, r.status.name) == ("leaps", "EXACT")
     np.testing.assert_allclose(r.x, x, atol=1e-9)

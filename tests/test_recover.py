@@ -84,10 +84,10 @@ def test_data_too_ill_conditioned_for_double_precision_are_called_so():
 
 
 def test_auto_changes_over_to_the_limit(monkeypatch, hard):
-    from hadaflow import recovery
+    from hadaflow import strategies
 
     plain = hf.recover(hard.A, hard.y)
-    monkeypatch.setattr(recovery, "_VECTOR_WORK", 1e9)
+    monkeypatch.setattr(strategies, "_VECTOR_WORK", 1e9)
     changed = hf.recover(hard.A, hard.y)
     assert (plain.stats.method, plain.stats.newton_steps) == ("saddles", 0)
     assert changed.stats.method == "limit + saddles"

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index, callback, flag, one_of, positive_number, positive_vector
-from hadaflow.certificates import MOST_COLUMNS, certify
-from hadaflow.dynamics._finish import End, Support, follow
-from hadaflow.dynamics._leaps import leap
+from hadaflow._span import Span
+from hadaflow._validation import Float, Index, callback, flag, one_of, positive_number, positive_vector
+from hadaflow.certificates import CLOSEST, MOST_COLUMNS, certify
+from hadaflow.dynamics._finish import End, follow
+from hadaflow.dynamics._nearest import nearest, start_dual, within_rounding
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
 from hadaflow.dynamics._walk import Walk
 from hadaflow.dynamics.limit import limit
 from hadaflow.models import HadamardPower
 from hadaflow.models.base import Scale
+from hadaflow.operators import Metered
 from hadaflow.problems import Problem
 from hadaflow.results import Limit, ProgressCallback, Recovery, Stats, Status
+from hadaflow.strategies import MOST_ROWS, Options, by_leaps, by_walk, strategies
 
 Vector = NDArray[np.float64]
 
-#: Depth and product scale of the limit that hard instances are brought close with.
-_APPROACH_DEPTH, _APPROACH_SCALE = 4.0, 1e-7
-#: Operations of a Newton step (matrix work) in the time of one of a saddle walk (vector work); decision 0002.
-_VECTOR_WORK = 4.0
-#: Operations of a walk, in all or per entry of an A elsewhere, that are worth the passes that leaps would take.
-_FAR_WORK, _FAR_PASSES = 1e12, 1000.0
-_MOST_PRODUCTS = 4000  # of leaps with an A that is known by products alone; never more than it has columns
 _MOST_PROVED = 500  # columns asked of it to prove uniqueness; never more than the products that the answer took
-_MOST_ROWS = 5000  # of such an A up to which a walk can be hoped to prove what leaps did not
 _MOST_RESTARTS = 8  # of a walk whose end is not proved minimal, from its own dual state
+_ROUNDING = 1e3  # units of the rounding of a row that count as no more than rounding
 
 
 def recover(
@@ -141,7 +135,7 @@ def recover(
         return _from_start(problem, model, init_scale, positive, progress)
     if method == "limit" and noise_level > 0:
         raise ValueError("noise_level stops along the saddle path: use method='saddles' or 'auto'")
-    return _vanishing_start(problem, _Options(positive, w, noise_level, method, progress))
+    return _vanishing_start(problem, Options(positive, w, noise_level, method, progress))
 
 
 def _from_start(
@@ -152,12 +146,14 @@ def _from_start(
     end: Limit = limit(problem, model, init_scale=init_scale, progress=progress)
     least_squares, support = end.status is Status.LEAST_SQUARES, end.support()
     positive = positive and model.depth > 1
-    duals = [end.dual, *_sharpened(problem, end, support, positive)]
+    meter = Metered(problem.operator)
+    metered = Problem(meter, problem.y)
+    duals = [end.dual, *_sharpened(metered, end, support, positive)]
     certificates = [
-        certify(problem, end.x, dual, positive=positive, least_squares=least_squares, support=support) for dual in duals
+        certify(metered, end.x, dual, positive=positive, least_squares=least_squares, support=support) for dual in duals
     ]
     best = int(np.argmax([certificate.lower_bound for certificate in certificates]))
-    passes = end.stats.passes + 2 * len(duals) + len(duals) - 1
+    passes = end.stats.passes + meter.passes
     stats = Stats(time.perf_counter() - began, passes, end.stats.newton_steps, 0, "limit")
     return Recovery(
         end.x, duals[best], certificates[best], end.status, stats, problem, model, end.product_scale, positive
@@ -176,44 +172,72 @@ def _sharpened(problem: Problem, end: Limit, support: Index, positive: bool) -> 
     columns = problem.operator.columns(support)
     size = float(np.abs(columns).max())
     columns = columns / size  # squares of the data as they are might overflow
-    gram = columns.T @ columns
-    basis = Support(columns, np.asarray(gram.toarray() if sp.issparse(gram) else gram))
-    if not basis.well_conditioned():
+    basis = Span(columns)
+    if not basis.well_conditioned:
         return []
     step = basis.dual_with(np.sign(end.x[support]) - reach[support] / top) / size
     return [end.dual / top + step] if np.isfinite(step).all() else []
 
 
-@dataclass(frozen=True)
-class _Options:
-    positive: bool
-    weights: Vector | None
-    noise_level: float
-    method: str
-    progress: ProgressCallback | None
+def _vanishing_start(problem: Problem, options: Options, *, reachable: bool = False) -> Recovery:
+    """The scale -> 0 solution, by the first strategy whose end its certificate confirms; else the best of them.
 
-
-def _vanishing_start(problem: Problem, options: _Options) -> Recovery:
-    """The scale -> 0 solution, by the first way whose end its certificate confirms; else the best of them."""
+    ``reachable`` says that some x carries y, so that no least-squares point is to be looked for.
+    """
     began = time.perf_counter()
-    unit = to_unit(problem, options.weights)
+    unit = to_unit(problem, options.weights, even=options.noise_level == 0)
     found: list[Recovery] = []
-    for way in _ways(unit, options):
-        if way is _walk and any(r.status is Status.INEXACT and r.stats.method == "saddles" for r in found):
+    passes = 0.0  # of looking for a least-squares point
+    for strategy in strategies(unit, options):
+        if strategy is by_walk and any(r.status is Status.INEXACT and r.stats.method == "saddles" for r in found):
             break  # it was walked to the end already
-        end, newton_steps, events, name = way(unit, options)
+        end, newton_steps, events, name = strategy(unit, options)
         stats = Stats(time.perf_counter() - began, 0.0, newton_steps, events, name)
         found.append(_certified(problem, unit, options, end, stats))
-        if found[-1].status is Status.INEXACT and way is not _leap:
+        if found[-1].status is Status.INEXACT and strategy is not by_leaps:
             found.append(_refined(problem, unit, options, end, found[-1]))
-        if found[-1].status.ok or (found[-1].status is Status.INEXACT and problem.shape[0] > _MOST_ROWS):
+        if found[-1].status.ok or (found[-1].status is Status.INEXACT and problem.shape[0] > MOST_ROWS):
             break
+        if end.status is Status.LEAST_SQUARES and not reachable:
+            reachable, found, passes = True, *_least_squares(problem, options, found)
+            if found[-1].status.ok:
+                break
+    if not reachable and not any(_feasible(recovery) or recovery.status.ok for recovery in found):
+        found, passes = _least_squares(problem, options, found)
     best = min(found, key=_rank)
     seconds = time.perf_counter() - began
-    return replace(best, stats=replace(best.stats, seconds=seconds, passes=unit.meter.passes))
+    return replace(best, stats=replace(best.stats, seconds=seconds, passes=unit.meter.passes + passes))
 
 
-def _refined(problem: Problem, unit: UnitProblem, options: _Options, end: End, recovery: Recovery) -> Recovery:
+def _least_squares(
+    problem: Problem, options: Options, found: list[Recovery]
+) -> tuple[list[Recovery], float]:
+    """What was found, and after it the least-squares point of smallest norm; and the passes that this took.
+
+    Where the nearest point turns out to be y itself, what was found is told to be wrong by an x that carries y.
+    """
+    unit = to_unit(problem, options.weights)  # rows keep their weight
+    start = np.flatnonzero(min(found, key=_rank).x)
+    near = nearest(unit, start, options.positive)
+    if near is None:
+        return found, unit.meter.passes
+    x = np.zeros(problem.shape[1])
+    x[near.index] = near.values
+    stats = Stats(method="least squares")
+    if within_rounding(unit, near, x):
+        end = End(x, start_dual(unit, near, options.positive), Status.EXACT)
+        return [*found, _certified(problem, unit, options, end, stats)], unit.meter.passes
+    end = End(x, start_dual(unit, near, options.positive), Status.LEAST_SQUARES)
+    first = _certified(problem, unit, options, end, stats)
+    if first.status.ok:
+        return [*found, first], unit.meter.passes
+    fitted = Problem(problem.operator, near.target * unit.size_y)
+    sparse = _vanishing_start(fitted, replace(options, noise_level=0.0), reachable=True)
+    second = _judged(problem, unit, options, sparse.x, sparse.dual, Status.LEAST_SQUARES, sparse.stats)
+    return [*found, first, second], unit.meter.passes + sparse.stats.passes
+
+
+def _refined(problem: Problem, unit: UnitProblem, options: Options, end: End, recovery: Recovery) -> Recovery:
     """Walk again from the dual state of the end while that helps.
 
     The path that is left is short, and so is what the rounding of ill-conditioned data adds to the dual state on it.
@@ -231,109 +255,48 @@ def _refined(problem: Problem, unit: UnitProblem, options: _Options, end: End, r
     return recovery
 
 
+def _feasible(recovery: Recovery) -> bool:
+    """Whether x carries y, row by row, up to what rounding explains."""
+    return recovery.certificate.backward_error <= _closest(recovery.problem)[1]
+
+
 def _rank(recovery: Recovery) -> tuple[bool, bool, float]:
-    """The smaller the better."""
-    return not recovery.status.ok, recovery.certificate.residual > 1e-9, recovery.certificate.gap
+    """The smaller the better: what is proved, then what fits with the smaller norm, then what fits better."""
+    certificate, feasible = recovery.certificate, _feasible(recovery)
+    return not recovery.status.ok, not feasible, certificate.gap if feasible else certificate.residual
 
 
-class _Trip(NamedTuple):
-    """Where a way ended and what it took."""
-
-    end: End
-    newton_steps: int
-    events: int
-    method: str
+def _closest(problem: Problem) -> tuple[float, float]:
+    """Gap and backward error up to which an x counts as exact."""
+    rounding = _ROUNDING * float(np.finfo(problem.dtype).eps)
+    return max(1e-8, rounding), rounding if problem.operator.at_hand else max(1e-9, rounding)
 
 
-_Way = Callable[[UnitProblem, _Options], _Trip]
-
-
-def _ways(unit: UnitProblem, options: _Options) -> tuple[_Way, ...]:
-    """What to try, in turn."""
-    if not unit.operator.resident:
-        return _far_ways(unit, options)
-    by_products = unit.operator.matrix_free and options.method == "auto" and not unit.zero
-    if options.noise_level > 0 and unit.operator.shape[0] <= _MOST_ROWS:
-        by_products = False  # a walk sees every plateau, and is affordable
-    leaps = (_leap,) if by_products else ()
-    if options.method == "saddles" or options.noise_level > 0 or unit.zero:
-        return (*leaps, _walk)
-    if options.method == "limit":
-        return (_approach, _walk)
-    return (*leaps, _walk_while_cheap, _approach, _walk)
-
-
-def _far_ways(unit: UnitProblem, options: _Options) -> tuple[_Way, ...]:
-    """The same for an A elsewhere: a walk asks it for columns now and then, leaps for one pass each iteration."""
-    if options.method == "limit":
-        return (_approach, _walk)
-    if options.method == "saddles" or options.noise_level > 0 or unit.zero:
-        return (_walk,)
-    return (_walk_while_near, _leap, _walk)
-
-
-def _leap(unit: UnitProblem, options: _Options) -> _Trip:
-    """Implicit steps: where A is known by products, its columns would cost more than the answer does without them."""
-    most = min(unit.operator.shape[1], _MOST_PRODUCTS)
-    noise_level = options.noise_level / unit.size_y
-    end, leaps = leap(
-        unit, positive=options.positive, most_products=most, noise_level=noise_level, progress=options.progress
-    )
-    return _Trip(end, 0, leaps, "leaps")
-
-
-def _walk(unit: UnitProblem, options: _Options, work_limit: float = math.inf) -> _Trip:
-    """The saddle path from the start."""
-    walk = Walk(unit, options.positive, verify_all=False, progress=options.progress, work_limit=work_limit)
-    walk.noise_level = options.noise_level / unit.size_y
-    end = follow(walk)
-    return _Trip(end, 0, walk.events, "saddles")
-
-
-def _walk_while_cheap(unit: UnitProblem, options: _Options) -> _Trip:
-    """The same, given up once it has taken as long as a limit would."""
-    m, n = unit.operator.shape
-    newton_work = 30.0 * (float(m) * m * n + float(m) ** 3 / 3)  # about 30 systems formed and factored
-    return _walk(unit, options, newton_work / _VECTOR_WORK)
-
-
-def _walk_while_near(unit: UnitProblem, options: _Options) -> _Trip:
-    """The same for an A elsewhere, given up once its own work has taken as long as some hundred passes would."""
-    m, n = unit.operator.shape
-    return _walk(unit, options, max(_FAR_WORK, _FAR_PASSES * float(m) * n))
-
-
-def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End, stats: Stats) -> Recovery:
-    """The end of a walk in the units and dtype of the data; exact only if its certificate says so."""
+def _certified(problem: Problem, unit: UnitProblem, options: Options, end: End, stats: Stats) -> Recovery:
+    """The end of a walk in the units and dtype of the data, called what its certificate proves."""
     x = unit.original_x(end.x).astype(problem.dtype)
-    dual = unit.original_dual(end.nu)
+    return _judged(problem, unit, options, x, unit.original_dual(end.nu), end.status, stats)
+
+
+def _judged(
+    problem: Problem, unit: UnitProblem, options: Options, x: Float, dual: Vector, status: Status, stats: Stats
+) -> Recovery:
+    """An x with its certificate and a status that this proves, whatever it was thought to be."""
     certificate = certify(
         Problem(unit.meter, problem.y),  # so that its passes are counted too
         x,
         dual,
         weights=options.weights,
         positive=options.positive,
-        noise_level=options.noise_level if end.status is Status.NOISE_LEVEL else 0.0,
-        least_squares=end.status is Status.LEAST_SQUARES,
+        noise_level=options.noise_level if status is Status.NOISE_LEVEL else 0.0,
+        least_squares=status is Status.LEAST_SQUARES,
         most_columns=min(_MOST_PROVED, int(unit.meter.passes)) if stats.method == "leaps" else MOST_COLUMNS,
     )
-    rounding = 1e3 * float(np.finfo(problem.dtype).eps)
-    status = end.status
-    if status is Status.EXACT and not certificate.proves(gap=max(1e-8, rounding), residual=max(1e-9, rounding)):
+    gap, error = _closest(problem)
+    if status is Status.LEAST_SQUARES and certificate.backward_error <= error:
+        return _judged(problem, unit, options, x, dual, Status.EXACT, stats)  # it fits after all
+    if status is Status.EXACT and max(certificate.gap / gap, certificate.backward_error / error) > 1:
         status = Status.INEXACT
+    if status is Status.LEAST_SQUARES and max(certificate.gap / gap, certificate.fit_gap / CLOSEST) > 1:
+        status = Status.NOT_CONVERGED
     return Recovery(x, dual, certificate, status, stats, problem, positive=options.positive, weights=options.weights)
-
-
-def _approach(unit: UnitProblem, options: _Options) -> _Trip:
-    """Follow the scale down to near zero, then walk from the dual state found there: a short way to the exact end."""
-    scaled = Problem(unit.operator, unit.y)
-    model = HadamardPower(_APPROACH_DEPTH, "positive" if options.positive else "both")
-    size = 1.0 / max(float(np.abs(unit.speed).max()), 1e-300)
-    init_scale = (_APPROACH_SCALE * size) ** (1 / _APPROACH_DEPTH)
-    near = limit(scaled, model, init_scale=init_scale, tolerance=1e-6, progress=options.progress)
-    walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
-    rate = _APPROACH_DEPTH * (_APPROACH_DEPTH - 2) * (_APPROACH_SCALE * size) ** (1 - 2 / _APPROACH_DEPTH)
-    if np.isfinite(near.dual).all():
-        walk.start_from(near.dual * rate)
-    end = follow(walk)
-    return _Trip(end, near.stats.newton_steps, walk.events, "limit + saddles")

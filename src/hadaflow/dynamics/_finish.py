@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import scipy.linalg as la
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from hadaflow._span import Span
 from hadaflow._threads import one_blas_thread
 from hadaflow._validation import Index, norm
+from hadaflow.certificates import MOST_COLUMNS, prove_fit
+from hadaflow.dynamics._scaling import UnitProblem
 from hadaflow.dynamics._walk import Walk
 from hadaflow.results import Status
 
 Vector = NDArray[np.float64]
 
-_REFINEMENTS = 3
+_EPS = float(np.finfo(np.float64).eps)
+_ROUNDING = 1e3  # units of the rounding of a row that count as no more than rounding
 
 
 @dataclass(frozen=True)
@@ -38,41 +39,74 @@ def follow(walk: Walk) -> End:
 def finish(walk: Walk, status: Status) -> End:
     """Recompute plateau and dual state from the support alone, and drop entries that are rounding."""
     operator, y, nu = walk.operator, walk.unit.y, walk.state.nu
-    index = walk.working.index[walk.state.positions]
+    positions = walk.state.positions
+    index = walk.working.index[positions]
     values, signs = walk.state.values, walk.state.signs
     x = np.zeros(operator.shape[1])
     if len(index) == 0:
         return End(x, nu, status)
-    positions = walk.state.positions
-    support = Support(walk.working.columns[:, positions], walk.working.gram[np.ix_(positions, positions)])
+    support = Span(walk.working.columns[:, positions], walk.working.gram[np.ix_(positions, positions)])
     rounding = 10 * walk.rounding() if status is Status.EXACT else None
-    support, values, kept = _settled(support, y, values, rounding)
+    support, values, kept = _settled(walk, support, values, rounding)
     index, signs = index[kept], signs[kept]
     x[index] = values
     if status is Status.LEAST_SQUARES:
         nu = nu - walk.state.tau * (y - support.columns @ values)  # the part outside the range of A proves nothing
-    nu = nu + support.dual_with(signs - np.asarray(support.columns.T @ nu))
+    nu = on_bounds(support, nu, signs)
     return End(x, _moved_inside(walk, index, nu), status)
 
 
-def _settled(
-    support: Support, y: Vector, walked: Vector, rounding: float | None
-) -> tuple[Support, Vector, NDArray[np.bool_]]:
+def proved(unit: UnitProblem, end: End, positive: bool) -> Status:
+    """The status of an end, if it proves it: every row fits and the norm is minimal, or nothing fits better."""
+    operator, y, x = unit.operator, unit.y, end.x
+    if end.status not in (Status.EXACT, Status.LEAST_SQUARES):
+        return end.status
+    eps = max(_EPS, unit.data_rounding)
+    fit, pull = operator.both(x, end.nu)
+    terms = operator.abs_matvec(np.abs(x)) + np.abs(y)
+    fits = bool((np.abs(fit - y) <= _ROUNDING * eps * terms).all())
+    reach = (pull if positive else np.abs(pull)) - (0.0 if unit.lengths is None else 4 * _EPS * norm(end.nu) * unit.lengths)
+    total, bound = float(np.abs(x).sum()), float(fit @ end.nu) / max(1.0, float(reach.max(initial=0.0)))
+    minimal = total - bound <= max(1e-8, _ROUNDING * eps) * total
+    if end.status is Status.EXACT or fits:
+        return Status.EXACT if fits and minimal else Status.INEXACT
+    proof = prove_fit(operator, x, y, positive=positive, eps=eps, most_columns=MOST_COLUMNS)
+    return Status.LEAST_SQUARES if proof.holds and minimal else Status.NOT_CONVERGED
+
+
+def on_bounds(support: Span, nu: Vector, signs: Vector) -> Vector:
+    """Move nu to where its products with the columns are their signs, as nearly as rounding lets this be told.
+
+    The rounding of a product with a long column (or one of little weight) may be much larger than that of others, and
+    would lift the largest product, by which a lower bound is divided. So each aims inside by what its rounding exceeds
+    that of the others.
+    """
+    nu = nu + support.dual_with(signs - np.asarray(support.columns.T @ nu))
+    doubt = 4 * _EPS * np.sqrt(len(nu)) * norm(nu) * support.lengths
+    inside = np.minimum(doubt - doubt.min(initial=np.inf), 1.0)
+    if float(inside.max(initial=0.0)) < 1e-13:
+        return nu
+    return nu + support.dual_with(signs * (1 - inside) - np.asarray(support.columns.T @ nu))
+
+
+def _settled(walk: Walk, support: Span, walked: Vector, rounding: float | None) -> tuple[Span, Vector, NDArray[np.bool_]]:
     """Least squares with the signs of the walk, on the entries that are more than rounding; and which these are.
 
     A coordinate that entered just before the residual vanished carries nothing else. Nearly dependent columns may
     change a sign; what cannot be had without those entries is left as the walk found it.
     """
+    y, positions = walk.unit.y, walk.state.positions
     values = support.least_squares(y, walked)
     signs = np.sign(walked)
     wrong = values * signs <= 0
     spare = wrong if rounding is None else wrong | (support.lengths * np.abs(values) <= rounding)
     if spare.any() and not spare.all():
-        smaller = support.part(~spare)
-        fewer = smaller.least_squares(y, values[~spare])
+        fewer = positions[~spare]
+        smaller = Span(walk.working.columns[:, fewer], walk.working.gram[np.ix_(fewer, fewer)])
+        trial = smaller.least_squares(y, values[~spare])
         allowed = norm(y - support.columns @ walked) if rounding is None else rounding
-        if norm(y - smaller.columns @ fewer) <= allowed and (fewer * signs[~spare] >= 0).all():
-            return smaller, fewer, ~spare
+        if norm(y - smaller.columns @ trial) <= allowed and (trial * signs[~spare] >= 0).all():
+            return smaller, trial, ~spare
     return support, walked if wrong.any() else values, np.ones(len(values), dtype=bool)
 
 
@@ -97,8 +131,8 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
         return nu
     working.extend(near[~working.inside[near]])
     joined = working.positions_of(np.concatenate([index, near]))
-    both = Support(working.columns[:, joined], working.gram[np.ix_(joined, joined)])
-    if not both.well_conditioned():
+    both = Span(working.columns[:, joined], working.gram[np.ix_(joined, joined)])
+    if not both.well_conditioned:
         return nu
     pull = np.concatenate([np.zeros(len(index)), -np.sign(dual[near]) * (reach[near] - 0.8)])
     step = both.dual_with(pull)
@@ -111,58 +145,3 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
 
     best = min((0.0, 1 / 512, 1 / 128, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0), key=farthest)
     return nu + best * step
-
-
-class Support:
-    """Least squares with the columns of a support and their transposes.
-
-    The triangular factor comes from the Gram matrix where that is well conditioned, else from an orthogonal
-    factorisation. Refinement in the data gives full accuracy; it stops where it no longer helps.
-    """
-
-    def __init__(self, columns: Any, gram: Vector) -> None:
-        self.columns, self.gram = columns, gram
-        self.lengths = np.sqrt(gram.diagonal())
-        self.q: Vector | None = None
-        self.r, failed = la.lapack.dpotrf(gram, lower=0)
-        if failed or not self.well_conditioned():
-            dense = columns.toarray() if sp.issparse(columns) else columns
-            self.q, self.r = la.qr(dense, mode="economic", check_finite=False)
-
-    def well_conditioned(self) -> bool:
-        return bool(np.abs(self.r.diagonal() / self.lengths).min() > 1e-4)
-
-    def part(self, kept: NDArray[np.bool_]) -> Support:
-        return Support(self.columns[:, kept], self.gram[np.ix_(kept, kept)])
-
-    def least_squares(self, y: Vector, b: Vector) -> Vector:
-        """argmin ||columns b - y||, from a guess."""
-        left = y - self.columns @ b
-        for _ in range(_REFINEMENTS):
-            trial = b + self._solve(left)
-            rest = y - self.columns @ trial
-            if not norm(rest) < norm(left):
-                break
-            b, left = trial, rest
-        return b
-
-    def dual_with(self, target: Vector) -> Vector:
-        """The shortest nu with columns.T @ nu = target."""
-        nu, left = np.zeros(self.columns.shape[0]), target
-        for _ in range(_REFINEMENTS):
-            trial = nu + self._solve_transposed(left)
-            rest = target - np.asarray(self.columns.T @ trial)
-            if not norm(rest) < norm(left):
-                break
-            nu, left = trial, rest
-        return nu
-
-    def _solve(self, r: Vector) -> Vector:
-        if self.q is None:
-            return np.asarray(la.lapack.dpotrs(self.r, np.asarray(self.columns.T @ r), lower=0)[0])
-        return np.asarray(la.lapack.dtrtrs(self.r, self.q.T @ r)[0])
-
-    def _solve_transposed(self, target: Vector) -> Vector:
-        if self.q is None:
-            return np.asarray(self.columns @ la.lapack.dpotrs(self.r, target, lower=0)[0])
-        return np.asarray(self.q @ la.lapack.dtrtrs(self.r, target, trans=1)[0])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._validation import norm
-from hadaflow.operators import Metered, Operator, Scaled
+from hadaflow.operators import Metered, Operator, Scaled, even_rows
 from hadaflow.problems import Problem
 
 Vector = NDArray[np.float64]
@@ -33,6 +34,8 @@ class UnitProblem:
     data_rounding : float
         Relative rounding that storing the data cost: the epsilon of their dtype, 0 for float64 data taken at their
         word.
+    row_factors : ndarray of shape (m,) or None
+        Powers of two that the rows of A and y were multiplied by, so that units of rows do not matter; None for ones.
     """
 
     operator: Operator
@@ -43,6 +46,12 @@ class UnitProblem:
     size_y: float
     weights: Vector | None
     data_rounding: float
+    row_factors: Vector | None = None
+
+    @cached_property
+    def lengths(self) -> Vector | None:
+        """Lengths of the columns of the scaled A, shape (n,); None where they are not at hand."""
+        return self.operator.column_lengths if self.operator.at_hand else None
 
     @property
     def zero(self) -> bool:
@@ -54,7 +63,8 @@ class UnitProblem:
         return x / self.size_a * self.size_y
 
     def original_dual(self, nu: Vector) -> Vector:
-        return nu / self.size_a
+        nu = nu / self.size_a
+        return nu if self.row_factors is None else nu * self.row_factors
 
 
 def pull_at_zero(problem: Problem) -> Vector:
@@ -72,24 +82,34 @@ def pull_at_zero(problem: Problem) -> Vector:
     return pull
 
 
-def to_unit(problem: Problem, weights: Vector | None = None) -> UnitProblem:
-    """Scale ``problem``; one pass over A."""
-    y = problem.y.astype(np.float64)
+def to_unit(problem: Problem, weights: Vector | None = None, *, even: bool = False) -> UnitProblem:
+    """Scale ``problem``; one pass over A.
+
+    With ``even`` rows of very different lengths are brought to about the same one. That changes neither the
+    solutions of ``A x = y`` nor any digit of the data, but which x is nearest to a y out of reach.
+    """
+    meter = Metered(problem.operator)
+    y, factors = problem.y.astype(np.float64), even_rows(meter) if even else None
+    if factors is not None:
+        with np.errstate(over="ignore"):
+            y = y * factors
+        if not np.isfinite(y).all():
+            raise ValueError("y overflows in units of the rows of A: divide A and y by their sizes")
     size_y = _power_of_two(norm(y))
     y = y / size_y
-    meter = Metered(problem.operator)
-    speed = meter.rmatvec(y)
+    of_rows = y if factors is None else y * factors
+    speed = meter.rmatvec(of_rows)
     if meter.matrix_free:
-        _check_adjoint(meter, y, speed)
+        _check_adjoint(meter, of_rows, speed)
     if weights is not None:
         speed = speed / weights
     size_a = _power_of_two(float(np.abs(speed).max()))
     inverse = None if weights is None else 1 / weights
     operator: Operator = meter
-    if size_a != 1.0 or inverse is not None:
-        operator = Scaled(meter, 1 / size_a, inverse)
+    if size_a != 1.0 or inverse is not None or factors is not None:
+        operator = Scaled(meter, 1 / size_a, inverse, factors)
     data_rounding = float(np.finfo(np.float32).eps) if problem.dtype == np.float32 else 0.0
-    return UnitProblem(operator, meter, y, speed / size_a, size_a, size_y, weights, data_rounding)
+    return UnitProblem(operator, meter, y, speed / size_a, size_a, size_y, weights, data_rounding, factors)
 
 
 def _check_adjoint(operator: Operator, y: Vector, speed: Vector) -> None:

@@ -95,15 +95,20 @@ class Walk:
             self._tell()
         while not (self._arrived() or stuck or self.exhausted or self.lost):
             grown, horizon = self._widen(narrow=moved)
-            before, good = self.events, (self.state, self.residual)
+            before, good = self.events, (self.state, self.residual, self.dual, self.speed)
             segment = self._advance(horizon)
             moved = self.events > before
             stuck = segment.reason == "still" and not moved and grown == 0
             if moved and self._overshoot(self.dual) > _LOST:
                 self.lost = True
-                self.state, self.residual = good
+                self._go_back(before, *good)
             self._tell()
         return self._status(stuck)
+
+    def _go_back(self, events: int, state: State, residual: Vector, dual: Vector, speed: Vector) -> None:
+        """To an earlier point of the path; what was recorded since then is forgotten, too."""
+        self.state, self.residual, self.dual, self.speed = state, residual, dual, speed
+        del self.times[events:], self.plateaus[events:]
 
     def _tell(self) -> None:
         if self.progress is not None:
@@ -152,6 +157,11 @@ class Walk:
         rows.sort_indices()
         return times[last], rows
 
+    def end_at(self, x: Vector) -> None:
+        """Let the path end at this x, in units of the scaled problem, which the last plateau is up to rounding."""
+        index = np.flatnonzero(x)
+        self.plateaus[-1] = index, x[index]
+
     # ---- one block -----------------------------------------------------------------------------------------
 
     def _widen(self, *, narrow: bool) -> tuple[int, float]:
@@ -160,7 +170,8 @@ class Walk:
         Returns how many were added, and the time up to which the others are expected to stay inside their bounds.
         """
         size = np.abs(self.speed)
-        moving = size > self._floor() * self.working.longest()
+        lengths = self.unit.lengths
+        moving = size > self._floor() * (self.working.longest() if lengths is None else lengths)
         if self.positive:
             moving &= self.speed > 0
         wait = np.full(len(size), np.inf)
@@ -209,7 +220,8 @@ class Walk:
                 return segment
             integrals = self._integrals(segment)
             looked, speed = self._look(segment, integrals)
-            over = self._over(looked) & ~self.working.inside[:, None]
+            doubt = self._doubt(norm(self.state.nu) + segment.times[-1] * norm(self.residual))
+            over = self._over(looked, doubt) & ~self.working.inside[:, None]
             if not over.any():
                 self._accept(segment, integrals, jumps)
                 self._straighten(face)
@@ -221,7 +233,7 @@ class Walk:
             newcomers = np.flatnonzero(over.any(axis=1))
             old = len(self.working)
             self.working.extend(newcomers)
-            good = self._sound_jumps(segment, integrals, old)
+            good = self._sound_jumps(segment, integrals, old, doubt)
             start = self.state.tau
             if good:
                 self._accept(segment, integrals, good)
@@ -280,27 +292,28 @@ class Walk:
         change: Vector = self.working.columns[:, : len(moved)] @ moved
         return self.residual - change
 
-    def _sound_jumps(self, segment: Segment, integrals: Vector, old: int) -> int:
+    def _sound_jumps(self, segment: Segment, integrals: Vector, old: int, doubt: Vector | float) -> int:
         """How many jumps there were before a newcomer crossed its bound, with nobody else beyond it after them.
 
         Others may have crossed theirs on the way and be back inside where all of A was looked at: they join.
         """
         while True:
-            good = self._good_jumps(segment, integrals, old)
+            good = self._good_jumps(segment, integrals, old, doubt)
             if good == 0 or self.verify_all:
                 return good
             dual = self.operator.rmatvec(self._dual_after(segment, integrals, good))
-            over = self._over(dual) & ~self.working.inside
+            over = self._over(dual, doubt) & ~self.working.inside
             if not over.any():
                 return good
             self.working.extend(np.flatnonzero(over))
 
-    def _good_jumps(self, segment: Segment, integrals: Vector, old: int) -> int:
+    def _good_jumps(self, segment: Segment, integrals: Vector, old: int, doubt: Vector | float) -> int:
         """How many jumps were made before a newcomer to the working set crossed its bound."""
         new = self.working.columns[:, old:]
         start, speed = np.asarray(new.T @ self.state.nu), np.asarray(new.T @ self.residual)
         dual = start[:, None] + np.outer(speed, segment.times) - self.working.gram[old:, :old] @ integrals
-        crossed = np.flatnonzero(self._over(dual).any(axis=0))
+        known = doubt if isinstance(doubt, float) else doubt[self.working.index[old:]]
+        crossed = np.flatnonzero(self._over(dual, known).any(axis=0))
         return int(crossed[0]) if len(crossed) else len(segment.times)  # none: on the edge, seen with other rounding
 
     def _accept(self, segment: Segment, integrals: Vector, jumps: int) -> None:
@@ -344,11 +357,19 @@ class Walk:
     # ---- measures ------------------------------------------------------------------------------------------
 
     def _overshoot(self, dual: Vector) -> float:
-        """How far the farthest dual coordinate is beyond its bound."""
-        return float((dual if self.positive else np.abs(dual)).max()) - 1
+        """How far the farthest dual coordinate is beyond its bound, rounding aside."""
+        return float(((dual if self.positive else np.abs(dual)) - self._doubt(norm(self.state.nu))).max()) - 1
 
-    def _over(self, dual: Vector) -> NDArray[np.bool_]:
-        return np.asarray((dual if self.positive else np.abs(dual)) > 1 + _OVERSHOOT)
+    def _over(self, dual: Vector, doubt: Vector | float) -> NDArray[np.bool_]:
+        """Which dual coordinates are beyond their bound, rounding aside; dual of shape (n,) or (n, jumps)."""
+        reach = dual if self.positive else np.abs(dual)
+        limit = np.asarray(1 + _OVERSHOOT + doubt)
+        return np.asarray(reach > (limit[:, None] if limit.ndim < reach.ndim and limit.ndim else limit))
+
+    def _doubt(self, size: float) -> Vector | float:
+        """Rounding of each dual coordinate for a nu of this length: of long columns it may exceed the bound."""
+        lengths = self.unit.lengths
+        return 0.0 if lengths is None else 4 * _EPS * size * lengths
 
     def rounding(self) -> float:
         """Size of the rounding in y - A b: that of the arithmetic, or of the data where they are coarser."""

@@ -6,12 +6,14 @@ import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._threads import one_blas_thread
-from hadaflow._validation import Index, callback, instance, norm, positive_number, whole_number
+from hadaflow._validation import Float, Index, callback, instance, norm, positive_number, whole_number
+from hadaflow.certificates import prove_fit
 from hadaflow.dynamics._finish import follow
 from hadaflow.dynamics._newton import Effort, Flow, Outcome, follow_scale
 from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
@@ -25,6 +27,7 @@ from hadaflow.results import Limit, ProgressCallback, Stats, Status
 
 Vector = NDArray[np.float64]
 
+_FITTED, _ROUNDING = 1e-8, 1e3  # relative residual up to which y is carried, also in units of coarser data
 _SMALL = 600  # rows below which a second BLAS thread has too little to do
 
 
@@ -100,18 +103,54 @@ def limit(
 def _end(
     problem: Problem, model: Model, init_scale: Scale, branches: Branches | None, effort: Effort, began: float
 ) -> Limit:
-    unit = to_unit(problem)
+    unit = to_unit(problem, even=True)
+    passes = 0.0
+    found = _solved(unit, model, init_scale, branches, effort)
+    if found.status is not Status.LIMIT and unit.row_factors is not None:  # out of reach rows count as they are
+        passes, unit = unit.meter.passes, to_unit(problem)
+        found = _solved(unit, model, init_scale, branches, effort)
+    x, nu = unit.original_x(found.x).astype(problem.dtype), unit.original_dual(found.nu)
+    status = _checked(unit, problem, x, found.status, branches is not None and not model.signed, effort.tolerance)
+    stats = Stats(time.perf_counter() - began, passes + unit.meter.passes, found.steps, 0, "limit")
+    product_scale = 0.0 if branches is None else product_scale_of(model, init_scale)
+    return Limit(x, nu, status, stats, found.residual, found.mismatch, problem, product_scale)
+
+
+class _Found(NamedTuple):
+    """The end of one run of the solver, in units of the scaled problem."""
+
+    x: Vector
+    nu: Vector
+    status: Status
+    steps: int
+    residual: float
+    mismatch: float
+
+
+def _solved(
+    unit: UnitProblem, model: Model, init_scale: Scale, branches: Branches | None, effort: Effort
+) -> _Found:
     if branches is None:
         x, nu, residual, status, steps = _affine_limit(unit, model, init_scale)
-        mismatch = 0.0
-    else:
-        x, outcome, status = _Solver(unit, branches, effort).solve()
-        nu = outcome.nu * branches.dual_scale
-        residual, mismatch, steps = outcome.residual, outcome.mismatch, outcome.steps
-    stats = Stats(time.perf_counter() - began, unit.meter.passes, steps, 0, "limit")
-    x, nu = unit.original_x(x).astype(problem.dtype), unit.original_dual(nu)
-    product_scale = 0.0 if branches is None else product_scale_of(model, init_scale)
-    return Limit(x, nu, status, stats, residual, mismatch, problem, product_scale)
+        return _Found(x, nu, status, steps, residual, 0.0)
+    x, outcome, status = _Solver(unit, branches, effort).solve()
+    return _Found(x, outcome.nu * branches.dual_scale, status, outcome.steps, outcome.residual, outcome.mismatch)
+
+
+def _checked(
+    unit: UnitProblem, problem: Problem, x: Float, status: Status, positive: bool, tolerance: float
+) -> Status:
+    """The status, if x proves it: every row fits, or nothing fits better."""
+    wide, eps = x.astype(np.float64), float(np.finfo(problem.dtype).eps)
+    y = problem.y.astype(np.float64)
+    if status is Status.LIMIT:
+        terms = unit.meter.row_lengths * norm(wide) + np.abs(y)
+        allowed = max(_FITTED, tolerance, _ROUNDING * eps)
+        return status if (np.abs(unit.meter.matvec(wide) - y) <= allowed * terms).all() else Status.NOT_CONVERGED
+    if status is Status.LEAST_SQUARES:
+        proof = prove_fit(unit.meter, wide, y, positive=positive, eps=eps)
+        return status if proof.holds else Status.NOT_CONVERGED
+    return status
 
 
 @dataclass
@@ -138,7 +177,7 @@ class _Solver:
     def _confirmed(self, outcome: Outcome) -> Outcome:
         """The outcome with its residual in the data, which decides whether it is what was asked for."""
         residual = norm(self.unit.operator.matvec(outcome.x) - self.unit.y) / (norm(self.unit.y) or 1.0)
-        allowed = max(1e-8, self.effort.tolerance, 1e3 * self.unit.data_rounding)
+        allowed = max(_FITTED, self.effort.tolerance, _ROUNDING * self.unit.data_rounding)
         return replace(outcome, residual=residual, converged=outcome.converged and residual <= allowed)
 
     def _constrained(self, failed: Outcome, columns_at_hand: bool) -> tuple[Vector, Outcome, Status]:

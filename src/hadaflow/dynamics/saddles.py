@@ -16,7 +16,7 @@ from hadaflow._validation import (
     real_array,
     whole_number,
 )
-from hadaflow.dynamics._finish import follow
+from hadaflow.dynamics._finish import follow, proved
 from hadaflow.dynamics._scaling import to_unit
 from hadaflow.dynamics._walk import Walk
 from hadaflow.paths import SaddlePath
@@ -63,7 +63,8 @@ def saddles(
     -------
     SaddlePath
         Exact path, its end and the dual state there. ``status`` is ``EXACT``, ``LEAST_SQUARES`` (y outside the range of
-        the model), ``NOISE_LEVEL`` or ``NOT_CONVERGED``.
+        the model), ``NOISE_LEVEL``, ``INEXACT`` (the residual vanishes as a whole, but not in every row, or the dual
+        state does not prove the end minimal) or ``NOT_CONVERGED``.
 
     Raises
     ------
@@ -102,13 +103,16 @@ def saddles(
         check_finite(nu, "start")
         walk.start_from(nu.astype(np.float64) * unit.size_a)
     end = follow(walk)
+    status = proved(unit, end, positive)
+    if status.ok and walk.events:  # the last plateau without the rounding of the walk
+        walk.end_at(end.x)
     times, plateaus = walk.record()
     return SaddlePath(
         times=times,
         x=plateaus.astype(problem.dtype),
         final=unit.original_x(end.x).astype(problem.dtype),
         dual=unit.original_dual(end.nu),
-        status=end.status,
+        status=status,
         stats=Stats(time.perf_counter() - began, unit.meter.passes, 0, walk.events, "saddles"),
         problem=problem,
     )

@@ -19,6 +19,8 @@ Columns = Any
 _DENSE_ROWS = 10_000  # up to which sparse columns are worked on as dense ones, far faster here
 SLAB = 1 << 19  # entries of a float32 matrix that are widened to float64 at a time
 DIVERGED = 1e100  # entries of x that no run comes back from
+PROBES = 4  # products that estimate the lengths of rows of a LinearOperator
+_UNCERTAIN = 4.0  # such an estimate is rarely too small by more than this factor
 
 
 class Operator(ABC):
@@ -46,6 +48,8 @@ class Operator(ABC):
     resident: bool = True
     pair_passes: float = 2.0
     own_threads: bool = False
+    _row_lengths: Vector | None = None
+    _column_lengths: Vector | None = None
 
     @property
     def at_hand(self) -> bool:
@@ -98,6 +102,52 @@ class Operator(ABC):
             block = self.columns(np.arange(i, min(n, i + step)))
             squares[i : i + step] = np.asarray((block * block).sum(axis=0)).ravel()
         return squares
+
+    @property
+    def row_lengths(self) -> Vector:
+        """``||a_j||_2`` of each row, shape (m,), measured once; for a LinearOperator estimated with 4 products."""
+        if self._row_lengths is None:
+            self._row_lengths = self._measured_rows()
+        return self._row_lengths
+
+    @property
+    def column_lengths(self) -> Vector:
+        """``||A_i||_2`` of each column, shape (n,), measured once; for a LinearOperator their root mean square."""
+        if self._column_lengths is None:
+            self._column_lengths = self._measured_columns()
+        return self._column_lengths
+
+    def _measured_columns(self) -> Vector:
+        if self.matrix_free:
+            return np.full(self.shape[1], norm(self.row_lengths) / self.shape[1] ** 0.5)
+        return np.asarray(np.sqrt(self.column_squares()))
+
+    def _measured_rows(self) -> Vector:
+        m, n = self.shape
+        if self.matrix_free:  # the root mean square of A z over random signs z
+            probes = np.random.default_rng(0).choice([-1.0, 1.0], size=(PROBES, n))
+            images = np.column_stack([self.matvec(probe) for probe in probes])
+            return np.asarray(np.linalg.norm(images, axis=1) / PROBES**0.5)
+        squares = np.zeros(m)
+        step = max(1, 2 * SLAB // m)
+        for i in range(0, n, step):
+            block = self.columns(np.arange(i, min(n, i + step)))
+            squares += np.asarray((block * block).sum(axis=1)).ravel()
+        return np.asarray(np.sqrt(squares))
+
+    def abs_matvec(self, v: Vector) -> Vector:
+        """``|A| v`` for ``v >= 0``, shape (m,): what rounding in ``A v`` is relative to.
+
+        Where columns are not at hand a bound on it: length of the row times length of v.
+        """
+        if not self.at_hand:
+            return self.row_lengths * ((_UNCERTAIN if self.matrix_free else 1.0) * norm(v))
+        total, index = np.zeros(self.shape[0]), np.flatnonzero(v)
+        step = max(1, 2 * SLAB // self.shape[0])
+        for i in range(0, len(index), step):
+            few = index[i : i + step]
+            total += np.asarray(abs(self.columns(few)) @ v[few])
+        return total
 
     def spectral_square(self, iterations: int = 6) -> float:
         """An estimate of ``||A||^2`` from power iterations: from below, and rarely by more than a third."""

@@ -46,6 +46,12 @@ class DenseOperator(Operator):
         squares: Vector = np.einsum("ij,ij->j", self._array, self._array, dtype=np.float64)
         return squares
 
+    def _measured_columns(self) -> Vector:
+        return _lengths(self._array.T)
+
+    def _measured_rows(self) -> Vector:
+        return _lengths(self._array)
+
     def residual(self, x: Vector, r: Vector) -> tuple[Vector, Vector]:
         if not self._array.flags.c_contiguous or not worth_fusing(self._array):
             return super().residual(x, r)
@@ -58,6 +64,18 @@ class DenseOperator(Operator):
         if dtype == np.float64 and self._array.flags.c_contiguous:
             return widened_sweep(self._array, SLAB)
         return super().sweep(dtype, threads)
+
+
+def _lengths(matrix: Array) -> Vector:
+    """Length of each row, also where squares leave the range of doubles."""
+    with np.errstate(over="ignore", under="ignore"):
+        squares: Vector = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
+    if 1e-280 < squares.min() and squares.max() < 1e280:
+        return np.sqrt(squares)
+    top = np.maximum(matrix.max(axis=1), -matrix.min(axis=1)).astype(np.float64)
+    safe = np.where(top > 0, top, 1.0)
+    with np.errstate(under="ignore"):
+        return np.asarray(top * np.linalg.norm(matrix / safe[:, None], axis=1))
 
 
 def _widened_product(matrix: Array, operand: Vector) -> Vector:

@@ -103,6 +103,9 @@ class PartitionedOperator(Operator):
     def column_squares(self) -> Vector:
         return self._checked(self._pass(_squares, None).total)
 
+    def _measured_rows(self) -> Vector:
+        return self._checked(self._pass(_row_lengths, None).rows)
+
     def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
         def products(x: Any, y: Any) -> tuple[Any, Any]:
             if not float(np.abs(x).max(initial=0.0)) < DIVERGED:  # or NaN
@@ -192,6 +195,10 @@ def _columns(block: Operator, index: Any, _: tuple[Any, ...]) -> Part:
 
 def _squares(block: Operator, _: Any, __: tuple[Any, ...]) -> Part:
     return Part(None, block.column_squares())
+
+
+def _row_lengths(block: Operator, _: Any, __: tuple[Any, ...]) -> Part:
+    return Part(block.row_lengths, None)
 
 
 def _swept(block: Operator, x: Any, by_rows: tuple[Any, ...]) -> Part:

@@ -40,6 +40,26 @@ class SparseOperator(Operator):
     def columns(self, index: Index) -> Columns:
         return self._wide[:, index]
 
+    def column_squares(self) -> Vector:
+        return np.asarray(self._wide.multiply(self._wide).sum(axis=0)).ravel()
+
+    def _measured_columns(self) -> Vector:
+        return self._lengths(axis=0)
+
+    def _measured_rows(self) -> Vector:
+        return self._lengths(axis=1)
+
+    def _lengths(self, axis: int) -> Vector:
+        """Along an axis, also where squares leave the range of doubles."""
+        top = np.asarray(abs(self._wide).max(axis=axis).todense()).ravel()
+        factors = sp.diags_array(1 / np.where(top > 0, top, 1.0))
+        scaled = self._wide @ factors if axis == 0 else factors @ self._wide
+        with np.errstate(under="ignore"):
+            return np.asarray(top * np.sqrt(np.asarray(scaled.multiply(scaled).sum(axis=axis)).ravel()))
+
+    def abs_matvec(self, v: Vector) -> Vector:
+        return np.asarray(abs(self._wide) @ v)
+
     def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
         matrix = self._csc.tocsr().astype(dtype, copy=False)  # rows: the faster order for A @ x
         transposed = matrix.T

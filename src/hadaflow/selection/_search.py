@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index
-from hadaflow.dynamics._finish import Support
+from hadaflow._span import Span
 from hadaflow.operators import Operator
 from hadaflow.selection._criterion import Criterion
 from hadaflow.selection._fit import Fit, Moves, Pool
@@ -72,7 +72,7 @@ class Search:
         if len(fit) == 0:
             return fit
         chosen = fit.positions
-        support = Support(self.pool.working.columns[:, chosen], self.pool.gram[np.ix_(chosen, chosen)])
+        support = Span(self.pool.working.columns[:, chosen], self.pool.gram[np.ix_(chosen, chosen)])
         values = support.least_squares(self.y, fit.values)
         left = self.y - support.columns @ values
         polished = replace(fit, values=values, rss=max(float(left @ left), self.pool.floor))

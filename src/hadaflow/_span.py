@@ -1,0 +1,134 @@
+"""Least squares on a few columns: the one place where their normal equations or triangular factors are formed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg as la
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._validation import norm
+
+Vector = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+_REFINEMENTS = 3
+_SAFE = 1e-4  # smallest pivot, for columns of unit length, at which normal equations lose no digits that matter
+
+
+class Span:
+    """The span of k columns, with least squares and dual systems on it.
+
+    Columns are brought to unit length first, so that their units do not matter. Where their Gram matrix is well
+    conditioned its Cholesky factor serves. Else an orthogonal factorisation does, of rows sorted by size and with
+    pivoting: that is stable row by row even if some rows are many orders of magnitude longer than others. Columns that
+    depend on the others to rounding get coefficient 0.
+
+    Parameters
+    ----------
+    columns : ndarray or sparse array of shape (m, k)
+        The columns.
+    gram : ndarray of shape (k, k), optional
+        Their inner products, if known.
+
+    Notes
+    -----
+    ``m k^2`` operations (``2 m k^2`` for the orthogonal factorisation).
+    """
+
+    def __init__(self, columns: Any, gram: Vector | None = None) -> None:
+        self.columns = columns
+        m, k = columns.shape
+        if gram is None:
+            gram = _gram(columns) if k <= m else None
+        with np.errstate(invalid="ignore", over="ignore"):
+            lengths = _lengths(columns) if gram is None else np.sqrt(gram.diagonal())
+        self.lengths = np.where(lengths > 0, lengths, 1.0)
+        self.q: Vector | None = None
+        self.order = np.arange(k)
+        self.r, failed = np.empty((0, 0)), 1
+        if gram is not None:
+            self.r, failed = la.lapack.dpotrf(gram / self.lengths / self.lengths[:, None], lower=0)
+        if failed or not self.well_conditioned:
+            self._orthogonalise()
+
+    @property
+    def well_conditioned(self) -> bool:
+        """Whether normal equations are good enough."""
+        return len(self.r) == len(self.lengths) and bool(np.abs(self.r.diagonal()).min(initial=1.0) > _SAFE)
+
+    @property
+    def rank(self) -> int:
+        """How many of the columns are independent, to rounding."""
+        return len(self.order)
+
+    def _orthogonalise(self) -> None:
+        dense = self.columns.toarray() if sp.issparse(self.columns) else self.columns
+        scaled = dense / self.lengths
+        rows = np.argsort(-np.abs(scaled).max(axis=1, initial=0.0), kind="stable")
+        q, r, order = la.qr(scaled[rows], mode="economic", pivoting=True, check_finite=False)
+        pivots = np.abs(r.diagonal())
+        rank = int(np.count_nonzero(pivots > 4 * _EPS * len(order) * pivots.max(initial=0.0)))
+        self.q = np.empty((len(rows), rank))
+        self.q[rows] = q[:, :rank]
+        self.r, self.order = r[:rank, :rank], order[:rank]
+
+    def least_squares(self, y: Vector, guess: Vector) -> Vector:
+        """``argmin ||columns b - y||``, refined from a guess."""
+        b, left = guess, y - self.columns @ guess
+        for _ in range(_REFINEMENTS):
+            trial = b + self._coefficients(left)
+            rest = y - self.columns @ trial
+            if not norm(rest) < norm(left):
+                break
+            b, left = trial, rest
+        return b
+
+    def dual_with(self, target: Vector) -> Vector:
+        """The shortest nu with ``columns.T @ nu = target``."""
+        nu, left = np.zeros(self.columns.shape[0]), target
+        for _ in range(_REFINEMENTS):
+            trial = nu + self._shortest(left)
+            rest = target - np.asarray(self.columns.T @ trial)
+            if not norm(rest / self.lengths) < norm(left / self.lengths):
+                break
+            nu, left = trial, rest
+        return nu
+
+    def project_out(self, r: Vector) -> Vector:
+        """What of r is orthogonal to the columns."""
+        for _ in range(2):
+            if self.q is None:
+                r = r - self.columns @ self._coefficients(r)
+            else:
+                r = r - self.q @ (self.q.T @ r)
+        return r
+
+    def _coefficients(self, r: Vector) -> Vector:
+        if self.q is None:
+            pull = np.asarray(self.columns.T @ r) / self.lengths
+            return np.asarray(la.lapack.dpotrs(self.r, pull, lower=0)[0] / self.lengths)
+        b = np.zeros(len(self.lengths))
+        if self.rank:
+            b[self.order] = la.lapack.dtrtrs(self.r, self.q.T @ r)[0] / self.lengths[self.order]
+        return b
+
+    def _shortest(self, target: Vector) -> Vector:
+        unit = target / self.lengths
+        if self.q is None:
+            return np.asarray(self.columns @ (la.lapack.dpotrs(self.r, unit, lower=0)[0] / self.lengths))
+        if not self.rank:
+            return np.zeros(self.columns.shape[0])
+        return np.asarray(self.q @ la.lapack.dtrtrs(self.r, unit[self.order], trans=1)[0])
+
+
+def _lengths(columns: Any) -> Vector:
+    squares = columns.multiply(columns) if sp.issparse(columns) else columns * columns
+    return np.asarray(np.sqrt(np.asarray(squares.sum(axis=0)).ravel()))
+
+
+def _gram(columns: Any) -> Vector:
+    gram = columns.T @ columns
+    return np.asarray(gram.toarray() if sp.issparse(gram) else gram)

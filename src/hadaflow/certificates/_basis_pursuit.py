@@ -1,0 +1,252 @@
+"""How far x is from the smallest l1 norm of all solutions: bounds from duality, and uniqueness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._validation import Index, coordinates, instance, norm, positive_number, positive_vector
+from hadaflow.certificates._arguments import vector
+from hadaflow.certificates._fit import CLOSEST, prove_fit
+from hadaflow.certificates._uniqueness import separates
+from hadaflow.operators import Operator, Scaled, even_rows
+from hadaflow.operators.base import at_work
+from hadaflow.problems import Problem, require_squared
+
+Vector = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+MOST_COLUMNS = 2048  # asked of a LinearOperator, one product each
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How far an ``x`` can be from the smallest possible (weighted) l1 norm.
+
+    Attributes
+    ----------
+    residual : float
+        ``||A x - y||_2 / ||y||_2``, relative (absolute where y = 0).
+    l1_norm : float
+        ``sum_i w_i |x_i|`` with weights w (1 by default), in units of x.
+    lower_bound : float
+        No feasible point has a smaller l1 norm than this; proved by ``dual`` alone.
+    gap : float
+        ``|l1_norm - lower_bound| / max(l1_norm, lower_bound)``, relative; 0 for y = 0; at least 1 if non-negative x was
+        asked for and x has negative entries.
+    margin : float
+        ``1 - max |A_i^T dual| / (w_i M)`` over coordinates off the support of x, M the maximum over all
+        coordinates: positive when the dual separates the support from the rest. 1 if there is no coordinate off it.
+    backward_error : float
+        Largest ``|A x - y|_j / (|A| |x| + |y|)_j`` over the rows: by so much, relatively, entries of A and y would have
+        to change for ``A x = y`` to hold to the last digit (Oettli and Prager). Rounding alone makes a few 1e-16. No
+        row is drowned by longer ones here, as it is in ``residual``. Where columns are not at hand the denominator is
+        a bound, the length of the row times ``||x||_2`` plus ``|y|_j``; of a LinearOperator that length is estimated.
+    fit_gap : float
+        Where least squares were asked for: how far ``||A x - y||`` is, relatively, from a proved lower bound on that
+        of all (non-negative) x; else 0.
+    unique : bool
+        Whether x is proved to be the only minimiser: the columns on its support are independent, the dual meets
+        its bound with the right sign on the support and stays strictly below it elsewhere.
+    """
+
+    residual: float
+    l1_norm: float
+    lower_bound: float
+    gap: float
+    margin: float
+    backward_error: float
+    fit_gap: float
+    unique: bool
+
+    def proves(self, *, gap: float = 1e-8, residual: float = 1e-10) -> bool:
+        """Whether x is feasible to ``residual`` and within ``gap`` of the minimal l1 norm, both relative.
+
+        The residual counts both as a whole and row by row (``backward_error``), so that no row is drowned by longer
+        ones. The defaults suit float64; an x stored in float32 has a residual of some 1e-7 from that alone.
+        """
+        return self.gap <= gap and max(self.residual, self.backward_error) <= residual
+
+
+def certify(
+    problem: Problem,
+    x: object,
+    dual: object,
+    *,
+    weights: object = None,
+    positive: bool = False,
+    noise_level: float = 0.0,
+    least_squares: bool = False,
+    support: Index | None = None,
+    most_columns: int = MOST_COLUMNS,
+) -> Certificate:
+    """Certificate of ``x`` for ``min sum_i w_i |x_i|  subject to  A x = y``.
+
+    For every feasible z, ``<y, dual> = <z, A^T dual> <= M sum_i w_i |z_i|`` with
+    ``M = max_i |A_i^T dual| / w_i``; so ``<y, dual> / M`` bounds the minimum from below whatever vector ``dual`` is. A
+    wrong ``x`` or a wrong ``dual`` can only make the certificate worse.
+
+    Parameters
+    ----------
+    problem : Problem
+        The data, A of shape (m, n).
+    x : array_like of shape (n,)
+        The answer to be judged.
+    dual : array_like of shape (m,)
+        Any vector; the best one is optimal for the dual problem. Its length does not matter.
+    weights : array_like of shape (n,), optional
+        Positive weights w of the l1 norm; default all 1.
+    positive : bool, default False
+        Whether feasible points are non-negative; only ``A_i^T dual`` (no modulus) then counts in M.
+    noise_level : float, default 0
+        Feasible means ``||A z - y||_2 <= noise_level``; the bound then is
+        ``(<y, dual> - noise_level ||dual||) / M``. In units of y.
+    least_squares : bool, default False
+        For y outside the range of A, where nothing is feasible: bound the l1 norm of all z with ``A z = A x``
+        instead. When x is a least-squares point these are all of them.
+    support : int array, optional
+        Coordinates taken as the support of x; default its non-zeros.
+    most_columns : int, default 2048
+        How many columns may be asked of a LinearOperator, one product each, to prove uniqueness.
+
+    Returns
+    -------
+    Certificate
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong kind, shape or range, or is not finite.
+
+    Notes
+    -----
+    Computed in float64 from the arguments alone, in two passes over A and, once for each A, two more that measure its
+    rows and columns (for a LinearOperator 4 products); to prove uniqueness one more, the columns of the support and a
+    Cholesky factorisation of its size (for a LinearOperator with more than ``most_columns`` coordinates on the support
+    that is left out, and ``unique`` is False). From ``lower_bound`` a rounding allowance is subtracted: ``2 eps
+    sqrt(m)`` times the sizes of the terms of each sum that it is made of. Rows of very different lengths are brought to
+    about the same one first, by powers of two. Source: linear programming duality; docs/mathematics.md, "Certificates".
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> problem = hf.Problem(np.array([[1.0, 0.5]]), np.array([1.0]))
+    >>> certificate = hf.certify(problem, [1.0, 0.0], [1.0])
+    >>> certificate.gap < 1e-12, certificate.margin, certificate.unique
+    (True, 0.5, True)
+    """
+    instance(problem, Problem, "problem")
+    require_squared(problem, "certify")
+    m, n = problem.shape
+    x = vector(x, "x", n)
+    dual = vector(dual, "dual", m)
+    w = np.ones(n) if weights is None else positive_vector(weights, "weights", n)
+    noise_level = positive_number(noise_level, "noise_level", strict=False)
+    on = np.flatnonzero(x) if support is None else coordinates(support, "support", n)
+    y, eps = problem.y.astype(np.float64), float(np.finfo(problem.dtype).eps)
+    fit, correlation = problem.operator.both(x, dual)
+    terms = problem.operator.abs_matvec(np.abs(x)) + np.abs(y)
+    judge = _Dual.of(problem.operator, dual, correlation, w, positive)
+
+    lower = judge.lower_bound(fit if least_squares else y, noise_level * norm(dual))
+    l1_norm = float((w * np.abs(x)).sum())
+    size, size_y, residual = max(l1_norm, lower), norm(y), np.abs(fit - y)
+    backward_error = float(np.divide(residual, terms, out=np.zeros(m), where=terms > 0).max())
+    gap = abs(l1_norm - lower) / size if size > 0 else 0.0
+    if positive and x.min() < 0:
+        gap = max(gap, 1.0)
+    fit_gap = 0.0
+    if least_squares:
+        fit_gap = prove_fit(
+            problem.operator, x, y, positive=positive, eps=eps, most_columns=most_columns
+        ).gap
+    feasible = fit_gap <= CLOSEST if least_squares else backward_error <= max(1e-9, 1e3 * eps)
+    optimal = gap <= max(1e-8, 1e3 * eps) and feasible
+
+    off = np.ones(n, dtype=bool)
+    off[on] = False
+    margin = judge.margin(off)
+    if not x.any():
+        unique = optimal  # no other point has norm zero
+    else:
+        few = not problem.operator.matrix_free or len(on) <= most_columns
+        possible = optimal and few and margin > 0 and not x[off].any()
+        unique = possible and separates(judge.operator, on, x[on], judge.vector / judge.highest, w, positive)
+    return Certificate(
+        residual=norm(residual) / size_y if size_y > 0 else norm(residual),
+        l1_norm=l1_norm,
+        lower_bound=lower,
+        gap=gap,
+        margin=margin,
+        backward_error=backward_error,
+        fit_gap=fit_gap,
+        unique=unique,
+    )
+
+
+@dataclass(frozen=True)
+class _Dual:
+    """A dual vector held against the bounds of the dual problem, rows of A brought to about the same length.
+
+    Attributes
+    ----------
+    operator : Operator
+        A with even rows.
+    vector : ndarray of shape (m,)
+        The dual vector for it.
+    factors : ndarray of shape (m,) or None
+        What rows were multiplied by.
+    reach : ndarray of shape (n,)
+        ``|A_i^T dual| / w_i``.
+    doubt : ndarray of shape (n,)
+        What rounding may have taken from it, where that is known.
+    """
+
+    operator: Operator
+    vector: Vector
+    factors: Vector | None
+    reach: Vector
+    doubt: Vector
+
+    @classmethod
+    def of(cls, operator: Operator, dual: Vector, correlation: Vector, weights: Vector, positive: bool) -> _Dual:
+        reach = (correlation if positive else np.abs(correlation)) / weights
+        factors = even_rows(operator)
+        if factors is not None:
+            operator, dual = Scaled(operator, 1.0, None, factors), dual / factors
+        slack = _slack(len(dual)) * norm(dual)
+        if operator.at_hand:
+            return cls(operator, dual, factors, reach, slack * operator.column_lengths / weights)
+        doubt, highest = np.zeros_like(reach), int(reach.argmax())
+        if reach[highest] > 0:
+            column = operator.columns(np.array([highest]))
+            doubt[highest] = slack * norm(column.data if sp.issparse(column) else column.ravel()) / weights[highest]
+        return cls(operator, dual, factors, reach, doubt)
+
+    @property
+    def highest(self) -> float:
+        """Largest reach."""
+        return float(self.reach.max())
+
+    def lower_bound(self, target: Vector, noise: float) -> float:
+        """``<target, dual> - noise`` over the largest reach, lowered by what rounding may have added to either."""
+        top = float((self.reach + self.doubt).max())
+        if top <= 0:
+            return 0.0
+        if self.factors is not None:
+            target = target * self.factors
+        terms = target * self.vector
+        return max(0.0, (float(terms.sum()) - noise - _slack(len(target)) * float(np.abs(terms).sum())) / top)
+
+    def margin(self, off: NDArray[np.bool_]) -> float:
+        """How far the largest reach off the support stays below the largest of all, relatively."""
+        return 1.0 - float(self.reach[off].max(initial=0.0)) / self.highest if self.highest > 0 else 1.0
+
+
+def _slack(terms: int) -> float:
+    """Relative rounding of a sum of so many products."""
+    return 2 * _EPS * float(np.sqrt(terms))

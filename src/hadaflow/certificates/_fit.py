@@ -1,0 +1,100 @@
+"""How far the fit of x is from the best there is: what a least-squares answer has to prove."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._span import Span
+from hadaflow._validation import norm
+from hadaflow.operators import Operator
+from hadaflow.operators.base import at_work
+
+Vector = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+_ROUNDING = 1e3  # units of eps that a column may be changed by for the bound to count
+_ROUNDING_FAR = 1e-9  # the same where products alone are known, and lengths of columns are estimates
+CLOSEST = 1e-8  # relative distance from the bound at which a fit counts as the best
+
+
+@dataclass(frozen=True)
+class FitProof:
+    """A lower bound on ``||A z - y||_2`` over all z, or all z >= 0.
+
+    Attributes
+    ----------
+    bound : float
+        No z leaves less than this, up to a relative change of ``violation`` of the columns of A.
+    gap : float
+        ``(||A x - y|| - bound) / ||A x - y||`` less what rounding of the residual explains; 0 for a residual of 0, and
+        1 where the violation is more than rounding.
+    violation : float
+        Largest ``|A_i^T u| / (||A_i|| ||u||)`` that is not as it should be, for the direction u that gives the bound.
+    """
+
+    bound: float
+    gap: float
+    violation: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether x fits as well as anything can, to rounding."""
+        return self.gap <= CLOSEST
+
+
+def prove_fit(
+    operator: Operator, x: Vector, y: Vector, *, positive: bool, eps: float = _EPS, most_columns: int | None = None
+) -> FitProof:
+    """Prove that x is a (non-negative) least-squares point, if it is one.
+
+    For every u with ``A^T u = 0`` (``A^T u <= 0`` if ``z >= 0``) and every z, ``<y, u> <= ||A z - y|| ||u||``. The
+    direction u is the residual of x, freed of what the columns on the support of x explain. It meets the condition up
+    to rounding only: then the bound is one for a matrix whose columns differ from those of A by the ``violation``.
+
+    Parameters
+    ----------
+    operator : Operator
+        A, of shape (m, n).
+    x : ndarray of shape (n,)
+        The point to be judged.
+    y : ndarray of shape (m,)
+        The data.
+    positive : bool
+        Whether z is non-negative.
+    eps : float
+        Rounding unit in which x is stored.
+    most_columns : int, optional
+        Columns that may be asked of a LinearOperator; with more on the support the residual itself serves.
+
+    Returns
+    -------
+    FitProof
+
+    Notes
+    -----
+    Two passes over A and an orthogonal factorisation of the k columns on the support, ``2 m k^2``. Source:
+    docs/mathematics.md, "Certificates".
+    """
+    residual = y - operator.matvec(x)
+    left = norm(residual)
+    on = np.flatnonzero(x)
+    rounding = 8 * eps * (operator.abs_matvec(np.abs(x)) + np.abs(y))
+    if (np.abs(residual) <= rounding).all():  # row by row: the rounding of a long row may exceed all that others have
+        return FitProof(0.0, 0.0, 0.0)
+    direction = residual / left
+    if len(on) and (operator.at_hand or most_columns is None or len(on) <= most_columns):
+        direction = Span(at_work(operator.columns(on))).project_out(direction)
+    length = norm(direction)
+    pull, lengths = operator.rmatvec(direction), operator.column_lengths
+    wrong = np.maximum(pull, 0.0) if positive else np.abs(pull)
+    measured = np.divide(wrong, lengths * length, out=np.zeros_like(wrong), where=lengths * length > 0)
+    violation = float(measured.max(initial=0.0)) if length > 0 else 1.0
+    bound = max(0.0, float(y @ direction) / length) if length > 0 else 0.0
+    allowed = _ROUNDING * _EPS if operator.at_hand else _ROUNDING_FAR
+    part = rounding / left
+    explained = min(norm(part), float(np.abs(residual / left) @ part) + norm(part) ** 2)
+    gap = max(0.0, 1 - bound / left - explained) if violation <= allowed else 1.0
+    return FitProof(bound, gap, violation)

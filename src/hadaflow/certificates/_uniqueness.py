@@ -1,0 +1,94 @@
+"""Whether a minimiser is the only one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg as la
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._validation import Index, norm
+from hadaflow.operators import Operator
+from hadaflow.operators.base import at_work
+
+Vector = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+_INDEPENDENT = 1e-10  # smallest eigenvalue of a Gram matrix of unit columns that counts as more than rounding
+_INSIDE = 1e-8  # relative distance from its bound that a dual coordinate off the support keeps at least
+_MET = 1e-9  # and up to which those on it meet theirs, where nothing sharper is known
+
+
+def separates(operator: Operator, on: Index, x: Vector, dual: Vector, weights: Vector, positive: bool) -> bool:
+    """Whether a dual vector near the given one proves that x is the only minimiser.
+
+    It has to meet its bounds with the signs of x on the support, to stay strictly below them elsewhere, and the columns
+    of the support have to be independent. The given vector is first moved onto its bounds. What rounding leaves there
+    is held against the distance elsewhere: docs/mathematics.md, "Certificates".
+
+    Parameters
+    ----------
+    operator : Operator
+        A, with rows of about the same length.
+    on : int array of shape (k,)
+        Support of x.
+    x : ndarray of shape (k,)
+        x on it.
+    dual : ndarray of shape (m,)
+        Scaled so that it meets its bounds, the weights.
+    weights : ndarray of shape (n,)
+        Weights of the l1 norm.
+    positive : bool
+        Whether x is non-negative.
+    """
+    k = len(on)
+    if k > operator.shape[0]:
+        return False
+    columns = at_work(operator.columns(on))
+    unit = _unit_gram(columns)
+    if unit is None:
+        return False
+    gram, length = unit
+    # Positive definite after the shift: the smallest eigenvalue is above the shift less its rounding.
+    shift = max(_INDEPENDENT, 4 * _EPS * k * operator.shape[0] ** 0.5)
+    gram[np.diag_indices(k)] -= shift
+    size = float(np.abs(gram).sum(axis=0).max())
+    factor, failed = la.lapack.dpotrf(gram, lower=1, clean=0)
+    if failed:
+        return False
+    aim = np.sign(x) * weights[on]
+    longest = float(length.max(initial=0.0)) or 1.0  # divided by last: the dual of short columns is long
+    for _ in range(2):
+        gap = (aim - np.asarray(columns.T @ dual)) / length
+        step = np.asarray(columns @ (la.lapack.dpotrs(factor, gap, lower=1)[0] / (length / longest)))
+        dual = dual + step / longest
+    missed = np.abs(aim - np.asarray(columns.T @ dual))
+    reach = operator.rmatvec(dual)
+    reach = reach if positive else np.abs(reach)
+    reach[on] = -np.inf
+    if (reach >= weights * (1 - _INSIDE)).any():
+        return False
+    if not operator.at_hand:
+        return bool((missed <= _MET * weights[on]).all())
+    smallest = shift + la.lapack.dpocon(factor, size, uplo="L")[0] * size
+    rounding = 2 * _EPS * operator.shape[0] ** 0.5 * norm(dual)
+    missing = (float((missed / length).max()) + rounding) * np.sqrt(k / smallest)
+    return bool((reach + operator.column_lengths * (rounding + missing) < weights).all())
+
+
+def _unit_gram(columns: Any) -> tuple[Vector, Vector] | None:
+    """Gram matrix of the columns scaled to unit length, and their lengths; None if one of them is zero."""
+    if sp.issparse(columns):
+        columns = sp.csc_array(columns)
+        top = np.asarray(abs(columns).max(axis=0).toarray()).ravel()
+    else:
+        top = np.abs(columns).max(axis=0)
+    if not top.all():
+        return None
+    scaled = columns @ sp.diags_array(1 / top) if sp.issparse(columns) else columns * (1 / top)
+    gram = scaled.T @ scaled
+    gram = np.asarray(gram.toarray() if sp.issparse(gram) else gram)
+    length = np.sqrt(gram.diagonal())
+    return np.asfortranarray(gram / length / length[:, None]), length * top

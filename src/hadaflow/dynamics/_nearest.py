@@ -1,0 +1,179 @@
+"""The point of the range of A, or of the cone of its columns, that is nearest to y.
+
+Where no x carries y the flow ends at a least-squares point. Of all such points ``A x`` is the same, so it is found
+first, by orthogonal factorisations in the weights of rows that the user gave; which x of those is sparse is a question
+of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg as la
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from hadaflow._span import Span
+from hadaflow._validation import Index, norm
+from hadaflow.dynamics._finish import on_bounds
+from hadaflow.dynamics._scaling import UnitProblem
+from hadaflow.operators.base import at_work
+
+Vector = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+_RANK = 1e-14  # of the largest pivot, for columns of unit length: below it a column depends on the others
+_MOST_WORK = 2e11  # operations; beyond, no nearest point is looked for
+_REACHED = 64.0  # units of the rounding of a row that may be left of y
+_PULLED = 16.0  # units of rounding by which a column has to be pulled to join
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The nearest point and one x that gives it, in units of the scaled problem.
+
+    Attributes
+    ----------
+    target : ndarray of shape (m,)
+        The point.
+    residual : ndarray of shape (m,)
+        ``y - target``, orthogonal to the columns on the support of x.
+    index, values : ndarrays of shape (k,)
+        Support of x, and x on it.
+    """
+
+    target: Vector
+    residual: Vector
+    index: Index
+    values: Vector
+
+
+def nearest(unit: UnitProblem, start: Index, positive: bool) -> Nearest | None:
+    """The nearest point within reach; None if that takes too long, or columns cannot be had.
+
+    Parameters
+    ----------
+    unit : UnitProblem
+        The problem, rows as they are.
+    start : int array
+        Coordinates with which an active-set search begins.
+    positive : bool
+        Whether x is non-negative.
+
+    Notes
+    -----
+    ``O(m n min(m, n))`` for the range; ``O(m k^2)`` for each change of the active set of k coordinates for the cone
+    (Lawson and Hanson 1974, chapter 23).
+    """
+    operator = unit.operator
+    m, n = operator.shape
+    if not operator.at_hand or float(m) * n * min(m, n) > _MOST_WORK:
+        return None
+    return _Cone(unit, start).search() if positive else _of_range(unit)
+
+
+def within_rounding(unit: UnitProblem, near: Nearest, x: Vector) -> bool:
+    """Whether y is the nearest point itself, row by row, up to rounding."""
+    left = np.abs(unit.y - unit.operator.matvec(x))
+    terms = unit.operator.abs_matvec(np.abs(x)) + np.abs(unit.y)
+    return bool((left <= _REACHED * max(_EPS, unit.data_rounding) * terms).all())
+
+
+def start_dual(unit: UnitProblem, near: Nearest, positive: bool) -> Vector:
+    """A dual state on its bounds at the x of a nearest point.
+
+    For non-negative x as much of the residual is added as brings the others inside theirs: it is orthogonal to the
+    columns on the support, and points away from all others.
+    """
+    support = Span(at_work(unit.operator.columns(near.index)))
+    nu = on_bounds(support, np.zeros(len(unit.y)), np.sign(near.values))
+    if not positive or norm(near.residual) == 0:
+        return nu
+    reach, pull = unit.operator.rmatvec(nu), unit.operator.rmatvec(near.residual)
+    over = np.flatnonzero((reach > 1) & (pull < 0))
+    over = over[~np.isin(over, near.index)]
+    if len(over) == 0:
+        return nu
+    return nu + 2 * float(((reach[over] - 1) / -pull[over]).max()) * near.residual
+
+
+def _of_range(unit: UnitProblem) -> Nearest:
+    columns = unit.operator.columns(np.arange(unit.operator.shape[1]))
+    dense = np.asarray(columns.toarray() if sp.issparse(columns) else columns)
+    lengths = np.linalg.norm(dense, axis=0)
+    used = np.flatnonzero(lengths > 0)
+    scaled = dense[:, used] / lengths[used]
+    rows = np.argsort(-np.abs(scaled).max(axis=1, initial=0.0), kind="stable")
+    q, r, order = la.qr(scaled[rows], mode="economic", pivoting=True, check_finite=False)
+    pivots = np.abs(r.diagonal())
+    rank = int(np.count_nonzero(pivots > _RANK * pivots.max(initial=0.0)))
+    basis = q[:, :rank]
+    y = unit.y[rows]
+    coefficients = basis.T @ y
+    residual = y - basis @ coefficients
+    residual = residual - basis @ (basis.T @ residual)
+    values = la.lapack.dtrtrs(r[:rank, :rank], coefficients)[0] if rank else coefficients
+    back = np.empty_like(residual)
+    back[rows] = residual
+    index = used[order[:rank]]
+    return Nearest(unit.y - back, back, index, values / lengths[index])
+
+
+class _Cone:
+    """Non-negative least squares by an active set, each face by an orthogonal factorisation."""
+
+    def __init__(self, unit: UnitProblem, start: Index) -> None:
+        self.unit, self.operator, self.y = unit, unit.operator, unit.y
+        self.lengths = self.operator.column_lengths
+        self.index = start[self.lengths[start] > 0]
+        self.values = np.zeros(len(self.index))
+        self.work = 0.0
+
+    def search(self) -> Nearest | None:
+        residual = self._settle()
+        barred: set[int] = set()
+        least = norm(residual)
+        while self.work <= _MOST_WORK:
+            j = self._newcomer(residual, barred)
+            if j is None:
+                return Nearest(self.y - residual, residual, self.index, self.values)
+            before = self.index, self.values
+            self.index, self.values = np.append(self.index, j), np.append(self.values, 0.0)
+            moved = self._settle()
+            if j in self.index and norm(moved) < least:
+                residual, least = moved, norm(moved)
+                barred.clear()
+            else:  # rounding, of a column that is nearly dependent on the others
+                self.index, self.values = before
+                barred.add(j)
+        return None
+
+    def _newcomer(self, residual: Vector, barred: set[int]) -> int | None:
+        """The coordinate that would lessen the residual fastest."""
+        pull = self.operator.rmatvec(residual)
+        slope = np.divide(pull, self.lengths, out=np.zeros_like(pull), where=self.lengths > 0)
+        slope[self.index] = 0.0
+        slope[list(barred)] = 0.0
+        j = int(slope.argmax())
+        return j if slope[j] > _PULLED * _EPS * norm(residual) else None
+
+    def _settle(self) -> Vector:
+        """Least squares on the face, leaving it where a coordinate would become negative; returns what is left of y."""
+        while True:
+            if len(self.index) == 0:
+                return self.y
+            face = Span(at_work(self.operator.columns(self.index)))
+            self.work += 2.0 * len(self.y) * len(self.index) ** 2
+            goal = face.least_squares(self.y, np.zeros(len(self.index)))
+            if (goal > 0).all():
+                self.values = goal
+                return face.project_out(self.y)
+            falling = goal <= 0
+            span = self.values[falling] - goal[falling]
+            ratio = np.divide(self.values[falling], span, out=np.zeros_like(span), where=span > 0)
+            part = float(ratio.min())
+            moved = self.values + part * (goal - self.values)
+            gone = falling & (moved <= 1e-15 * np.abs(goal).max())
+            gone[np.flatnonzero(falling)[ratio.argmin()]] = True
+            self.index, self.values = self.index[~gone], np.maximum(moved[~gone], 0.0)
