@@ -98,13 +98,17 @@ class Span:
         return nu
 
     def project_out(self, r: Vector) -> Vector:
-        """What of r is orthogonal to the columns."""
+        """What of r is orthogonal to the columns.
+
+        The last step takes out what rounding left of the products themselves. Of rows much longer than others the
+        result then has digits of its own, not those that the largest entry leaves it.
+        """
         for _ in range(2):
             if self.q is None:
                 r = r - self.columns @ self._coefficients(r)
             else:
                 r = r - self.q @ (self.q.T @ r)
-        return r
+        return r - self.dual_with(np.asarray(self.columns.T @ r))
 
     def _coefficients(self, r: Vector) -> Vector:
         if self.q is None:

@@ -21,6 +21,7 @@ from hadaflow.dynamics.limit import limit
 from hadaflow.models import HadamardPower
 from hadaflow.models.base import Scale
 from hadaflow.operators import Metered
+from hadaflow.operators.base import at_work
 from hadaflow.problems import Problem
 from hadaflow.results import Limit, ProgressCallback, Recovery, Stats, Status
 from hadaflow.strategies import MOST_ROWS, Options, by_leaps, by_walk, strategies
@@ -295,8 +296,19 @@ def _judged(
     gap, error = _closest(problem)
     if status is Status.LEAST_SQUARES and certificate.backward_error <= error:
         return _judged(problem, unit, options, x, dual, Status.EXACT, stats)  # it fits after all
+    if status is Status.NOT_CONVERGED and certificate.backward_error <= error:
+        status = Status.EXACT  # given up, but not before the end
     if status is Status.EXACT and max(certificate.gap / gap, certificate.backward_error / error) > 1:
         status = Status.INEXACT
-    if status is Status.LEAST_SQUARES and max(certificate.gap / gap, certificate.fit_gap / CLOSEST) > 1:
-        status = Status.NOT_CONVERGED
+    if status is Status.LEAST_SQUARES:
+        minimal = certificate.gap <= gap or _determined(problem, x)
+        status = status if certificate.fit_gap <= CLOSEST and minimal else Status.NOT_CONVERGED
     return Recovery(x, dual, certificate, status, stats, problem, positive=options.positive, weights=options.weights)
+
+
+def _determined(problem: Problem, x: Float) -> bool:
+    """Whether no other vector has the same A x: all columns are on the support, and independent."""
+    m, n = problem.shape
+    if not problem.operator.at_hand or not np.count_nonzero(x) == n <= m:
+        return False
+    return Span(at_work(problem.operator.columns(np.arange(n)))).rank == n

@@ -27,12 +27,12 @@ class FitProof:
     Attributes
     ----------
     bound : float
-        No z leaves less than this, up to a relative change of ``violation`` of the columns of A.
+        No z leaves less than this, up to a relative change of the entries of A by ``violation``.
     gap : float
         ``(||A x - y|| - bound) / ||A x - y||`` less what rounding of the residual explains; 0 for a residual of 0, and
         1 where the violation is more than rounding.
     violation : float
-        Largest ``|A_i^T u| / (||A_i|| ||u||)`` that is not as it should be, for the direction u that gives the bound.
+        Largest ``|A_i^T u| / (|A_i|^T |u|)`` that is not as it should be, for the direction u that gives the bound.
     """
 
     bound: float
@@ -88,13 +88,20 @@ def prove_fit(
     if len(on) and (operator.at_hand or most_columns is None or len(on) <= most_columns):
         direction = Span(at_work(operator.columns(on))).project_out(direction)
     length = norm(direction)
+    if length == 0:
+        return FitProof(0.0, 1.0, 1.0)
     pull, lengths = operator.rmatvec(direction), operator.column_lengths
     wrong = np.maximum(pull, 0.0) if positive else np.abs(pull)
-    measured = np.divide(wrong, lengths * length, out=np.zeros_like(wrong), where=lengths * length > 0)
-    violation = float(measured.max(initial=0.0)) if length > 0 else 1.0
-    bound = max(0.0, float(y @ direction) / length) if length > 0 else 0.0
+    violation = _largest_ratio(wrong, operator.abs_rmatvec(np.abs(direction)))
+    # What a violation is worth to an x about as large as this one.
+    worth = 2 * _largest_ratio(wrong, lengths) * float(lengths @ np.abs(x))
+    bound = max(0.0, float(y @ direction) - worth) / length
     allowed = _ROUNDING * _EPS if operator.at_hand else _ROUNDING_FAR
     part = rounding / left
     explained = min(norm(part), float(np.abs(residual / left) @ part) + norm(part) ** 2)
     gap = max(0.0, 1 - bound / left - explained) if violation <= allowed else 1.0
     return FitProof(bound, gap, violation)
+
+
+def _largest_ratio(numbers: Vector, sizes: Vector) -> float:
+    return float(np.divide(numbers, sizes, out=np.zeros_like(numbers), where=sizes > 0).max(initial=0.0))

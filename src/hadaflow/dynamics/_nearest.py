@@ -151,12 +151,12 @@ class _Cone:
 
     def _newcomer(self, residual: Vector, barred: set[int]) -> int | None:
         """The coordinate that would lessen the residual fastest."""
-        pull = self.operator.rmatvec(residual)
-        slope = np.divide(pull, self.lengths, out=np.zeros_like(pull), where=self.lengths > 0)
+        pull, rounding = self.operator.rmatvec(residual), self.operator.abs_rmatvec(np.abs(residual))
+        slope = np.divide(pull, self.lengths, out=np.zeros_like(pull), where=pull > _PULLED * _EPS * rounding)
         slope[self.index] = 0.0
         slope[list(barred)] = 0.0
         j = int(slope.argmax())
-        return j if slope[j] > _PULLED * _EPS * norm(residual) else None
+        return j if slope[j] > 0 else None
 
     def _settle(self) -> Vector:
         """Least squares on the face, leaving it where a coordinate would become negative; returns what is left of y."""

@@ -149,6 +149,18 @@ class Operator(ABC):
             total += np.asarray(abs(self.columns(few)) @ v[few])
         return total
 
+    def abs_rmatvec(self, r: Vector) -> Vector:
+        """``|A|.T r`` for ``r >= 0``, shape (n,): what rounding in ``A.T r`` is relative to; else as above."""
+        if not self.at_hand:
+            return self.column_lengths * norm(r)
+        m, n = self.shape
+        total = np.empty(n)
+        step = max(1, 2 * SLAB // m)
+        for i in range(0, n, step):
+            few = np.arange(i, min(n, i + step))
+            total[few] = np.asarray(abs(self.columns(few)).T @ r)
+        return total
+
     def spectral_square(self, iterations: int = 6) -> float:
         """An estimate of ``||A||^2`` from power iterations: from below, and rarely by more than a third."""
         v = np.random.default_rng(0).standard_normal(self.shape[1])
