@@ -1,12 +1,12 @@
 """References for small problems: HiGHS and Lawson-Hanson, polished in extended precision.
 
-Everything is computed with ``numpy.longdouble``, which has to be longer than float64 (64 bits of mantissa on x86).
-Nothing here imports the library.
+That is ``numpy.longdouble``, which has 64 bits of mantissa on x86. Nothing here imports the library.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ Long = np.longdouble
 Array = np.ndarray
 
 EPS = float(np.finfo(np.float64).eps)
+_TIGHT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 EXTENDED = float(np.finfo(Long).eps) < 1e-18  # whether this machine can be a judge
 
 
@@ -71,6 +72,11 @@ class Reference:
         """Whether norm and bound agree to nine digits: then the shortest norm is known."""
         return self.x is not None and self.norm - self.lower <= 1e-9 * self.norm
 
+    @property
+    def state(self) -> str:
+        """``closed``, ``open`` (a solution whose norm may not be the smallest) or ``none``."""
+        return "none" if self.x is None else "closed" if self.closed else "open"
+
 
 def power_of_two(size: Array) -> Array:
     """The power of two next below, 1 for 0."""
@@ -78,7 +84,7 @@ def power_of_two(size: Array) -> Array:
 
 
 def row_rounding(A: Array, x: Array, y: Array) -> Array:
-    """What rounding of each row explains: ``eps (|a_j| |x| + |y_j|)`` with the eps of float64."""
+    """What rounding of each row explains: ``eps (|a_j| |x| + |y_j|)``, eps of float64."""
     return np.asarray(EPS * (np.abs(A) @ np.abs(x) + np.abs(y)))
 
 
@@ -130,18 +136,19 @@ def shortest(A: Array, y: Array, w: Array | None = None, *, positive: bool = Fal
     """The shortest solution of ``A x = y``, and the proof that it is, by as many linear programmes as it takes."""
     A, y = A.astype(Long), y.astype(Long)
     face = Face(A, y, np.ones(A.shape[1], dtype=Long) if w is None else w.astype(Long), positive)
-    best = Reference(np.zeros(A.shape[1], dtype=Long) if not y.any() else None, 0.0 if not y.any() else np.inf, 0.0, 0 * y)
-    for balanced, presolve in ((False, True), (True, True), (False, False), (True, False)):
-        if best.closed or best.norm == 0:
-            break
-        solved = _programme(face, balanced=balanced, presolve=presolve)
-        if solved is not None:
-            best = _better(face, best, *solved)
+    if not y.any():
+        return Reference(np.zeros(A.shape[1], dtype=Long), 0.0, 0.0, 0 * y)
+    best = Reference(None, np.inf, 0.0, 0 * y)
+    for balanced, presolve in ((False, True), (True, True), (True, False), (False, False)):
+        for x, dual in _optima(face, balanced=balanced, presolve=presolve):
+            best = _better(face, best, x, dual)
+            if best.closed:
+                return best
     return best
 
 
-def _programme(face: Face, *, balanced: bool, presolve: bool) -> tuple[Array, Array] | None:
-    """x and dual by HiGHS, each row and column in its own unit; None where it has no optimum."""
+def _optima(face: Face, *, balanced: bool, presolve: bool) -> Iterator[tuple[Array, Array]]:
+    """x and dual by HiGHS, each row and column in its own unit, then refined; none where it has no optimum."""
     unit = 1 / power_of_two(face.w)
     A = face.A * unit
     row = 1 / power_of_two(np.abs(A).max(axis=1, initial=0))
@@ -149,39 +156,66 @@ def _programme(face: Face, *, balanced: bool, presolve: bool) -> tuple[Array, Ar
         column = 1 / power_of_two(_middle(A * row[:, None], 0))
         row = row / power_of_two(_middle(A * column * row[:, None], 1))
         unit, A = unit * column, A * column
-    A = A * row[:, None]
-    y = face.y * row
+    A, y = A * row[:, None], face.y * row
     size = power_of_two(np.abs(y).max())
     cost = face.w * unit
-    price = power_of_two(cost.max()) if balanced else Long(1)
-    cost = cost / price
-    A64, cost64 = A.astype(float), cost.astype(float)
-    if not face.positive:
-        A64, cost64 = np.hstack([A64, -A64]), np.concatenate([cost64, cost64])
-    tight = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10, "presolve": presolve}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        solved = linprog(cost64, A_eq=A64, b_eq=(y / size).astype(float), method="highs-ds", options=tight)
-    if solved.status != 0 or solved.x is None:
-        return None
+    price = power_of_two(cost.max())
     n = A.shape[1]
-    x = solved.x if face.positive else solved.x[:n] - solved.x[n:]
-    return x.astype(Long) * unit * size, solved.eqlin.marginals.astype(Long) * row * price
+    if not face.positive:
+        A, cost = np.hstack([A, -A]), np.concatenate([cost, cost])
+    for z, nu in _refined(A, y / size, cost / price, presolve=presolve):
+        x = z if face.positive else z[:n] - z[n:]
+        yield x * unit * size, nu * row * price
+
+
+def _refined(A: Array, b: Array, c: Array, *, presolve: bool, rounds: int = 8) -> Iterator[tuple[Array, Array]]:
+    """Solve ``min c'z, A z = b, z >= 0`` again and again for what the last solution left over, magnified.
+
+    Gleixner, Steffy and Wolter 2016, "Iterative refinement for linear programming".
+    """
+    z, nu = np.zeros(A.shape[1], dtype=Long), np.zeros(len(b), dtype=Long)
+    zoom, price_zoom = Long(1), Long(1)
+    A64 = A.astype(float)
+    for _ in range(rounds):
+        floor = np.maximum(-zoom * z, -1e25)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            solved = linprog(
+                (price_zoom * (c - A.T @ nu)).astype(float),
+                A_eq=A64,
+                b_eq=(zoom * (b - A @ z)).astype(float),
+                bounds=[(low, None) for low in floor.astype(float)],
+                method="highs-ds",
+                options=_TIGHT | {"presolve": presolve},
+            )
+        if solved.status != 0 or solved.x is None:
+            return
+        z = np.maximum(z + solved.x.astype(Long) / zoom, 0)
+        nu = nu + solved.eqlin.marginals.astype(Long) / price_zoom
+        yield z, nu
+        left = np.abs(b - A @ z).max()
+        lifted = np.maximum(-(c - A.T @ nu), 0).max()
+        zoom = min(power_of_two(1 / max(left, Long(1e-18))), 1e6 * zoom)
+        price_zoom = min(power_of_two(1 / max(lifted, Long(1e-18))), 1e6 * price_zoom)
 
 
 def _middle(A: Array, axis: int) -> Array:
     """The geometric mean of the largest and the smallest entry of each row or column, zeros left out."""
     size = np.abs(A)
+    largest = size.max(axis=axis, initial=0)
     smallest = np.where(size > 0, size, np.inf).min(axis=axis, initial=np.inf)
-    return np.where(np.isfinite(smallest), np.sqrt(size.max(axis=axis, initial=0) * smallest), 0)
+    return np.sqrt(largest * np.where(largest > 0, smallest, 0))
 
 
 def _better(face: Face, best: Reference, x: Array, dual: Array) -> Reference:
     """The better of what is known and what this optimum becomes once it is polished."""
     x_best, norm = best.x, best.norm
+    rows = np.inf if x_best is None else row_excess(face.A, x_best, face.y)
     for z in _polished_points(face, x):
-        if row_excess(face.A, z, face.y) <= 16 and (length := float(face.w @ np.abs(z))) < norm:
-            x_best, norm = z, length
+        length, excess = float(face.w @ np.abs(z)), row_excess(face.A, z, face.y)
+        as_short = length <= norm * (1 + 1e-12)
+        if excess <= 16 and (length < norm * (1 - 1e-12) or (as_short and excess < rows)):
+            x_best, norm, rows = z, length, excess
     lower, dual_best = best.lower, best.dual
     for nu in _polished_duals(face, dual):
         top = face.top(nu)
@@ -223,7 +257,9 @@ def _polished_duals(face: Face, dual: Array) -> list[Array]:
     return duals
 
 
-def another(A: Array, y: Array, w: Array | None, x: Array, known: Reference, *, positive: bool, seed: int) -> list[Array]:
+def another(
+    A: Array, y: Array, w: Array | None, x: Array, known: Reference, *, positive: bool, seed: int
+) -> list[Array]:
     """Other points of the optimal face, if it is more than one point; only candidates, to be checked by the caller."""
     face = Face(A.astype(Long), y.astype(Long), np.ones(A.shape[1], Long) if w is None else w.astype(Long), positive)
     q = face.reach(known.dual)
@@ -246,7 +282,7 @@ def another(A: Array, y: Array, w: Array | None, x: Array, known: Reference, *, 
                 A_eq=(columns * row[:, None]).astype(float),
                 b_eq=(face.y * row / size).astype(float),
                 method="highs-ds",
-                options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+                options=_TIGHT,
             )
         if solved.status == 0 and solved.x is not None:
             z = np.zeros(A.shape[1], dtype=Long)

@@ -1,22 +1,22 @@
-"""The families of noise, of x >= 0, of weights and of sparse matrices, beside those of `correctness_problems`."""
+"""Families of noise, of x >= 0, of weights, of sparse matrices and of paths."""
 
 from __future__ import annotations
 
 import numpy as np
-from correctness_problems import (
+from correctness_drawing import (
     Drawn,
     Rng,
     decades,
     family,
     few,
     gaussian_of,
-    near_columns,
     noisy,
     planted_in,
     scaled,
     sparse_vector,
     wide,
 )
+from correctness_planted import near_columns
 
 # --- noise ---------------------------------------------------------------------------------------------------------
 
@@ -110,8 +110,8 @@ def _relaxation(rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     T2 = np.geomspace(8, 4000, 96)
     K = np.exp(-np.linspace(10, 320, 32)[:, None] / T2)
     x = np.zeros(96)
-    x[np.sort(rng.choice(96, 3, replace=False))] = [300.0, 500.0, 200.0]
-    return K, x / 1000
+    x[np.sort(rng.choice(96, 3, replace=False))] = np.array([300.0, 500.0, 200.0]) * rng.choice([1.0, 1e-3])
+    return K, x
 
 
 @family
@@ -127,7 +127,7 @@ def exponentials_sum_to_one(rng: Rng) -> Drawn:
     y = K @ x + (0.015 if rng.random() < 0.5 else 0.0) * rng.standard_normal(32)
     weight = 10.0 ** rng.integers(2, 7)
     A = np.vstack([K, np.full(96, weight)])
-    return Drawn(A, np.append(y, weight), None, {"positive": True})
+    return Drawn(A, np.append(y, weight * x.sum()), None, {"positive": True})
 
 
 @family
@@ -137,6 +137,18 @@ def positive_near_columns(rng: Rng) -> Drawn:
 
 
 # --- weights -------------------------------------------------------------------------------------------------------
+
+
+@family
+def positive_weights(rng: Rng) -> Drawn:
+    """Weights over 8 decades and x >= 0, with or without noise; dense or sparse."""
+    m, n = wide(rng)
+    drawn = gaussian_of(rng, *((m, n) if rng.random() < 0.6 else (n, m)), positive=True)
+    if rng.random() < 0.4:
+        drawn = noisy(rng, drawn, 0.05)
+    w = 10.0 ** rng.uniform(-4, 4, drawn.A.shape[1])
+    given_as = str(rng.choice(["array", "csc"]))
+    return Drawn(drawn.A, drawn.y, drawn.planted, {"weights": w, "positive": True}, given_as)
 
 
 @family
