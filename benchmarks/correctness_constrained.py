@@ -27,6 +27,22 @@ def noise_wide(rng: Rng) -> Drawn:
 
 
 @family
+def noise_wide_rows_in_units(rng: Rng) -> Drawn:
+    """Noise in proportion to each row, which a wide matrix fits all the same."""
+    drawn = gaussian_of(rng, *wide(rng))
+    r = decades(rng, len(drawn.y), 10)
+    return Drawn(drawn.A * r[:, None], (drawn.y + 0.05 * rng.standard_normal(len(r))) * r)
+
+
+@family
+def nearly_consistent(rng: Rng) -> Drawn:
+    """Tall, and fitted but for 1e-5 down to 1e-16: where least squares begins."""
+    n = int(rng.integers(1, 25))
+    drawn = gaussian_of(rng, n + int(rng.integers(1, 30)), n, positive=rng.random() < 0.3)
+    return noisy(rng, drawn, 10.0 ** -rng.uniform(5, 16))
+
+
+@family
 def noise_square(rng: Rng) -> Drawn:
     m = int(rng.integers(2, 31))
     return noisy(rng, gaussian_of(rng, m, m), 10.0 ** -rng.uniform(1, 4))
@@ -60,8 +76,13 @@ def noise_rows_in_units(rng: Rng) -> Drawn:
 
 @family
 def noise_level(rng: Rng) -> Drawn:
-    drawn = noisy(rng, gaussian_of(rng, *wide(rng)), level := 10.0 ** -rng.uniform(1, 3))
-    return Drawn(drawn.A, drawn.y, None, {"noise_level": rng.uniform(0.8, 1.5) * level * np.linalg.norm(drawn.y)})
+    """With a bound on the noise, somewhat too small or too large; in half of the draws with x >= 0 or weights."""
+    level = 10.0 ** -rng.uniform(1, 3)
+    drawn = noisy(rng, gaussian_of(rng, *wide(rng), positive=rng.random() < 0.5), level)
+    options = drawn.options | {"noise_level": rng.uniform(0.8, 1.5) * level * np.linalg.norm(drawn.y)}
+    if rng.random() < 0.5:
+        options["weights"] = 10.0 ** rng.uniform(-2, 2, drawn.A.shape[1])
+    return Drawn(drawn.A, drawn.y, None, options)
 
 
 @family
@@ -102,7 +123,8 @@ def positive_inconsistent(rng: Rng) -> Drawn:
     if rng.random() < 0.6:
         A = np.abs(A)
     drawn = planted_in(A, sparse_vector(rng, A.shape[1], few(rng, m, A.shape[1]), positive=True), positive=True)
-    return noisy(rng, drawn, 10.0 ** -rng.uniform(0, 3))
+    drawn = noisy(rng, drawn, 10.0 ** -rng.uniform(0, 3))
+    return Drawn(drawn.A, -drawn.y, None, drawn.options) if rng.random() < 0.1 else drawn
 
 
 def _relaxation(rng: Rng) -> tuple[np.ndarray, np.ndarray]:

@@ -204,7 +204,8 @@ def _fit(case: _Case) -> tuple[list[str], float]:
     wrong = []
     if case.residual > best * (1 + 1e-7) + FIT_LIMIT * rounding:
         wrong.append("another point fits better")
-    if case.rows <= MEANS_SOLVED or min(row_excess(case.A, z.astype(Long), case.y) for z in fits) <= 4:
+    # A point that is far larger fits more to its own rounding, which says nothing.
+    if case.rows <= MEANS_SOLVED or min(row_excess(case.A, z.astype(Long), case.y, case.x) for z in fits) <= 4:
         wrong.append("called least squares where solutions are")
     size = float(np.sqrt(np.sum(case.y**2)))
     return wrong, (case.residual - best) / size if size > 0 else 0.0

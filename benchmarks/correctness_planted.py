@@ -76,8 +76,12 @@ def tiny(rng: Rng) -> Drawn:
 
 @family
 def methods(rng: Rng) -> Drawn:
-    """Each method by name, on rows in other units now and then."""
-    drawn = scaled(rng, gaussian_of(rng, *wide(rng)), rows=rng.choice([0.0, 8.0]))
+    """Each method by name, on rows in other units now and then, or on a tall matrix with noise."""
+    m, n = wide(rng)
+    if rng.random() < 0.7:
+        drawn = scaled(rng, gaussian_of(rng, m, n), rows=rng.choice([0.0, 8.0]))
+    else:
+        drawn = noisy(rng, gaussian_of(rng, n, m), 0.01)
     return Drawn(drawn.A, drawn.y, drawn.planted, {"method": str(rng.choice(["saddles", "limit"]))})
 
 
@@ -86,6 +90,25 @@ def operators(rng: Rng) -> Drawn:
     """Known by products alone."""
     drawn = scaled(rng, gaussian_of(rng, *wide(rng)), rows=rng.choice([0.0, 6.0]))
     return Drawn(drawn.A, drawn.y, drawn.planted, given_as="operator")
+
+
+@family
+def operators_constrained(rng: Rng) -> Drawn:
+    """The same with x >= 0, weights, noise, more rows than columns, or several of these."""
+    m, n = wide(rng)
+    positive, tall_one = rng.random(2) < 0.5
+    drawn = gaussian_of(rng, *((n, m) if tall_one else (m, n)), positive=bool(positive))
+    if rng.random() < 0.5:
+        drawn = noisy(rng, drawn, 0.02)
+    options = drawn.options | ({"weights": 10.0 ** rng.uniform(-2, 2, drawn.A.shape[1])} if rng.random() < 0.5 else {})
+    return Drawn(drawn.A, drawn.y, drawn.planted, options, given_as="operator")
+
+
+@family
+def amplitudes(rng: Rng) -> Drawn:
+    """Non-zeros over ten decades."""
+    drawn = gaussian_of(rng, *wide(rng), positive=rng.random() < 0.3)
+    return planted_in(drawn.A, drawn.planted * 10.0 ** rng.uniform(-5, 5, len(drawn.planted)), **drawn.options)
 
 
 @family
@@ -162,9 +185,10 @@ def contradicting_rows(rng: Rng) -> Drawn:
 
 @family
 def low_rank(rng: Rng) -> Drawn:
-    """A product of integer matrices: dependent without any rounding; consistent or not."""
+    """A product of integer matrices: dependent without any rounding; consistent or not; wide, square or tall."""
     m, n = wide(rng)
-    r = int(rng.integers(1, m))
+    m, n = ((m, n), (m, m), (n, m))[rng.integers(3)]
+    r = int(rng.integers(1, min(m, n)))
     A = (rng.integers(-3, 4, (m, r)) @ rng.integers(-3, 4, (r, n))).astype(float)
     drawn = planted_in(A, np.round(4 * sparse_vector(rng, n, few(rng, r + 1, n))))
     return noisy(rng, drawn, 0.1) if rng.random() < 0.4 else drawn
@@ -252,8 +276,8 @@ def zeros(rng: Rng) -> Drawn:
     A[rng.integers(len(A))] = 0
     if rng.random() < 0.2:
         x[:] = 0
-    y = A @ x
+    y, given_as = A @ x, str(rng.choice(["array", "csc"]))
     if rng.random() < 0.25:
         y[~A.any(axis=1)] = 1.0
-        return Drawn(A, y)
-    return Drawn(A, y, x)
+        return Drawn(A, y, given_as=given_as)
+    return Drawn(A, y, x, given_as=given_as)

@@ -88,9 +88,11 @@ def row_rounding(A: Array, x: Array, y: Array) -> Array:
     return np.asarray(EPS * (np.abs(A) @ np.abs(x) + np.abs(y)))
 
 
-def row_excess(A: Array, x: Array, y: Array) -> float:
-    """The largest residual of a row in units of its rounding."""
+def row_excess(A: Array, x: Array, y: Array, size: Array | None = None) -> float:
+    """The largest residual of a row in units of its rounding; of no more than a point of that size has, if given."""
     residual, rounding = np.abs(A @ x - y), row_rounding(A, x, y)
+    if size is not None:
+        rounding = np.minimum(rounding, row_rounding(A, size, y))
     worst = np.where(residual > 0, residual / np.where(rounding > 0, rounding, 1e-300), 0)
     return float(worst.max(initial=0))
 
@@ -245,15 +247,12 @@ def _polished_duals(face: Face, dual: Array) -> list[Array]:
     """The dual moved onto the bounds that it nearly meets."""
     duals = [dual]
     row = power_of_two(np.abs(face.A / face.w).max(axis=1, initial=0))
+    q = face.reach(dual)
     for threshold in (1e-9, 1e-7, 1e-5):
-        nu = dual
-        q = face.reach(nu)
         on = np.flatnonzero((q if face.positive else np.abs(q)) >= 1 - threshold)
-        if not len(on):
-            continue
         touched = (face.A[:, on] / face.w[on] / row[:, None]).T
-        nu = nu + least_squares(touched, np.sign(q[on]) - q[on]) / row
-        duals.append(nu)
+        if len(on):
+            duals.append(dual + least_squares(touched, np.sign(q[on]) - q[on]) / row)
     return duals
 
 

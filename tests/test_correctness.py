@@ -32,6 +32,8 @@ NAMES = [
     "tiny",
     "methods",
     "operators",
+    "operators_constrained",
+    "amplitudes",
     "single_precision",
     "limits",
     "equal_columns",
@@ -50,6 +52,8 @@ NAMES = [
     "zeros",
     "noise_wide",
     "noise_square",
+    "noise_wide_rows_in_units",
+    "nearly_consistent",
     "noise_tall",
     "noise_tall_near_columns",
     "noise_rows_in_units",
@@ -73,7 +77,7 @@ NAMES = [
     "paths_noise",
 ]
 BENIGN = ["gaussian", "units", "tall", "operators", "equal_columns", "integers", "signs", "rounded_data", "noise_wide"]
-QUICK, ALL = range(3), range(100)  # seeds of each family; ALL makes 5000 problems
+QUICK, ALL = range(3), range(100)  # seeds of each family; ALL makes more than 5000 problems
 
 extended = pytest.mark.skipif(
     np.finfo(np.longdouble).eps > 1e-18, reason="numpy.longdouble is no longer than float64 here: it cannot judge"
