@@ -221,8 +221,11 @@ def _uniqueness(case: _Case, known: Reference, seed: int) -> list[str]:
         others += another(case.A, case.target, w, case.x, known, positive=case.positive, seed=seed)
     for z in others:
         apart = float(case.w @ np.abs(z - case.x))
-        fits = row_excess(case.A, z, case.target) <= 0.02  # to extended precision: short columns count as well
-        if fits and apart > SAME_POINT * case.norm and float(case.w @ np.abs(z)) <= case.norm * (1 + 1e-12):
+        fits = row_excess(case.A, z, case.target) <= max(4.0, 4 * case.rows)
+        # A short column may do anything within rounding; two solutions differ by what A maps to nothing.
+        way = np.where(case.w * np.abs(z - case.x) > 1e-12 * case.norm, z - case.x, 0)
+        differ = apart > SAME_POINT * case.norm and row_excess(case.A, way, 0 * case.y) <= 16
+        if fits and differ and float(case.w @ np.abs(z)) <= case.norm * (1 + 1e-12):
             return ["not the only one"]
     return []
 

@@ -130,6 +130,13 @@ def test_what_is_easy_is_answered(judging, name):
     assert [f"{v.family}:{v.seed} {v.status}" for v in found if not v.ok] == []
 
 
+def test_the_record_kept_here_has_no_claim_that_is_not_so(judging):
+    header, found = judging("report").read(BENCHMARKS / "results" / "correctness.jsonl.gz")
+    assert len(found) == header["count"] >= 5000
+    assert {v["family"] for v in found} == set(NAMES)
+    assert [v for v in found if v["wrong"]] == []
+
+
 # --- the judge sees ------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +188,29 @@ def test_a_second_minimiser_is_seen(judging):
     assert judged(judging, drawn, r).wrong == []
     said = judged(judging, drawn, replace(r, certificate=replace(r.certificate, unique=True))).wrong
     assert said == ["not the only one"]
+
+
+@pytest.mark.parametrize("name", ["equal_columns", "sums_of_columns"])
+def test_a_second_minimiser_is_seen_behind_rounding(judging, name):
+    """A twin is as good only to rounding where its column was multiplied or added up."""
+    found = []
+    for seed in range(10):
+        drawn = judging("problems").draw(name, seed)
+        r = hf.recover(drawn.A, drawn.y)
+        if not r.certificate.unique:
+            r = replace(r, certificate=replace(r.certificate, unique=True))
+            found.append("not the only one" in judged(judging, drawn, r).wrong)
+    assert sum(found) >= 5
+
+
+def test_short_columns_are_no_second_minimiser(judging):
+    """What they do is lost in the rounding of the rows; that does not make them free."""
+    rng = np.random.default_rng(8)
+    A = rng.standard_normal((12, 4)) * [1.0, 1.0, 1.0, 1e-12]
+    drawn = judging("drawing").planted_in(A, np.array([1.0, -2.0, 0.5, 3.0]))
+    r = hf.recover(A, drawn.y)
+    assert r.certificate.unique
+    assert judged(judging, drawn, r).wrong == []
 
 
 def test_a_bound_that_is_none_is_seen(judging):
