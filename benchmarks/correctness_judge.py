@@ -173,12 +173,12 @@ def _reference(case: _Case) -> Reference:
         return Reference(None, np.inf, 0.0, 0 * case.y)
     known = shortest(case.A, case.target, case.w, positive=case.positive)
     planted = case.drawn.planted
-    if planted is None or case.least_squares or (case.positive and planted.min() < 0):
-        return known
-    if row_excess(case.A, planted.astype(Long), case.y) <= 16:
+    if planted is not None and not case.least_squares and not (case.positive and planted.min() < 0):
         norm = float(case.w @ np.abs(planted))
-        if norm < known.norm:
-            return Reference(planted.astype(Long), norm, known.lower, known.dual)
+        if norm < known.norm and row_excess(case.A, planted.astype(Long), case.y) <= 16:
+            known = Reference(planted.astype(Long), norm, known.lower, known.dual)
+    if known.x is None and case.answer.status.name == "EXACT":  # nothing fits to rounding, but x nearly did
+        known = shortest(case.A, case.A @ case.x, case.w, positive=case.positive)
     return known
 
 
@@ -186,7 +186,7 @@ def _shortness(case: _Case, known: Reference) -> tuple[list[str], float | None, 
     """Whether a shorter point fits as well; residuals of the answer may explain as much as the dual says."""
     if known.x is None:
         return [], None, None
-    explained = float(np.abs(known.dual) @ np.abs(case.A @ case.x - case.target))
+    explained = float(np.abs(known.dual) @ np.abs(case.A @ (case.x - known.x)))
     over = case.norm - known.norm
     size = max(case.norm, known.norm)
     excess = over / size if size > 0 else 0.0

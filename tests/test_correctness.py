@@ -120,7 +120,7 @@ def test_nothing_is_said_that_is_not_so_in_a_hundred_draws(judging, name):
     found = verdicts(judging, name, ALL)
     assert claims_that_are_not_so(found) == []
     known = [v for v in found if v.status == "EXACT"]
-    assert sum(v.reference == "closed" for v in known) >= 0.9 * len(known)  # else little was judged
+    assert sum(v.reference == "closed" for v in known) >= 0.8 * len(known)  # else little was judged
 
 
 @pytest.mark.parametrize("name", BENIGN)
