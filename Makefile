@@ -15,7 +15,7 @@ install-docs  := -e ".[demo,experiments,estimators,dask]" --group docs
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .NOTPARALLEL:
-.PHONY: help demo test docs reproduce lint bench bench-imaging bench-descent bench-cluster bench-regression clean
+.PHONY: help demo test docs reproduce lint bench bench-imaging bench-descent bench-cluster bench-regression correctness clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -61,6 +61,9 @@ bench-cluster: $(VENV)/.ready-bench ## Recover from a matrix larger than the mem
 
 bench-regression: $(VENV)/.ready-bench ## Compare with other estimators of sparse regression, on drawn data with noise
 	$(BIN)/python benchmarks/regression.py $(ARGS)
+
+correctness: $(VENV)/.ready-test ## Judge five thousand answers in extended precision: is anything said that is not so?
+	$(BIN)/python benchmarks/correctness.py $(ARGS)
 
 clean: ## Remove the environment, the demo's output and all caches
 	rm -rf $(VENV) demo dist docs/_build docs/auto_gallery reproduction-quick reproduction-full .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
