@@ -302,7 +302,8 @@ def _judged(
         status = Status.INEXACT
     if status is Status.LEAST_SQUARES:
         minimal = certificate.gap <= gap or _determined(problem, x)
-        status = status if certificate.fit_gap <= CLOSEST and minimal else Status.NOT_CONVERGED
+        if certificate.fit_gap > CLOSEST or not minimal:  # then the norm is held against those of all x that carry y
+            return _judged(problem, unit, options, x, dual, Status.NOT_CONVERGED, stats)
     return Recovery(x, dual, certificate, status, stats, problem, positive=options.positive, weights=options.weights)
 
 

@@ -27,12 +27,12 @@ class FitProof:
     Attributes
     ----------
     bound : float
-        No z leaves less than this, up to a relative change of the entries of A by ``violation``.
+        No z leaves less than this, up to a relative change of the columns of A by ``violation``.
     gap : float
         ``(||A x - y|| - bound) / ||A x - y||`` less what rounding of the residual explains; 0 for a residual of 0, and
         1 where the violation is more than rounding.
     violation : float
-        Largest ``|A_i^T u| / (|A_i|^T |u|)`` that is not as it should be, for the direction u that gives the bound.
+        Largest ``|A_i^T u| / (||A_i|| ||u||)`` that is not as it should be, for the direction u that gives the bound.
     """
 
     bound: float
@@ -92,7 +92,7 @@ def prove_fit(
         return FitProof(0.0, 1.0, 1.0)
     pull, lengths = operator.rmatvec(direction), operator.column_lengths
     wrong = np.maximum(pull, 0.0) if positive else np.abs(pull)
-    violation = _largest_ratio(wrong, operator.abs_rmatvec(np.abs(direction)))
+    violation = _largest_ratio(wrong, lengths * length)
     # What a violation is worth to an x about as large as this one.
     worth = 2 * _largest_ratio(wrong, lengths) * float(lengths @ np.abs(x))
     bound = max(0.0, float(y @ direction) - worth) / length
