@@ -44,7 +44,7 @@ class Span:
         if gram is None:
             gram = _gram(columns) if k <= m else None
         with np.errstate(invalid="ignore", over="ignore"):
-            lengths = _lengths(columns) if gram is None else np.sqrt(gram.diagonal())
+            lengths = lengths_of(columns) if gram is None else np.sqrt(gram.diagonal())
         self.lengths = np.where(lengths > 0, lengths, 1.0)
         self.q: Vector | None = None
         self.order = np.arange(k)
@@ -128,9 +128,16 @@ class Span:
         return np.asarray(self.q @ la.lapack.dtrtrs(self.r, unit[self.order], trans=1)[0])
 
 
-def _lengths(columns: Any) -> Vector:
-    squares = columns.multiply(columns) if sp.issparse(columns) else columns * columns
-    return np.asarray(np.sqrt(np.asarray(squares.sum(axis=0)).ravel()))
+def lengths_of(columns: Any) -> Vector:
+    """Length of each column, also where squares leave the range of doubles."""
+    if sp.issparse(columns):
+        top = np.asarray(abs(columns).max(axis=0).toarray()).ravel()
+        scaled = columns @ sp.diags_array(1 / np.where(top > 0, top, 1.0))
+        squares = np.asarray(scaled.multiply(scaled).sum(axis=0)).ravel()
+    else:
+        top = np.abs(columns).max(axis=0)
+        squares = ((columns / np.where(top > 0, top, 1.0)) ** 2).sum(axis=0)
+    return np.asarray(top * np.sqrt(squares))
 
 
 def _gram(columns: Any) -> Vector:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from hadaflow._span import lengths_of
 from hadaflow._validation import Index, coordinates, instance, norm, positive_number, positive_vector
 from hadaflow.certificates._arguments import vector
 from hadaflow.certificates._fit import CLOSEST, prove_fit
-from hadaflow.certificates._uniqueness import separates
+from hadaflow.certificates._uniqueness import independent, separates
 from hadaflow.operators import Operator, Scaled, even_rows
 from hadaflow.operators.base import at_work
 from hadaflow.problems import Problem, require_squared
@@ -34,7 +34,8 @@ class Certificate:
     l1_norm : float
         ``sum_i w_i |x_i|`` with weights w (1 by default), in units of x.
     lower_bound : float
-        No feasible point has a smaller l1 norm than this; proved by ``dual`` alone.
+        No feasible point has a smaller l1 norm than this; proved by ``dual`` alone, or, where that proves less, by
+        columns that are all independent, so that no other point is feasible.
     gap : float
         ``|l1_norm - lower_bound| / max(l1_norm, lower_bound)``, relative; 0 for y = 0; at least 1 if non-negative x was
         asked for and x has negative entries.
@@ -154,24 +155,26 @@ def certify(
 
     lower = judge.lower_bound(fit if least_squares else y, noise_level * norm(dual))
     l1_norm = float((w * np.abs(x)).sum())
-    size, size_y, residual = max(l1_norm, lower), norm(y), np.abs(fit - y)
+    size_y, residual = norm(y), np.abs(fit - y)
     backward_error = float(np.divide(residual, terms, out=np.zeros(m), where=terms > 0).max())
+    fit_gap = 0.0
+    if least_squares:
+        fit_gap = prove_fit(problem.operator, x, y, positive=positive, eps=eps, most_columns=most_columns).gap
+    feasible = fit_gap <= CLOSEST if least_squares else backward_error <= max(1e-9, 1e3 * eps)
+    allowed = max(1e-8, 1e3 * eps)
+    only = feasible and noise_level == 0 and lower < (1 - allowed) * l1_norm and independent(problem.operator)
+    lower = l1_norm if only else lower
+    size = max(l1_norm, lower)
     gap = abs(l1_norm - lower) / size if size > 0 else 0.0
     if positive and x.min() < 0:
         gap = max(gap, 1.0)
-    fit_gap = 0.0
-    if least_squares:
-        fit_gap = prove_fit(
-            problem.operator, x, y, positive=positive, eps=eps, most_columns=most_columns
-        ).gap
-    feasible = fit_gap <= CLOSEST if least_squares else backward_error <= max(1e-9, 1e3 * eps)
-    optimal = gap <= max(1e-8, 1e3 * eps) and feasible
+    optimal = gap <= allowed and feasible
 
     off = np.ones(n, dtype=bool)
     off[on] = False
     margin = judge.margin(off)
-    if not x.any():
-        unique = optimal  # no other point has norm zero
+    if only or not x.any():
+        unique = optimal  # no other point is feasible, or has norm zero
     else:
         few = not problem.operator.matrix_free or len(on) <= most_columns
         possible = optimal and few and margin > 0 and not x[off].any()
@@ -203,7 +206,7 @@ class _Dual:
     reach : ndarray of shape (n,)
         ``|A_i^T dual| / w_i``.
     doubt : ndarray of shape (n,)
-        What rounding may have taken from it, where that is known.
+        What rounding may have taken from it, where that decides what the largest is.
     """
 
     operator: Operator
@@ -218,13 +221,12 @@ class _Dual:
         factors = even_rows(operator)
         if factors is not None:
             operator, dual = Scaled(operator, 1.0, None, factors), dual / factors
-        slack = _slack(len(dual)) * norm(dual)
-        if operator.at_hand:
-            return cls(operator, dual, factors, reach, slack * operator.column_lengths / weights)
-        doubt, highest = np.zeros_like(reach), int(reach.argmax())
-        if reach[highest] > 0:
-            column = operator.columns(np.array([highest]))
-            doubt[highest] = slack * norm(column.data if sp.issparse(column) else column.ravel()) / weights[highest]
+        slack, top = _slack(len(dual)) * norm(dual), float(reach.max())
+        doubt, near = np.zeros_like(reach), np.array([int(reach.argmax())])
+        if operator.at_hand:  # all that rounding might have lifted, or kept from being lifted, above the largest
+            near = np.flatnonzero(reach + slack * operator.size_bound / weights >= top)
+        if top > 0:
+            doubt[near] = slack * lengths_of(operator.columns(near)) / weights[near]
         return cls(operator, dual, factors, reach, doubt)
 
     @property

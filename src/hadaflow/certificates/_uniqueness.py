@@ -43,21 +43,11 @@ def separates(operator: Operator, on: Index, x: Vector, dual: Vector, weights: V
     positive : bool
         Whether x is non-negative.
     """
-    k = len(on)
-    if k > operator.shape[0]:
-        return False
     columns = at_work(operator.columns(on))
-    unit = _unit_gram(columns)
-    if unit is None:
+    factored = _factored(columns)
+    if factored is None:
         return False
-    gram, length = unit
-    # Positive definite after the shift: the smallest eigenvalue is above the shift less its rounding.
-    shift = max(_INDEPENDENT, 4 * _EPS * k * operator.shape[0] ** 0.5)
-    gram[np.diag_indices(k)] -= shift
-    size = float(np.abs(gram).sum(axis=0).max())
-    factor, failed = la.lapack.dpotrf(gram, lower=1, clean=0)
-    if failed:
-        return False
+    factor, length, smallest = factored
     aim = np.sign(x) * weights[on]
     longest = float(length.max(initial=0.0)) or 1.0  # divided by last: the dual of short columns is long
     for _ in range(2):
@@ -72,10 +62,37 @@ def separates(operator: Operator, on: Index, x: Vector, dual: Vector, weights: V
         return False
     if not operator.at_hand:
         return bool((missed <= _MET * weights[on]).all())
-    smallest = shift + la.lapack.dpocon(factor, size, uplo="L")[0] * size
     rounding = 2 * _EPS * operator.shape[0] ** 0.5 * norm(dual)
-    missing = (float((missed / length).max()) + rounding) * np.sqrt(k / smallest)
+    missing = (float((missed / length).max()) + rounding) * np.sqrt(len(on) / smallest)
+    if (reach + operator.size_bound * (rounding + missing) < weights).all():
+        return True
     return bool((reach + operator.column_lengths * (rounding + missing) < weights).all())
+
+
+def independent(operator: Operator) -> bool:
+    """Whether all columns are independent by far: then no two vectors have the same product with A."""
+    m, n = operator.shape
+    return n <= m and operator.at_hand and _factored(at_work(operator.columns(np.arange(n)))) is not None
+
+
+def _factored(columns: Any) -> tuple[Vector, Vector, float] | None:
+    """Cholesky factor of the Gram matrix of k columns of unit length, their lengths, and a bound on its eigenvalues.
+
+    None if the smallest one may be rounding: then the columns may depend on each other.
+    """
+    m, k = columns.shape
+    unit = _unit_gram(columns) if k <= m else None
+    if unit is None:
+        return None
+    gram, length = unit
+    # Positive definite after the shift: the smallest eigenvalue is above the shift less its rounding.
+    shift = max(_INDEPENDENT, 4 * _EPS * k * m**0.5)
+    gram[np.diag_indices(k)] -= shift
+    size = float(np.abs(gram).sum(axis=0).max())
+    factor, failed = la.lapack.dpotrf(gram, lower=1, clean=0)
+    if failed:
+        return None
+    return factor, length, shift + float(la.lapack.dpocon(factor, size, uplo="L")[0]) * size
 
 
 def _unit_gram(columns: Any) -> tuple[Vector, Vector] | None:

@@ -65,7 +65,7 @@ def proved(unit: UnitProblem, end: End, positive: bool) -> Status:
     fit, pull = operator.both(x, end.nu)
     terms = operator.abs_matvec(np.abs(x)) + np.abs(y)
     fits = bool((np.abs(fit - y) <= _ROUNDING * eps * terms).all())
-    reach = (pull if positive else np.abs(pull)) - (0.0 if unit.lengths is None else 4 * _EPS * norm(end.nu) * unit.lengths)
+    reach = (pull if positive else np.abs(pull)) - unit.doubt(norm(end.nu))
     total, bound = float(np.abs(x).sum()), float(fit @ end.nu) / max(1.0, float(reach.max(initial=0.0)))
     minimal = total - bound <= max(1e-8, _ROUNDING * eps) * total
     if end.status is Status.EXACT or fits:

@@ -15,6 +15,9 @@ from hadaflow.problems import Problem
 
 Vector = NDArray[np.float64]
 
+_EPS = float(np.finfo(np.float64).eps)
+_NO_DOUBT = 1e-10  # rounding of entries of A^T nu, whose bound is 1, that is not worth measuring columns for
+
 
 @dataclass(frozen=True)
 class UnitProblem:
@@ -52,6 +55,22 @@ class UnitProblem:
     def lengths(self) -> Vector | None:
         """Lengths of the columns of the scaled A, shape (n,); None where they are not at hand."""
         return self.operator.column_lengths if self.operator.at_hand else None
+
+    @cached_property
+    def longest(self) -> float:
+        """A bound on these lengths; 0 where they are not at hand."""
+        return self.operator.size_bound if self.operator.at_hand else 0.0
+
+    def doubt(self, size: float) -> Vector | float:
+        """Rounding of each entry of ``A^T nu`` for a nu of this length.
+
+        Columns are measured only where a bound on all their lengths says that it matters: of long columns, or of such
+        with little weight, rounding may exceed 1, the bound of the entries.
+        """
+        common = 4 * _EPS * size * self.longest
+        if common <= _NO_DOUBT or self.lengths is None:
+            return common
+        return 4 * _EPS * size * self.lengths
 
     @property
     def zero(self) -> bool:

@@ -71,6 +71,7 @@ class Walk:
         self.max_events = self.max_events or 1000 + 50 * min(m, n)
         self.dual, self.speed, self.residual = np.zeros(n), self.unit.speed.copy(), self.unit.y
         self.best_nu, self.best_bound = self.state.nu, 0.0
+        self.measured = False  # whether each column is held against its own length
         self.lost = False  # rounding of ill-conditioned data led the path astray; the state is the last good one
 
     @property
@@ -99,6 +100,8 @@ class Walk:
             segment = self._advance(horizon)
             moved = self.events > before
             stuck = segment.reason == "still" and not moved and grown == 0
+            if stuck and not self.measured:  # columns much shorter than others may have looked at rest
+                self.measured, stuck = True, False
             if moved and self._overshoot(self.dual) > _LOST:
                 self.lost = True
                 self._go_back(before, *good)
@@ -170,7 +173,7 @@ class Walk:
         Returns how many were added, and the time up to which the others are expected to stay inside their bounds.
         """
         size = np.abs(self.speed)
-        lengths = self.unit.lengths
+        lengths = self.unit.lengths if self.measured else None
         moving = size > self._floor() * (self.working.longest() if lengths is None else lengths)
         if self.positive:
             moving &= self.speed > 0
@@ -220,7 +223,7 @@ class Walk:
                 return segment
             integrals = self._integrals(segment)
             looked, speed = self._look(segment, integrals)
-            doubt = self._doubt(norm(self.state.nu) + segment.times[-1] * norm(self.residual))
+            doubt = self.unit.doubt(norm(self.state.nu) + segment.times[-1] * norm(self.residual))
             over = self._over(looked, doubt) & ~self.working.inside[:, None]
             if not over.any():
                 self._accept(segment, integrals, jumps)
@@ -358,18 +361,13 @@ class Walk:
 
     def _overshoot(self, dual: Vector) -> float:
         """How far the farthest dual coordinate is beyond its bound, rounding aside."""
-        return float(((dual if self.positive else np.abs(dual)) - self._doubt(norm(self.state.nu))).max()) - 1
+        return float(((dual if self.positive else np.abs(dual)) - self.unit.doubt(norm(self.state.nu))).max()) - 1
 
     def _over(self, dual: Vector, doubt: Vector | float) -> NDArray[np.bool_]:
         """Which dual coordinates are beyond their bound, rounding aside; dual of shape (n,) or (n, jumps)."""
         reach = dual if self.positive else np.abs(dual)
         limit = np.asarray(1 + _OVERSHOOT + doubt)
         return np.asarray(reach > (limit[:, None] if limit.ndim < reach.ndim and limit.ndim else limit))
-
-    def _doubt(self, size: float) -> Vector | float:
-        """Rounding of each dual coordinate for a nu of this length: of long columns it may exceed the bound."""
-        lengths = self.unit.lengths
-        return 0.0 if lengths is None else 4 * _EPS * size * lengths
 
     def rounding(self) -> float:
         """Size of the rounding in y - A b: that of the arithmetic, or of the data where they are coarser."""

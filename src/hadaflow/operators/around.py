@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from hadaflow._validation import Index
+from hadaflow._validation import Index, norm
 from hadaflow.operators.base import PROBES, Columns, Operator, Vector
 
 _ALIKE, _ALIKE_ESTIMATES = 16.0, 1024.0  # ratio of the longest row to the shortest up to which they are left alone
@@ -71,6 +71,12 @@ class Scaled(Operator):
             columns *= self._factors[index]
             columns = self._of_rows(columns)
         return columns
+
+    @property
+    def size_bound(self) -> float:
+        lengths = self._operator.row_lengths
+        size = norm(lengths if self._rows is None else lengths * self._rows)
+        return size * float(np.abs(self._factors).max())
 
     def _measured_columns(self) -> Vector:
         if self._rows is None or self.matrix_free:

@@ -117,6 +117,11 @@ class Operator(ABC):
             self._column_lengths = self._measured_columns()
         return self._column_lengths
 
+    @property
+    def size_bound(self) -> float:
+        """A bound on the length of every column: that of all of A as one vector."""
+        return norm(self.row_lengths)
+
     def _measured_columns(self) -> Vector:
         if self.matrix_free:
             return np.full(self.shape[1], norm(self.row_lengths) / self.shape[1] ** 0.5)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._sweep import Sweep, compiled, sweep_of, widened_sweep, worth_fusing
-from hadaflow._validation import Index
+from hadaflow._validation import Index, norm
 from hadaflow.operators.base import SLAB, Columns, Operator, Vector
 
 Array = NDArray[np.floating[Any]]
@@ -67,15 +67,14 @@ class DenseOperator(Operator):
 
 
 def _lengths(matrix: Array) -> Vector:
-    """Length of each row, also where squares leave the range of doubles."""
-    with np.errstate(over="ignore", under="ignore"):
-        squares: Vector = np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)
-    if 1e-280 < squares.min() and squares.max() < 1e280:
-        return np.sqrt(squares)
-    top = np.maximum(matrix.max(axis=1), -matrix.min(axis=1)).astype(np.float64)
-    safe = np.where(top > 0, top, 1.0)
-    with np.errstate(under="ignore"):
-        return np.asarray(top * np.linalg.norm(matrix / safe[:, None], axis=1))
+    """Length of each row, also where squares leave the range of the dtype; infinite or NaN where an entry is."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", matrix, matrix)
+        smallest, largest = np.finfo(matrix.dtype).tiny ** 0.8, np.finfo(matrix.dtype).max ** 0.8
+        lengths = np.sqrt(squares.astype(np.float64))
+        for j in np.flatnonzero(~((squares > smallest) & (squares < largest))):
+            lengths[j] = norm(matrix[j]) if np.isfinite(matrix[j]).all() else np.nan
+    return lengths
 
 
 def _widened_product(matrix: Array, operand: Vector) -> Vector:

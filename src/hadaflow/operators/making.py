@@ -61,8 +61,10 @@ def as_operator(A: Any) -> Operator:
         return MatrixFreeOperator(A)
     array = real_array(A, "A", 2)
     _check_size(array.shape)
-    check_finite(array, "A")
-    return DenseOperator(array)
+    dense = DenseOperator(array)
+    if not np.isfinite(dense.row_lengths).all():  # measured here, in the pass that such a check takes
+        check_finite(array, "A")
+    return dense
 
 
 def _check_size(shape: tuple[int, ...]) -> None:
