@@ -18,15 +18,13 @@ from hadaflow._validation import (
     check_finite,
     instance,
     one_of,
-    positive_number,
-    positive_vector,
     real_array,
     reject_kind,
 )
 from hadaflow.dynamics._descent_loop import Run, follow
 from hadaflow.dynamics._descent_state import Sweeps, of_loss, of_squares
 from hadaflow.dynamics._scaling import pull_at_zero
-from hadaflow.models import Model
+from hadaflow.models import Model, started
 from hadaflow.models.base import Scale
 from hadaflow.moments import Setting
 from hadaflow.paths import Trajectory
@@ -114,7 +112,7 @@ def descend(
     """
     _check(problem, model, loss, progress)
     n = problem.shape[1]
-    scale = positive_vector(init_scale, "init_scale", n) if np.ndim(init_scale) else init_scale
+    scale, _ = started(model, init_scale, n)
     rule, stop, record = as_rule(step), _stop(stop), as_recorder(record)
     threads = blas_threads()
     # The fused pass has threads of its own; those of BLAS, left awake by a product, would be in their way.
@@ -181,8 +179,6 @@ def descend_batch(
     sides = None if y is None else real_array(y, "y", 2)
     k = _count(scale, steps, sides)
     columns = np.broadcast_to(scale, (n, k))
-    for j in range(k):
-        positive_vector(columns[:, j], "init_scale", n)
     if sides is not None and sides.shape != (m, k):
         raise ValueError(f"y must have shape ({m}, {k}): a row per row of A, a column per run; got {sides.shape}")
     targets = np.repeat(problem.y[:, None], k, axis=1) if sides is None else sides.astype(problem.dtype)
@@ -217,9 +213,7 @@ class _Shared:
     def run(self, init_scale: Scale, rule: StepRule, speed: NDArray[np.float64]) -> Run:
         """A run from ``init_scale``."""
         problem, model = self.problem, self.model
-        if np.ndim(init_scale) == 0:
-            init_scale = positive_number(init_scale, "init_scale")
-        model.branches(init_scale, problem.shape[1])  # checks the range of the scale
+        init_scale, _ = started(model, init_scale, problem.shape[1])
         if np.min(init_scale) < np.finfo(problem.dtype).tiny:
             raise ValueError(f"init_scale {np.min(init_scale):.3g} is zero in {problem.dtype}: pass float64 data")
         setting = Setting.of(problem, model, init_scale)

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from hadaflow._rules import check_rule
 from hadaflow._threads import one_blas_thread
-from hadaflow._validation import Float, callback, instance, one_of, positive_number, positive_vector, whole_number
+from hadaflow._validation import Float, callback, instance, one_of, positive_number, whole_number
 from hadaflow.dynamics._curves import Integrated, Plateaus
 from hadaflow.dynamics._field import Field
 from hadaflow.dynamics._proximal import Polygon, ProximalSteps
 from hadaflow.dynamics.limit import limit
 from hadaflow.dynamics.saddles import saddles
-from hadaflow.models import Model
+from hadaflow.models import Model, started
 from hadaflow.models.base import Scale
 from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
 from hadaflow.paths import FlowPath
@@ -139,13 +139,7 @@ def flow(
         check_rule(stop)
     _check_loss(problem, method, t_end, stop)
     record = as_recorder(record)
-    n = problem.shape[1]
-    scale: Scale
-    if np.ndim(init_scale):
-        scale = positive_vector(init_scale, "init_scale", n)
-    else:
-        scale = positive_number(init_scale, "init_scale")
-    branches = model.branches(scale, n)  # checks the range of the scale
+    scale, branches = started(model, init_scale, problem.shape[1])
     plan = _Plan(problem, model, scale, t_end, tolerance, max_steps, stop, record, progress)
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext(), np.errstate(all="ignore"):
         field = Field(problem, model, scale)

@@ -17,9 +17,8 @@ from hadaflow.dynamics._newton import Effort, Flow, Outcome, follow_scale
 from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
 from hadaflow.dynamics._walk import Walk
-from hadaflow.models import Branches, Model
+from hadaflow.models import Branches, Model, started
 from hadaflow.models.base import Scale
-from hadaflow.moments import product_scale_of
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import Limit, ProgressCallback, Stats, Status
 
@@ -92,7 +91,7 @@ def limit(
     callback(progress, "progress")
     tolerance = positive_number(tolerance, "tolerance")
     max_steps = whole_number(max_steps, "max_steps")
-    branches = model.branches(init_scale, problem.shape[1])
+    init_scale, branches = started(model, init_scale, problem.shape[1])
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext():
         return _end(problem, model, init_scale, branches, Effort(tolerance, max_steps, progress), began)
 
@@ -110,7 +109,7 @@ def _end(
         residual, mismatch, steps = outcome.residual, outcome.mismatch, outcome.steps
     stats = Stats(time.perf_counter() - began, unit.meter.passes, steps, 0, "limit")
     x, nu = unit.original_x(x).astype(problem.dtype), unit.original_dual(nu)
-    product_scale = 0.0 if branches is None else product_scale_of(model, init_scale)
+    product_scale = 0.0 if branches is None else model.product_scale(init_scale, problem.shape[1])
     return Limit(x, nu, status, stats, residual, mismatch, problem, product_scale)
 
 
