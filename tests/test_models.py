@@ -5,12 +5,12 @@ import array_api_strict as xs
 import mpmath as mp
 import numpy as np
 import pytest
+from conftest import planted
 from scipy.integrate import solve_ivp
+from test_docs import code_of
 
 import hadaflow as hf
-from conftest import planted
 from hadaflow.models import Factors
-from test_docs import code_of
 
 EPS = np.finfo(float).eps
 DEPTHS = [2, 2.5, 3, 4, 6, 10]

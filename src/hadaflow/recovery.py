@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hadaflow._validation import Index, callback, flag, one_of, positive_number, positive_vector
 from hadaflow.certificates import MOST_COLUMNS, certify
+from hadaflow.convergence import exact_within, quietly, told
 from hadaflow.dynamics._finish import End, Support, follow
 from hadaflow.dynamics._leaps import leap
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
@@ -86,7 +87,8 @@ def recover(
     Returns
     -------
     Recovery
-        ``x``, ``certificate``, ``status``, ``support()``, ``refit()``, ``stats``.
+        ``x``, ``certificate``, ``status``, ``support()``, ``refit()``, ``stats``; and a ``hint`` where x looks like
+        fitted noise.
 
     Raises
     ------
@@ -94,6 +96,11 @@ def recover(
         If an argument is not real-valued data or not of the kind asked for.
     ValueError
         If a shape or range is wrong, an entry is NaN or infinite, or options exclude each other.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the status is ``INEXACT`` or ``NOT_CONVERGED``.
 
     See Also
     --------
@@ -138,10 +145,10 @@ def recover(
                 "weights, noise_level and method belong to the scale -> 0 solution: leave out depth and init_scale"
             )
         model = HadamardPower(depth, "positive" if positive else "both")
-        return _from_start(problem, model, init_scale, positive, progress)
+        return told(_from_start(problem, model, init_scale, positive, progress), "1e-08, and x = B(A^T nu) to 1e-12")
     if method == "limit" and noise_level > 0:
         raise ValueError("noise_level stops along the saddle path: use method='saddles' or 'auto'")
-    return _vanishing_start(problem, _Options(positive, w, noise_level, method, progress))
+    return told(_vanishing_start(problem, _Options(positive, w, noise_level, method, progress)))
 
 
 def _from_start(
@@ -149,7 +156,7 @@ def _from_start(
 ) -> Recovery:
     """The limit at the given scale, certified against the minimal l1 norm."""
     began = time.perf_counter()
-    end: Limit = limit(problem, model, init_scale=init_scale, progress=progress)
+    end: Limit = quietly(limit, problem, model, init_scale=init_scale, progress=progress)
     least_squares, support = end.status is Status.LEAST_SQUARES, end.support()
     positive = positive and model.depth > 1
     duals = [end.dual, *_sharpened(problem, end, support, positive)]
@@ -158,7 +165,7 @@ def _from_start(
     ]
     best = int(np.argmax([certificate.lower_bound for certificate in certificates]))
     passes = end.stats.passes + 2 * len(duals) + len(duals) - 1
-    stats = Stats(time.perf_counter() - began, passes, end.stats.newton_steps, 0, "limit")
+    stats = Stats(time.perf_counter() - began, passes, end.stats.newton_steps, 0, "limit", ("limit",))
     return Recovery(
         end.x, duals[best], certificates[best], end.status, stats, problem, model, end.product_scale, positive
     )
@@ -198,6 +205,7 @@ def _vanishing_start(problem: Problem, options: _Options) -> Recovery:
     began = time.perf_counter()
     unit = to_unit(problem, options.weights)
     found: list[Recovery] = []
+    tried: list[Stats] = []
     for way in _ways(unit, options):
         if way is _walk and any(r.status is Status.INEXACT and r.stats.method == "saddles" for r in found):
             break  # it was walked to the end already
@@ -206,11 +214,17 @@ def _vanishing_start(problem: Problem, options: _Options) -> Recovery:
         found.append(_certified(problem, unit, options, end, stats))
         if found[-1].status is Status.INEXACT and way is not _leap:
             found.append(_refined(problem, unit, options, end, found[-1]))
+        tried.append(found[-1].stats)
         if found[-1].status.ok or (found[-1].status is Status.INEXACT and problem.shape[0] > _MOST_ROWS):
             break
     best = min(found, key=_rank)
-    seconds = time.perf_counter() - began
-    return replace(best, stats=replace(best.stats, seconds=seconds, passes=unit.meter.passes))
+    return replace(best, stats=_in_all(best.stats, tried, time.perf_counter() - began, unit.meter.passes))
+
+
+def _in_all(best: Stats, tried: list[Stats], seconds: float, passes: float) -> Stats:
+    """What all ways took together that were tried, and which they were; ``best`` gave the answer."""
+    newton_steps, events = sum(stats.newton_steps for stats in tried), sum(stats.events for stats in tried)
+    return Stats(seconds, passes, newton_steps, events, best.method, tuple(stats.method for stats in tried))
 
 
 def _refined(problem: Problem, unit: UnitProblem, options: _Options, end: End, recovery: Recovery) -> Recovery:
@@ -226,7 +240,8 @@ def _refined(problem: Problem, unit: UnitProblem, options: _Options, end: End, r
         events += walk.events
         trial = _certified(problem, unit, options, end, replace(recovery.stats, events=events))
         if trial.status.ok or trial.certificate.gap > 0.5 * recovery.certificate.gap:
-            return min(recovery, trial, key=_rank)
+            best = min(recovery, trial, key=_rank)
+            return replace(best, stats=trial.stats)
         recovery = trial
     return recovery
 
@@ -317,11 +332,21 @@ def _certified(problem: Problem, unit: UnitProblem, options: _Options, end: End,
         least_squares=end.status is Status.LEAST_SQUARES,
         most_columns=min(_MOST_PROVED, int(unit.meter.passes)) if stats.method == "leaps" else MOST_COLUMNS,
     )
-    rounding = 1e3 * float(np.finfo(problem.dtype).eps)
+    gap, residual = exact_within(problem.dtype)
     status = end.status
-    if status is Status.EXACT and not certificate.proves(gap=max(1e-8, rounding), residual=max(1e-9, rounding)):
+    if status is Status.EXACT and not certificate.proves(gap=gap, residual=residual):
         status = Status.INEXACT
-    return Recovery(x, dual, certificate, status, stats, problem, positive=options.positive, weights=options.weights)
+    return Recovery(
+        x,
+        dual,
+        certificate,
+        status,
+        stats,
+        problem,
+        positive=options.positive,
+        weights=options.weights,
+        noise_level=options.noise_level,
+    )
 
 
 def _approach(unit: UnitProblem, options: _Options) -> _Trip:
@@ -330,7 +355,7 @@ def _approach(unit: UnitProblem, options: _Options) -> _Trip:
     model = HadamardPower(_APPROACH_DEPTH, "positive" if options.positive else "both")
     size = 1.0 / max(float(np.abs(unit.speed).max()), 1e-300)
     init_scale = (_APPROACH_SCALE * size) ** (1 / _APPROACH_DEPTH)
-    near = limit(scaled, model, init_scale=init_scale, tolerance=1e-6, progress=options.progress)
+    near = quietly(limit, scaled, model, init_scale=init_scale, tolerance=1e-6, progress=options.progress)
     walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
     rate = _APPROACH_DEPTH * (_APPROACH_DEPTH - 2) * (_APPROACH_SCALE * size) ** (1 - 2 / _APPROACH_DEPTH)
     if np.isfinite(near.dual).all():

@@ -21,6 +21,7 @@ from hadaflow._validation import (
     real_array,
     reject_kind,
 )
+from hadaflow.convergence import told, told_of_all
 from hadaflow.dynamics._descent_loop import Run, follow
 from hadaflow.dynamics._descent_state import Sweeps, of_loss, of_squares
 from hadaflow.dynamics._scaling import pull_at_zero
@@ -91,6 +92,11 @@ def descend(
     TypeError, ValueError
         If an argument has the wrong kind or range.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the status is ``NOT_CONVERGED`` or ``DIVERGED``.
+
     See Also
     --------
     descend_batch : many starts, steps or right-hand sides in one run.
@@ -120,7 +126,8 @@ def descend(
         shared = _Shared(problem, model, stop, record, loss)
         run = shared.run(scale, rule, shared.speed)
         factors = model.start(np.asarray(scale, dtype=problem.dtype), np.zeros(n, dtype=problem.dtype))
-        return follow([run], factors, shared.sweeps(problem.y, threads), single=True, progress=progress)[0]
+        path = follow([run], factors, shared.sweeps(problem.y, threads), single=True, progress=progress)[0]
+    return told(path, repr(stop))
 
 
 def descend_batch(
@@ -162,6 +169,11 @@ def descend_batch(
     TypeError, ValueError
         If an argument has the wrong kind or range, or the numbers of runs disagree.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the status is ``NOT_CONVERGED`` or ``DIVERGED`` in one of the runs; one warning for all.
+
     Examples
     --------
     >>> import numpy as np, hadaflow as hf
@@ -192,7 +204,8 @@ def descend_batch(
         rule = as_rule(step if steps is None else steps[j])
         runs.append(own.run(float(columns[0, j]) if scale.ndim < 2 else columns[:, j], rule, own.speed))
     factors = model.start(columns.astype(problem.dtype, order="F"), np.zeros((n, k), dtype=problem.dtype, order="F"))
-    return tuple(follow(runs, factors, shared.sweeps(np.asfortranarray(targets)), single=False, progress=progress))
+    sweeps = shared.sweeps(np.asfortranarray(targets))
+    return told_of_all(tuple(follow(runs, factors, sweeps, single=False, progress=progress)), repr(stop))
 
 
 @dataclass

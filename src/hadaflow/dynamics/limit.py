@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hadaflow._threads import one_blas_thread
 from hadaflow._validation import Index, callback, instance, norm, positive_number, whole_number
+from hadaflow.convergence import told
 from hadaflow.dynamics._finish import follow
 from hadaflow.dynamics._newton import Effort, Flow, Outcome, follow_scale
 from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
@@ -68,6 +69,11 @@ def limit(
     TypeError, ValueError
         If an argument has the wrong kind or range.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the status is ``NOT_CONVERGED``.
+
     Notes
     -----
     Primal-dual Newton with continuation in the scale. Each of typically 20 to 40 steps forms and factors an m x m
@@ -93,7 +99,8 @@ def limit(
     max_steps = whole_number(max_steps, "max_steps")
     init_scale, branches = started(model, init_scale, problem.shape[1])
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext():
-        return _end(problem, model, init_scale, branches, Effort(tolerance, max_steps, progress), began)
+        end = _end(problem, model, init_scale, branches, Effort(tolerance, max_steps, progress), began)
+    return told(end, f"{tolerance:.2g} of both")
 
 
 def _end(
@@ -107,7 +114,7 @@ def _end(
         x, outcome, status = _Solver(unit, branches, effort).solve()
         nu = outcome.nu * branches.dual_scale
         residual, mismatch, steps = outcome.residual, outcome.mismatch, outcome.steps
-    stats = Stats(time.perf_counter() - began, unit.meter.passes, steps, 0, "limit")
+    stats = Stats(time.perf_counter() - began, unit.meter.passes, steps, 0, "limit", ("limit",))
     x, nu = unit.original_x(x).astype(problem.dtype), unit.original_dual(nu)
     product_scale = 0.0 if branches is None else model.product_scale(init_scale, problem.shape[1])
     return Limit(x, nu, status, stats, residual, mismatch, problem, product_scale)
