@@ -109,7 +109,7 @@ def test_least_squares_get_a_hint_where_something_is_left():
     r = hf.recover(case.A, y)
     assert r.status is hf.Status.LEAST_SQUARES
     assert r.hint.startswith("no x fits y (a residual of 0.0")
-    assert "minimises ||A x - y||_2" in str(r.status)
+    assert "this one minimises ||A x - y||_2 (among x >= 0" in str(r.status)
     below = hf.recover(case.A, y, noise_level=0.1 * level)
     assert below.status is hf.Status.LEAST_SQUARES
     assert "give a larger one" in below.hint

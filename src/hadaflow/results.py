@@ -60,8 +60,8 @@ class Status(Enum):
     LIMIT = "the end of gradient flow from the given start: A x = y holds"
     NOISE_LEVEL = "stopped on the first plateau whose residual is within the noise level"
     LEAST_SQUARES = (
-        "y is outside the range of the model: the answer minimises ||A x - y||_2 (over x >= 0 if only such x were "
-        "asked for), and among all such points the l1 norm, or the potential of the start that was given"
+        "no x fits y: this one minimises ||A x - y||_2 (among x >= 0, if such were asked for), and of all such points "
+        "it has the smallest l1 norm (a limit: the smallest potential)"
     )
     INEXACT = "a solution of A x = y that is not proved minimal (ill-conditioned or not sparse enough): see its gap"
     STOPPED = "a stopping rule was met; see reason"
