@@ -25,8 +25,8 @@ from hadaflow.convergence import told, told_of_all
 from hadaflow.dynamics._descent_loop import Run, follow
 from hadaflow.dynamics._descent_state import Sweeps, of_loss, of_squares
 from hadaflow.dynamics._scaling import pull_at_zero
-from hadaflow.models import Model, started
-from hadaflow.models.base import Scale
+from hadaflow.models import Model
+from hadaflow.models.base import Scale, started
 from hadaflow.moments import Setting
 from hadaflow.paths import Trajectory
 from hadaflow.problems import Problem

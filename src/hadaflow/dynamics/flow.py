@@ -21,8 +21,8 @@ from hadaflow.dynamics._field import Field
 from hadaflow.dynamics._proximal import Polygon, ProximalSteps
 from hadaflow.dynamics.limit import limit
 from hadaflow.dynamics.saddles import saddles
-from hadaflow.models import Branches, Model, started
-from hadaflow.models.base import Scale
+from hadaflow.models import Branches, Model
+from hadaflow.models.base import Scale, started
 from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
 from hadaflow.paths import FlowPath
 from hadaflow.problems import Problem, require_squared

@@ -18,8 +18,8 @@ from hadaflow.dynamics._newton import Effort, Flow, Outcome, follow_scale
 from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
 from hadaflow.dynamics._walk import Walk
-from hadaflow.models import Branches, Model, started
-from hadaflow.models.base import Scale
+from hadaflow.models import Branches, Model
+from hadaflow.models.base import Scale, started
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import Limit, ProgressCallback, Stats, Status
 

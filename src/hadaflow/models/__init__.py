@@ -1,6 +1,6 @@
 """Overparameterised models: factors to x, and the mirror map that carries their gradient flow."""
 
-from hadaflow.models.base import Branches, Factors, Model, started
+from hadaflow.models.base import Branches, Factors, Model
 from hadaflow.models.hadamard_power import HadamardPower
 
-__all__ = ["Branches", "Factors", "HadamardPower", "Model", "started"]
+__all__ = ["Branches", "Factors", "HadamardPower", "Model"]
