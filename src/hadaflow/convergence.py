@@ -94,10 +94,8 @@ def told(result: Result, asked: str = "") -> Result:
     """
     if not _silent(result.status):
         call, reached = _reached(result, asked)
-        remedies = _REMEDIES.get((call, result.status), (_NOISE,))
-        if isinstance(result, Recovery) and result.model is not None:
-            remedies = _FROM_START
-        warnings.warn(_message(call, result.status, reached, remedies), ConvergenceWarning, stacklevel=3)
+        message = _message(call, result.status, reached, _remedies(call, result))
+        warnings.warn(message, ConvergenceWarning, stacklevel=3)
     return result
 
 
@@ -111,13 +109,20 @@ def told_of_all(results: tuple[Trajectory, ...], asked: str) -> tuple[Trajectory
         more = f"; {len(failed) - _MOST_TOLD} more" if len(failed) > _MOST_TOLD else ""
         first = results[failed[0]].status
         reached = f"{len(failed)} of {len(results)} runs are not ok: {runs}{more}"
-        message = _message("descend_batch", first, reached, _REMEDIES["descend", first])
+        message = _message("descend_batch", first, reached, _remedies("descend", results[failed[0]]))
         warnings.warn(message, ConvergenceWarning, stacklevel=3)
     return results
 
 
 def _silent(status: Status) -> bool:
     return status.ok or status is Status.INTERRUPTED or _quiet.get()
+
+
+def _remedies(call: str, result: Recovery | Limit | SaddlePath | FlowPath | Trajectory) -> Sequence[str]:
+    if isinstance(result, Recovery) and result.model is not None:
+        return _FROM_START
+    remedies = _REMEDIES.get((call, result.status), (_NOISE,))
+    return [remedy for remedy in remedies if result.problem.squared or remedy is not _NOISE]  # calls for squares alone
 
 
 def _message(call: str, status: Status, reached: str, remedies: Sequence[str]) -> str:
