@@ -147,6 +147,7 @@ def test_passes_count_what_is_read():
 
 @pytest.mark.parametrize("loss", ["half", "mean"])
 @pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_batch_equals_single_runs(depth, loss):
     """Different starts, steps and right-hand sides, stopping at different times; one of them diverges."""
     A, y, _ = planted()
@@ -357,6 +358,7 @@ def known(A, positive, seed=0):
 
 @pytest.mark.parametrize("depth", [2, 3, 4, 8])
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_auto_never_raises_the_loss_and_never_changes_a_sign(ensemble, depth):
     record = hf.Recorder(every=1, metrics={"loss": lambda moment: 0.5 * moment.residual @ moment.residual})
     for sign in ("both", "positive"):
@@ -435,6 +437,7 @@ def test_data_that_contradict_each_other(step):
 @pytest.mark.parametrize("sign", ["both", "positive"])
 @pytest.mark.parametrize("depth", [2, 3, 5])
 @pytest.mark.parametrize("step", [1e4, 1e6, 1e60, 1e300])
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_steps_far_too_long_end_as_diverged(depth, sign, loss, step):
     A, y, _ = planted(positive=True)
     for kind in (np.asarray, sp.csr_array, aslinearoperator, lambda A: A.astype(np.float32)):
@@ -450,6 +453,7 @@ def test_steps_far_too_long_end_as_diverged(depth, sign, loss, step):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_divergence_of_a_large_matrix_in_single_precision(threads, monkeypatch):
     from hadaflow.dynamics import descent
 
@@ -669,6 +673,7 @@ def test_average_is_nearly_a_lasso_solution(noisy, a, most):
 
 @pytest.mark.parametrize("sign", ["both", "positive"])
 @pytest.mark.parametrize(("step", "depth"), RULES)
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_lasso_certificate_is_valid_in_every_run(noisy, step, depth, sign):
     """Certified gap >= true gap >= 0, at the start of the path, in the middle and beyond."""
     A, y = noisy
@@ -723,6 +728,7 @@ def test_moments_are_read_only():
         hf.descend(hf.Problem(A, y), hf.HadamardPower(2), init_scale=0.1, stop=When(meddle))
 
 
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_no_run_is_without_a_budget(monkeypatch):
     from hadaflow.dynamics import descent
 

@@ -284,6 +284,7 @@ def test_the_plateau_of_a_noise_level(explained):
     assert explanation["l1_norm"].promise <= explanation["l1_norm"].measured
 
 
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_runs_that_came_to_nothing_are_not_explained():
     diverged = hf.descend(noisy(), hf.HadamardPower(1), init_scale=0.1, step=1.0, stop=hf.stopping.MaxSteps(500))
     assert diverged.status is hf.Status.DIVERGED

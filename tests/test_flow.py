@@ -346,6 +346,7 @@ def test_interrupted_before_the_first_step(monkeypatch, product):
     np.testing.assert_array_equal(path.x, 0)
 
 
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_budgets():
     problem, _ = small()
     few = hf.flow(problem, hf.HadamardPower(3), init_scale=0.05, max_steps=10)
@@ -492,6 +493,7 @@ def test_a_clamped_end_does_not_disturb_long_steps():
     assert sizes[0] > sizes[1] > sizes[2]
 
 
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_positive_models_with_negative_data():
     for depth in (1, 2, 3):
         model = hf.HadamardPower(depth, "positive")
@@ -503,6 +505,7 @@ def test_positive_models_with_negative_data():
                 assert len(path.times) <= 102
 
 
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_units_at_the_edge_of_doubles_are_told():
     problem, _ = small()
     huge = hf.flow(problem, hf.HadamardPower(1000), init_scale=1.5)

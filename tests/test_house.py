@@ -9,11 +9,11 @@ import pytest
 import hadaflow as hf
 
 PUBLIC = [
-    "Certificate", "Costs", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History", "LassoCertificate", "Limit",
-    "Model", "Moment", "Plan", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath", "Selection", "Stats",
-    "Status", "Trajectory", "certify", "certify_lasso", "criterion_prices", "descend", "descend_batch", "dot_test",
-    "flow", "limit", "losses", "plan", "recording", "recover", "saddles", "select", "start_from_data", "steps",
-    "stopping", "theory",
+    "Certificate", "ConvergenceWarning", "Costs", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History",
+    "LassoCertificate", "Limit", "Model", "Moment", "Plan", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath",
+    "Selection", "Stats", "Status", "Trajectory", "certify", "certify_lasso", "criterion_prices", "descend",
+    "descend_batch", "dot_test", "flow", "limit", "losses", "plan", "recording", "recover", "saddles", "select",
+    "start_from_data", "steps", "stopping", "theory",
 ]  # fmt: skip
 
 

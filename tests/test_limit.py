@@ -252,6 +252,7 @@ def test_out_of_reach_without_matrices_blames_nobody():
         np.testing.assert_array_equal(free.x, dense.x)
 
 
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_too_few_steps_is_said():
     case = planted(10, 24, 3)
     assert end(case.A, case.y, 3, 1e-3, max_steps=3).status is hf.Status.NOT_CONVERGED

@@ -344,6 +344,7 @@ def test_single_precision_stays(kind):
 
 
 @pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_it_ends_at_the_maximum_of_the_likelihood(depth):
     A, y = labelled(80, 8, flipped=0.2)
     wanted = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-12, max_iter=1000).fit(A, y).coef_[0]
@@ -403,6 +404,7 @@ def test_separable_labels_are_followed_for_as_long_as_asked():
 
 
 @pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_counts(kind):
     """Unbounded curvature, negative values, trial steps that overflow: none of that disturbs the run."""
     rng = np.random.default_rng(2)
@@ -444,6 +446,7 @@ def test_long_steps_follow_the_flow_at_first():
     assert (y * (A @ end.x)).min() > 0
 
 
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_auto_never_lets_the_loss_rise():
     A, y = labelled(flipped=0.3)
     losses = []
@@ -486,6 +489,7 @@ SQUARES_ONLY = {
 
 
 @pytest.mark.parametrize("name", SQUARES_ONLY)
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_what_rests_on_squares_says_so(name):
     message = rf"^{name} works for the squared loss only, but the problem has loss=Logistic\(\): pass Problem\(A, y\)"
     with pytest.raises(ValueError, match=message):

@@ -5,7 +5,9 @@ import array_api_strict as xs
 import mpmath as mp
 import numpy as np
 import pytest
+from conftest import planted
 from scipy.integrate import solve_ivp
+from test_docs import code_of
 
 import hadaflow as hf
 from hadaflow.models import Factors
@@ -307,3 +309,92 @@ def test_bad_sign(sign):
 def test_depth_is_a_float_and_models_compare_by_value():
     assert hf.HadamardPower(3) == hf.HadamardPower(3.0)
     assert isinstance(hf.HadamardPower(np.int64(3)).depth, float)
+
+
+# ---- models of the user's own --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def documented():
+    """The models that the page on adding one writes."""
+    names = {}
+    for block in code_of("docs/adding_a_model.md"):
+        exec(block, names)
+    return names["HadamardProduct"](), names["ScaledCube"](2.0)
+
+
+@every_model
+@pytest.mark.parametrize("a", [1e-30, 0.3, np.array([0.1, 0.2, 0.7])])
+def test_the_product_scale_is_a_to_the_depth(depth, sign, a):
+    expected = np.exp(depth * np.log(a).mean())
+    assert hf.HadamardPower(depth, sign).product_scale(a, 3) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_the_product_scale_of_a_model_without_branches_is_its_start(sign):
+    assert hf.HadamardPower(1, sign).product_scale(0.2, 3) == pytest.approx(0.2)
+    assert hf.HadamardPower(1, sign).product_scale(np.array([0.1, 0.4]), 2) == pytest.approx(0.2)
+
+
+def test_the_product_scale_comes_from_the_model_and_not_from_its_depth(documented):
+    product, cube = documented
+    assert product.product_scale(0.1, 4) == pytest.approx(0.1**2 / 2)
+    assert cube.product_scale(0.1, 4) == pytest.approx(2 * 0.1**3)
+    assert cube.product_scale(np.array([0.1, 0.2]), 2) == pytest.approx(2 * 0.02**1.5)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_support_of_a_model_of_ones_own(documented, which):
+    """Entries as small as 2 % of the largest one stand out of a start of 1e-9 of it."""
+    case, model = planted(20, 40, 0, seed=3), documented[which]
+    x = np.zeros(40)
+    x[[1, 2, 3]] = [5.0, 0.1, 0.1]
+    problem, a = hf.Problem(case.A, case.A @ x), (1e-9) ** (1 / (2 + which))
+    results = {"limit": hf.limit(problem, model, init_scale=a), "flow": hf.flow(problem, model, init_scale=a)}
+    if which == 1:  # the steps of u v from v = 0 lose the small one of u + v and u - v to rounding
+        results["descend"] = hf.descend(problem, model, init_scale=a, stop=hf.stopping.Residual(1e-4))
+    for name, result in results.items():
+        assert result.support().tolist() == [1, 2, 3], name
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_start_per_coordinate_of_a_model_of_ones_own(documented, which):
+    """As with one number where all are equal; and the limit meets the flow where they differ."""
+    case, model = planted(6, 12, 2), documented[which]
+    problem = hf.Problem(case.A, case.y)
+    same = hf.limit(problem, model, init_scale=np.full(12, 0.1)).x
+    np.testing.assert_allclose(same, hf.limit(problem, model, init_scale=0.1).x, atol=1e-11)
+    a = 0.1 * 2.0 ** np.linspace(-1, 1, 12)
+    path = hf.flow(problem, model, init_scale=a, tolerance=1e-8)
+    np.testing.assert_allclose(path(path.times[-1]), hf.limit(problem, model, init_scale=a).x, atol=1e-7)
+
+
+DOORS = {
+    "limit": hf.limit,
+    "flow": hf.flow,
+    "descend": hf.descend,
+    "descend_batch": hf.descend_batch,
+}
+
+
+@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("scale", [-0.1, 0.0, math.inf, math.nan, [0.1, -0.1, 0.2], [0.1, math.nan, 0.2]])
+def test_an_init_scale_that_is_none_is_refused_by_every_model_and_door(documented, which, door, scale):
+    model = [*documented, hf.HadamardPower(3)][which]
+    if door is hf.descend_batch and np.ndim(scale):
+        scale = np.array([scale]).T
+    with pytest.raises(ValueError, match="init_scale"):
+        door(hf.Problem(np.eye(3), np.ones(3)), model, init_scale=scale)
+
+
+@pytest.mark.parametrize("door", [hf.limit, hf.flow, hf.descend])
+def test_an_init_scale_of_another_kind_or_length_is_refused(documented, door):
+    problem = hf.Problem(np.eye(3), np.ones(3))
+    for model in documented:
+        with pytest.raises(ValueError, match=r"one entry per column of A \(3\), got 2"):
+            door(problem, model, init_scale=[0.1, 0.2])
+        with pytest.raises(TypeError, match="init_scale must be a number"):
+            door(problem, model, init_scale="small")
+        with pytest.raises(ValueError, match="init_scale"):
+            door(problem, model, init_scale=1e-200)  # whose product scale is no double

@@ -178,8 +178,8 @@ def test_recover_asks_for_few_passes():
 
 def test_leaps_finish_where_a_walk_would_take_too_long(monkeypatch):
     A, y, x = instance(m=100, n=300, s=20)
-    monkeypatch.setattr("hadaflow.strategies._FAR_WORK", 1.0)
-    monkeypatch.setattr("hadaflow.strategies._FAR_PASSES", 1e-3)
+    monkeypatch.setattr("hadaflow.recovery._strategies._FAR_WORK", 1.0)
+    monkeypatch.setattr("hadaflow.recovery._strategies._FAR_PASSES", 1e-3)
     r = hf.recover(da.from_array(A, (30, -1)), y)
     assert (r.stats.method, r.status.name) == ("leaps", "EXACT")
     np.testing.assert_allclose(r.x, x, atol=1e-9)

@@ -178,6 +178,7 @@ def test_non_negative_end_is_nnls_where_out_of_reach():
 
 
 @pytest.mark.parametrize("consistent", [True, False])
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_signs_last_on_columns_that_are_nearly_dependent(consistent):
     """The refined end must not turn a sign: non-negative answers are non-negative."""
     ends = []
@@ -212,6 +213,7 @@ def test_operator_gives_the_same_path(easy):
     np.testing.assert_allclose(other.final, path.final, atol=1e-13)
 
 
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_event_limit_is_said(hard):
     path = path_of(hard, max_events=10)
     assert path.status is hf.Status.NOT_CONVERGED

@@ -254,6 +254,7 @@ def test_both(easy):
     assert "residual" in run.reason
 
 
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_both_and_either_nest(easy):
     rule = (MaxTime(0.5) & Residual(0.9)) | MaxSteps(3)
     assert go(easy, rule).steps == 3
@@ -281,6 +282,7 @@ def test_both_and_either_nest(easy):
         (MaxSteps(5) | When(lambda moment: False), Status.NOT_CONVERGED),
     ],
 )
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_a_budget_that_runs_out_beside_a_goal_means_not_converged(easy, rule, status):
     run = go(easy, rule)
     assert run.status is status
@@ -397,6 +399,7 @@ def test_rules_combine_with_rules_only(other):
             combine(Residual())
 
 
+@pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_the_best_moment_is_returned_whichever_rule_ends_the_run():
     rng = np.random.default_rng(5)
     A = rng.standard_normal((40, 60))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from hadaflow import losses, recording, steps, stopping
 from hadaflow.adjoint import DotTest, dot_test
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
+from hadaflow.convergence import ConvergenceWarning
 from hadaflow.dynamics import descend, descend_batch, flow, limit, saddles
 from hadaflow.models import HadamardPower, Model
 from hadaflow.moments import Moment
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
+    "ConvergenceWarning",
     "Costs",
     "Criterion",
     "DotTest",

@@ -89,6 +89,9 @@ class _Combined(Rule):
 
 
 class _Either(_Combined):
+    def __repr__(self) -> str:
+        return " | ".join(f"({rule!r})" if isinstance(rule, _Both) else repr(rule) for rule in self.rules)
+
     def watch(self, problem: Problem) -> Watch:
         watches = [rule.watch(problem) for rule in self.rules]
 
@@ -106,6 +109,9 @@ class _Either(_Combined):
 
 
 class _Both(_Combined):
+    def __repr__(self) -> str:
+        return " & ".join(f"({rule!r})" if isinstance(rule, _Either) else repr(rule) for rule in self.rules)
+
     def watch(self, problem: Problem) -> Watch:
         watches = [rule.watch(problem) for rule in self.rules]
 

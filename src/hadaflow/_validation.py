@@ -116,6 +116,13 @@ def positive_vector(value: object, name: str, length: int) -> NDArray[np.float64
     return vector
 
 
+def positive_scale(value: object, name: str, length: int) -> float | NDArray[np.float64]:
+    """``value`` as one positive finite number, or as a vector of them, one per coordinate of x."""
+    if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0:
+        return positive_vector(value, name, length)
+    return positive_number(value, name)
+
+
 def one_of(value: object, name: str, choices: Iterable[str]) -> str:
     """``value`` if it is among ``choices``."""
     names = tuple(choices)

@@ -34,7 +34,7 @@ class Setting:
     init_scale : float or ndarray of shape (n,)
         Start of every factor entry.
     product_scale : float
-        Size of ``u^D`` at the start (geometric mean over coordinates).
+        Size of one branch of x at the start, ``a^D`` for ``u^D`` (geometric mean over coordinates).
     size_y : float
         ``||y||_2``; for another loss than the squared one ``||dF/dp||_2`` at ``x = 0``, which that is.
     """
@@ -48,7 +48,8 @@ class Setting:
     @classmethod
     def of(cls, problem: Problem, model: Model, init_scale: Scale) -> Setting:
         """The setting of a run from ``init_scale``."""
-        return cls(problem, model, init_scale, product_scale_of(model, init_scale), norm(problem.first_pull))
+        product_scale = model.product_scale(init_scale, problem.shape[1])
+        return cls(problem, model, init_scale, product_scale, norm(problem.first_pull))
 
 
 class Moment:
@@ -156,12 +157,6 @@ class Moment:
     def _reach(self) -> Vector:
         positive = not self.setting.model.signed
         return np.asarray(self.theta if positive else np.abs(self.theta))
-
-
-def product_scale_of(model: Model, init_scale: Scale) -> float:
-    """``a^D``, the geometric mean over coordinates."""
-    logs = np.log(np.asarray(init_scale, dtype=np.float64))
-    return math.exp(min(700.0, float(getattr(model, "depth", 1.0)) * float(logs.mean())))
 
 
 def default_threshold(x: Vector, product_scale: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hadaflow._validation import Float, callback, positive_number
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
+from hadaflow.hints import fitted_noise, stretch_of, with_hint
 from hadaflow.models import Model
 from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
 from hadaflow.problems import Problem
@@ -45,6 +46,8 @@ class SaddlePath:
         Cost; ``stats.events`` counts the jumps.
     problem : Problem
         The data.
+    hint : str or None
+        Why ``final`` may have fitted noise in y, and what to call then; None where nothing speaks for it.
 
     Examples
     --------
@@ -64,7 +67,13 @@ class SaddlePath:
 
     def __repr__(self) -> str:
         plateaus, n = self.x.shape
-        return f"SaddlePath({plateaus} plateaus of {n} coordinates, {self.status.name})"
+        return with_hint(f"SaddlePath({plateaus} plateaus of {n} coordinates, {self.status.name})", self.hint)
+
+    @cached_property
+    def hint(self) -> str | None:
+        """Why ``final`` may have fitted noise in y, and what to call then; None where nothing speaks for it."""
+        count, stretch = int(np.count_nonzero(self.final)), partial(stretch_of, self.problem, self.final)
+        return fitted_noise(self.status.name, self.problem.shape, nonzeros=count, stretch=stretch)
 
     def __call__(self, tau: float) -> Float:
         """The iterate at rescaled time ``tau >= 0``, shape (n,)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property, partial
 
 import numpy as np
 import scipy.linalg as la
@@ -13,18 +14,55 @@ from numpy.typing import NDArray
 
 from hadaflow._validation import Float, Index, norm, positive_number
 from hadaflow.certificates import Certificate
+from hadaflow.hints import as_html, fitted_noise, standing_out, stretch_of, with_hint
 from hadaflow.models import Model
 from hadaflow.moments import default_threshold
 from hadaflow.problems import Problem
 
 
 class Status(Enum):
-    """What happened; the value of a member is its message."""
+    """What happened; the value of a member is its message.
+
+    Attributes
+    ----------
+    EXACT
+        Ok. x minimises ``sum_i w_i |x_i|`` (over ``x >= 0`` where that was asked for) among all solutions of
+        ``A x = y``. Checked on the answer itself by its certificate: a relative gap of at most 1e-8 and a relative
+        residual of at most 1e-9 (1e3 units of rounding each in float32). A ``SaddlePath`` has no certificate yet; there
+        it says that the residual has vanished to rounding: ask :func:`certify`.
+    LIMIT
+        Ok. x is where gradient flow from the given start ends, and solves ``A x = y``. Checked: a relative residual of
+        at most 1e-8 and ``x = B(A^T nu)`` to the tolerance.
+    NOISE_LEVEL
+        Ok. x is the first plateau of the saddle path (with products only, the first that leaps come upon) whose
+        residual ``||A x - y||_2`` is at most the noise level that was given. Checked: that residual.
+    LEAST_SQUARES
+        Ok, if that is what you want. No x fits y; x minimises ``||A x - y||_2`` over all x, or over all ``x >= 0``
+        where only those were asked for, and among all such points it is the one of smallest (weighted) l1 norm (from a
+        given start: the one where its flow ends). Checked: no column of A that could move takes the residual further
+        down; the gap of the certificate is about the l1 norm among the x with the same ``A x``. Where y has noise such
+        an x may fit it: see ``hint``.
+    INEXACT
+        Not ok. x solves ``A x = y``, and its certificate does not prove that it is minimal to 1e-8: A is
+        ill-conditioned, or x not sparse enough. ``certificate.gap`` says how far it can be from the minimum.
+    STOPPED
+        Ok. A stopping rule, or the end time, was met; ``reason`` says which, and its numbers.
+    INTERRUPTED
+        Not ok. Ctrl-C; x is what was reached until then.
+    DIVERGED
+        Not ok. Steps of gradient descent were too long: the residual grew a millionfold. x is the last point before.
+    NOT_CONVERGED
+        Not ok. Steps or jumps ran out, or rounding lost the way, before the answer was reached. Nothing is promised of
+        x; the certificate, or ``residual`` and ``reason``, say how far it got, and ``stats.tried`` by which ways.
+    """
 
     EXACT = "a minimiser of the l1 norm among all solutions of A x = y, exact to rounding"
     LIMIT = "the end of gradient flow from the given start: A x = y holds"
     NOISE_LEVEL = "stopped on the first plateau whose residual is within the noise level"
-    LEAST_SQUARES = "y is outside the range of the model: the answer is a least-squares point"
+    LEAST_SQUARES = (
+        "no x fits y: this one minimises ||A x - y||_2 (among x >= 0, if such were asked for), and of all such points "
+        "it has the smallest l1 norm (a limit: the smallest potential)"
+    )
     INEXACT = "a solution of A x = y that is not proved minimal (ill-conditioned or not sparse enough): see its gap"
     STOPPED = "a stopping rule was met; see reason"
     INTERRUPTED = "interrupted by the user; this is what was done until then"
@@ -79,11 +117,13 @@ class Stats:
         How often A was read: one per product with a vector or a block, ``k / n`` for k extracted columns of a
         matrix, k for k columns of a LinearOperator.
     newton_steps : int
-        Linear systems of the limit solver.
+        Linear systems of the limit solver, over all that was tried.
     events : int
-        Jumps or leaps along the saddle path.
+        Jumps or leaps along the saddle path, over all that was tried.
     method : str
         The dynamics that gave the answer.
+    tried : tuple of str
+        All dynamics that were tried, in order; the last need not be the one that gave the answer.
     """
 
     seconds: float = 0.0
@@ -91,6 +131,7 @@ class Stats:
     newton_steps: int = 0
     events: int = 0
     method: str = ""
+    tried: tuple[str, ...] = ()
 
 
 class Answer:
@@ -174,6 +215,8 @@ class Limit(Answer):
         The data.
     product_scale : float
         ``a^D`` of the start (geometric mean over coordinates); 0 at depth 1, which makes nothing sparse.
+    hint : str or None
+        Why x may have fitted noise in y, and what to call then; None where nothing speaks for it.
 
     Examples
     --------
@@ -194,9 +237,15 @@ class Limit(Answer):
 
     def __repr__(self) -> str:
         steps = self.stats.newton_steps
-        return (
-            f"Limit({len(self.x)} coordinates, {self.status.name}, residual {self.residual:.0e}, {steps} Newton steps)"
-        )
+        told = f"{len(self.x)} coordinates, {self.status.name}, residual {self.residual:.0e}, {steps} Newton steps"
+        return with_hint(f"Limit({told})", self.hint)
+
+    @cached_property
+    def hint(self) -> str | None:
+        """Why x may have fitted noise in y, and what to call then; None where nothing speaks for it."""
+        count = standing_out(self.x, self.support()) if self.product_scale > 0 else None
+        stretch = partial(stretch_of, self.problem, self.x)
+        return fitted_noise(self.status.name, self.problem.shape, nonzeros=count, stretch=stretch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +274,10 @@ class Recovery(Answer):
         Whether only non-negative x was looked for.
     weights : ndarray of shape (n,) or None
         Weights of the l1 norm; None if all are 1.
+    noise_level : float
+        What was given as size of the noise, in units of y.
+    hint : str or None
+        Why x may have fitted noise in y, and what to call then; None where nothing speaks for it.
 
     Examples
     --------
@@ -246,12 +299,41 @@ class Recovery(Answer):
     product_scale: float = 0.0
     positive: bool = False
     weights: NDArray[np.float64] | None = None
+    noise_level: float = 0.0
 
     def __repr__(self) -> str:
         m, n = self.problem.shape
         c = self.certificate
         unique = ", unique" if c.unique else ""
-        return (
+        told = (
             f"Recovery({m} x {n}, {self.status.name}, {len(self.support())} non-zeros, "
             f"gap {c.gap:.0e}, residual {c.residual:.0e}{unique})"
+        )
+        return with_hint(told, self.hint)
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        (m, n), c = self.problem.shape, self.certificate
+        rows = {
+            "status": f"{self.status.name}: {self.status}",
+            "non-zeros": f"{len(self.support())} of {n}",
+            "gap": f"{c.gap:.2g}",
+            "residual": f"{c.residual:.2g}  (||A x - y|| / ||y||)",
+            "unique": "yes, proved" if c.unique else "not proved",
+        }
+        return as_html(f"Recovery, {m} x {n}", rows | ({} if self.hint is None else {"hint": self.hint}))
+
+    @cached_property
+    def hint(self) -> str | None:
+        """Why x may have fitted noise in y, and what to call then; None where nothing speaks for it."""
+        count: int | None = int(np.count_nonzero(self.x))
+        if self.model is not None:  # at depth 1 no start says what counts as non-zero
+            count = standing_out(self.x, self.support()) if self.product_scale > 0 else None
+        return fitted_noise(
+            self.status.name,
+            self.problem.shape,
+            nonzeros=count,
+            residual=self.certificate.residual,
+            noise_level=self.noise_level,
+            stretch=partial(stretch_of, self.problem, self.x),
         )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._validation import positive_number
-from hadaflow.models import Factors, Model
+from hadaflow.models import Factors, HadamardPower, Model
 from hadaflow.operators import Operator
 
 Vector = NDArray[np.floating[Any]]
@@ -188,9 +188,8 @@ class Increasing(StepRule):
         positive_number(self.phase, "phase")
 
     def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Any:
-        depth = float(getattr(model, "depth", 1.0))
-        if depth != 2:
-            raise ValueError(f"the increasing step rule is one for depth 2, got a model of depth {depth:g}")
+        if not (isinstance(model, HadamardPower) and model.depth == 2):
+            raise ValueError(f"the increasing step rule is one for HadamardPower of depth 2, got {model!r}")
         if not math.isfinite(scaling):
             raise ValueError(
                 "the increasing step rule sets its steps by the curvature of the loss, and this one has no finite "

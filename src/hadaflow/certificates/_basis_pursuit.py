@@ -34,8 +34,7 @@ class Certificate:
     l1_norm : float
         ``sum_i w_i |x_i|`` with weights w (1 by default), in units of x.
     lower_bound : float
-        No feasible point has a smaller l1 norm than this; proved by ``dual`` alone, or, where that proves less, by
-        columns that are all independent, so that no other point is feasible.
+        No feasible point has a smaller l1 norm than this; proved by ``dual`` alone.
     gap : float
         ``|l1_norm - lower_bound| / max(l1_norm, lower_bound)``, relative; 0 for y = 0; at least 1 if non-negative x was
         asked for and x has negative entries.
@@ -52,7 +51,8 @@ class Certificate:
         of all (non-negative) x; else 0.
     unique : bool
         Whether x is proved to be the only minimiser: the columns on its support are independent, the dual meets
-        its bound with the right sign on the support and stays strictly below it elsewhere.
+        its bound with the right sign on the support and stays strictly below it elsewhere. Or, where the gap is not
+        closed, that x is the only feasible point: all columns of A are independent.
     """
 
     residual: float
@@ -160,21 +160,21 @@ def certify(
     fit_gap = 0.0
     if least_squares:
         fit_gap = prove_fit(problem.operator, x, y, positive=positive, eps=eps, most_columns=most_columns).gap
-    feasible = fit_gap <= CLOSEST if least_squares else backward_error <= max(1e-9, 1e3 * eps)
     allowed = max(1e-8, 1e3 * eps)
-    only = feasible and noise_level == 0 and lower < (1 - allowed) * l1_norm and independent(problem.operator)
-    lower = l1_norm if only else lower
+    fits = max(norm(residual) / (size_y or 1.0), backward_error) <= max(1e-9, 1e3 * eps)
+    feasible = fit_gap <= CLOSEST if least_squares else fits
     size = max(l1_norm, lower)
     gap = abs(l1_norm - lower) / size if size > 0 else 0.0
     if positive and x.min() < 0:
         gap = max(gap, 1.0)
-    optimal = gap <= allowed and feasible
+    optimal = feasible and gap <= allowed
+    only = feasible and allowed < gap < 1 and noise_level == 0 and independent(problem.operator)
 
     off = np.ones(n, dtype=bool)
     off[on] = False
     margin = judge.margin(off)
-    if only or not x.any():
-        unique = optimal  # no other point is feasible, or has norm zero
+    if not x.any():
+        unique = optimal  # no other point has norm zero
     else:
         few = not problem.operator.matrix_free or len(on) <= most_columns
         possible = optimal and few and margin > 0 and not x[off].any()
@@ -187,7 +187,7 @@ def certify(
         margin=margin,
         backward_error=backward_error,
         fit_gap=fit_gap,
-        unique=unique,
+        unique=unique or only,
     )
 
 

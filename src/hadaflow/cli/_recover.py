@@ -14,6 +14,7 @@ import hadaflow as hf
 from hadaflow import plotting
 from hadaflow.cli import _options as given
 from hadaflow.cli._job import Job, Report, proof
+from hadaflow.convergence import quietly
 from hadaflow.results import ProgressCallback
 
 ABOUT = f"""\
@@ -83,20 +84,19 @@ def recover(
     )
 
     def solve(data: dict[str, Any], progress: ProgressCallback | None) -> Report:
-        result = hf.recover(data["A"], data["y"], weights=data["weights"], progress=progress, **options)
-        return _report(result, noise_level)
+        result = quietly(hf.recover, data["A"], data["y"], weights=data["weights"], progress=progress, **options)
+        return _report(result)
 
     return job.run(solve)
 
 
-def _report(result: hf.Recovery, noise_level: float) -> Report:
+def _report(result: hf.Recovery) -> Report:
     certificate, stats, support, n = result.certificate, result.stats, result.support(), len(result.x)
-    hint = _hint(result, noise_level)
     dense = np.count_nonzero(result.x) > len(support)
     return Report(
         status=result.status,
         problem=result.problem,
-        told={"hint": hint},
+        told={"hint": result.hint},
         summary={
             "certificate": asdict(certificate),
             "solution": {"nonzeros": int(np.count_nonzero(result.x)), "support_size": len(support)},
@@ -107,20 +107,9 @@ def _report(result: hf.Recovery, noise_level: float) -> Report:
             "non-zeros": f"{len(support)} of {n}{' stand out; none is exactly zero' if dense else ''}",
             "unique": f"{'yes, proved' if certificate.unique else 'not proved'}  (margin {certificate.margin:.2g})",
             "time": f"{stats.seconds:.3g} s, {stats.passes:.4g} passes over A",
-            "steps": f"{stats.events} events, {stats.newton_steps} Newton steps  ({stats.method})",
+            "steps": f"{stats.events} events, {stats.newton_steps} Newton steps  ({', then '.join(stats.tried)})",
         },
         vectors={"output": ("x", result.x)},
         arrays={"x": result.x, "dual": result.dual, "support": support},
         draw=lambda: plotting.plot_recovery(result, axes=plotting.blank_figure().axes),
     )
-
-
-def _hint(result: hf.Recovery, noise_level: float) -> str | None:
-    """What to think of an x that is no sparser than any vertex of the l1 problem; None where nothing is odd."""
-    m, n = result.problem.shape
-    if noise_level == 0 and result.status is hf.Status.EXACT and np.count_nonzero(result.x) == m < n:
-        return (
-            "as many non-zeros as measurements: y may be noisy (see --noise-level) or the measurements too few "
-            "to recover x"
-        )
-    return None

@@ -18,6 +18,7 @@ import hadaflow as hf
 from hadaflow import plotting
 from hadaflow.cli import _options as given
 from hadaflow.cli._job import Files, Job, Report, proof
+from hadaflow.convergence import quietly
 from hadaflow.results import ProgressCallback
 from hadaflow.stopping import Discrepancy, MaxSteps, NullGradient, Residual, Rule, Validation
 
@@ -130,7 +131,7 @@ def descend(
             rules = [Residual(_RESIDUAL)]
         stop = reduce(or_, [*rules, MaxSteps(_MOST_STEPS if max_steps is None else max_steps)])
         record = hf.Recorder(per_decade=_PER_DECADE, x=plot is not None, max_bytes=_MOST_BYTES)
-        return _Run.of_descent(hf.descend(step=length, loss=loss.value, stop=stop, record=record, **common))
+        return _Run.of_descent(quietly(hf.descend, step=length, loss=loss.value, stop=stop, record=record, **common))
 
     outputs = {"output": output, "average": average, "json": json_file, "plot": plot}
     job = Job("descend", _inputs(a_file, y_file, validation), outputs, options, force, quiet, scheduler)
@@ -167,7 +168,7 @@ def flow(
     def train(common: dict[str, Any], rules: list[Rule]) -> _Run:
         stop = reduce(or_, rules) if rules else None
         most = _MOST_STEPS if max_steps is None else max_steps
-        return _Run.of_flow(hf.flow(t_end=t_end, tolerance=tolerance, stop=stop, max_steps=most, **common))
+        return _Run.of_flow(quietly(hf.flow, t_end=t_end, tolerance=tolerance, stop=stop, max_steps=most, **common))
 
     outputs = {"output": output, "average": average, "json": json_file, "plot": plot}
     job = Job("flow", _inputs(a_file, y_file, validation), outputs, options, force, quiet, scheduler)

@@ -86,7 +86,7 @@ class Run:
         setting = self.setting
         problem = setting.problem
         self.tape.keep(moment)
-        stats = Stats(time.perf_counter() - self.began, self.passes, 0, 0, "descend")
+        stats = Stats(time.perf_counter() - self.began, self.passes, 0, 0, "descend", ("descend",))
         return Trajectory(
             np.array(moment.x),
             np.array(moment.average),

@@ -18,16 +18,15 @@ from hadaflow._validation import (
     check_finite,
     instance,
     one_of,
-    positive_number,
-    positive_vector,
     real_array,
     reject_kind,
 )
+from hadaflow.convergence import told, told_of_all
 from hadaflow.dynamics._descent_loop import Run, follow
 from hadaflow.dynamics._descent_state import Sweeps, of_loss, of_squares
 from hadaflow.dynamics._scaling import pull_at_zero
 from hadaflow.models import Model
-from hadaflow.models.base import Scale
+from hadaflow.models.base import Scale, started
 from hadaflow.moments import Setting
 from hadaflow.paths import Trajectory
 from hadaflow.problems import Problem
@@ -93,6 +92,11 @@ def descend(
     TypeError, ValueError
         If an argument has the wrong kind or range.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the status is ``NOT_CONVERGED`` or ``DIVERGED``.
+
     See Also
     --------
     descend_batch : many starts, steps or right-hand sides in one run.
@@ -114,7 +118,7 @@ def descend(
     """
     _check(problem, model, loss, progress)
     n = problem.shape[1]
-    scale = positive_vector(init_scale, "init_scale", n) if np.ndim(init_scale) else init_scale
+    scale, _ = started(model, init_scale, n)
     rule, stop, record = as_rule(step), _stop(stop), as_recorder(record)
     threads = blas_threads()
     # The fused pass has threads of its own; those of BLAS, left awake by a product, would be in their way.
@@ -122,7 +126,8 @@ def descend(
         shared = _Shared(problem, model, stop, record, loss)
         run = shared.run(scale, rule, shared.speed)
         factors = model.start(np.asarray(scale, dtype=problem.dtype), np.zeros(n, dtype=problem.dtype))
-        return follow([run], factors, shared.sweeps(problem.y, threads), single=True, progress=progress)[0]
+        path = follow([run], factors, shared.sweeps(problem.y, threads), single=True, progress=progress)[0]
+    return told(path, repr(stop))
 
 
 def descend_batch(
@@ -164,6 +169,11 @@ def descend_batch(
     TypeError, ValueError
         If an argument has the wrong kind or range, or the numbers of runs disagree.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the status is ``NOT_CONVERGED`` or ``DIVERGED`` in one of the runs; one warning for all.
+
     Examples
     --------
     >>> import numpy as np, hadaflow as hf
@@ -181,8 +191,6 @@ def descend_batch(
     sides = None if y is None else real_array(y, "y", 2)
     k = _count(scale, steps, sides)
     columns = np.broadcast_to(scale, (n, k))
-    for j in range(k):
-        positive_vector(columns[:, j], "init_scale", n)
     if sides is not None and sides.shape != (m, k):
         raise ValueError(f"y must have shape ({m}, {k}): a row per row of A, a column per run; got {sides.shape}")
     targets = np.repeat(problem.y[:, None], k, axis=1) if sides is None else sides.astype(problem.dtype)
@@ -196,7 +204,8 @@ def descend_batch(
         rule = as_rule(step if steps is None else steps[j])
         runs.append(own.run(float(columns[0, j]) if scale.ndim < 2 else columns[:, j], rule, own.speed))
     factors = model.start(columns.astype(problem.dtype, order="F"), np.zeros((n, k), dtype=problem.dtype, order="F"))
-    return tuple(follow(runs, factors, shared.sweeps(np.asfortranarray(targets)), single=False, progress=progress))
+    sweeps = shared.sweeps(np.asfortranarray(targets))
+    return told_of_all(tuple(follow(runs, factors, sweeps, single=False, progress=progress)), repr(stop))
 
 
 @dataclass
@@ -217,9 +226,7 @@ class _Shared:
     def run(self, init_scale: Scale, rule: StepRule, speed: NDArray[np.float64]) -> Run:
         """A run from ``init_scale``."""
         problem, model = self.problem, self.model
-        if np.ndim(init_scale) == 0:
-            init_scale = positive_number(init_scale, "init_scale")
-        model.branches(init_scale, problem.shape[1])  # checks the range of the scale
+        init_scale, _ = started(model, init_scale, problem.shape[1])
         if np.min(init_scale) < np.finfo(problem.dtype).tiny:
             raise ValueError(f"init_scale {np.min(init_scale):.3g} is zero in {problem.dtype}: pass float64 data")
         setting = Setting.of(problem, model, init_scale)

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from hadaflow._rules import check_rule
 from hadaflow._threads import one_blas_thread
-from hadaflow._validation import Float, callback, instance, one_of, positive_number, positive_vector, whole_number
+from hadaflow._validation import Float, callback, instance, one_of, positive_number, whole_number
+from hadaflow.convergence import quietly, told
 from hadaflow.dynamics._curves import Integrated, Plateaus
 from hadaflow.dynamics._field import Field
 from hadaflow.dynamics._proximal import Polygon, ProximalSteps
 from hadaflow.dynamics.limit import limit
 from hadaflow.dynamics.saddles import saddles
-from hadaflow.models import Model
-from hadaflow.models.base import Scale
+from hadaflow.models import Branches, Model
+from hadaflow.models.base import Scale, started
 from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
 from hadaflow.paths import FlowPath
 from hadaflow.problems import Problem, require_squared
@@ -100,6 +101,11 @@ def flow(
     TypeError, ValueError
         If an argument has the wrong kind or range, or asks of another loss what only the squared one has.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the status is ``NOT_CONVERGED``.
+
     See Also
     --------
     descend : the same in steps, as training runs it.
@@ -139,23 +145,17 @@ def flow(
         check_rule(stop)
     _check_loss(problem, method, t_end, stop)
     record = as_recorder(record)
-    n = problem.shape[1]
-    scale: Scale
-    if np.ndim(init_scale):
-        scale = positive_vector(init_scale, "init_scale", n)
-    else:
-        scale = positive_number(init_scale, "init_scale")
-    branches = model.branches(scale, n)  # checks the range of the scale
+    scale, branches = started(model, init_scale, problem.shape[1])
     plan = _Plan(problem, model, scale, t_end, tolerance, max_steps, stop, record, progress)
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext(), np.errstate(all="ignore"):
-        field = Field(problem, model, scale)
-        if method == "proximal":
-            return plan.leap(field)
-        small = plan.setting.product_scale < field.size
-        if branches is not None and math.isfinite(branches.exponent) and small and field.sharpness > _SHARPEST:
-            require_squared(problem, "flow from an init_scale so small for this depth (take a larger one)")
-            return plan.along_saddles(field, branches.rest, branches.dual_scale)
-        return plan.integrate(field)
+        path = plan.go(method, branches)
+    return told(path, _asked(t_end, tolerance, stop))
+
+
+def _asked(t_end: float, tolerance: float, stop: Rule | None) -> str:
+    """When a flow ends, in words."""
+    end = f"time {t_end:g}" if math.isfinite(t_end) else f"within {tolerance:g} of the limit"
+    return end if stop is None else f"{stop!r}, or {end}"
 
 
 def _check_loss(problem: Problem, method: str, t_end: float, stop: Rule | None) -> None:
@@ -190,6 +190,17 @@ class _Plan:
         self.reached = self.tolerance  # or what rounding allows
         self.watch: Watch | None = None if self.stop is None else self.stop.watch(self.problem)
 
+    def go(self, method: str, branches: Branches | None) -> FlowPath:
+        """The path, by the way that the start asks for."""
+        field = Field(self.problem, self.model, self.init_scale)
+        if method == "proximal":
+            return self.leap(field)
+        small = self.setting.product_scale < field.size
+        if branches is not None and math.isfinite(branches.exponent) and small and field.sharpness > _SHARPEST:
+            require_squared(self.problem, "flow from an init_scale so small for this depth (take a larger one)")
+            return self.along_saddles(field, branches.rest, branches.dual_scale)
+        return self.integrate(field)
+
     def integrate(self, field: Field) -> FlowPath:
         """Step until a rule, the end time or the limit is met."""
         from hadaflow.dynamics._stiff import StiffFlow  # SciPy's integrators take their time to import
@@ -197,7 +208,8 @@ class _Plan:
         target, curve = None, Integrated(field)
         try:
             if self.t_end == math.inf and self.problem.squared:
-                target = limit(self.problem, self.model, init_scale=self.init_scale, progress=self.progress)
+                start = self.init_scale
+                target = quietly(limit, self.problem, self.model, init_scale=start, progress=self.progress)
                 field.grow(np.asarray(target.x, dtype=np.float64))
             self.reached = max(self.tolerance, 10 * _EPS * field.sharpness)
             end = self._steps(StiffFlow(field, self.reached, min(self.t_end, _FOREVER)), curve, target)
@@ -237,7 +249,7 @@ class _Plan:
         weights = None if uniform else rest
         factor *= float(rest[0]) if uniform else 1.0
         try:
-            path = saddles(self.problem, positive=positive, weights=weights, progress=self.progress)
+            path = quietly(saddles, self.problem, positive=positive, weights=weights, progress=self.progress)
         except KeyboardInterrupt:
             start = Integrated(field)
             return self._path(start, _interrupted(start), 1 / _SHARPEST, field.operator.passes)
@@ -372,7 +384,7 @@ class _Plan:
         last = self._moment(curve, finite)
         self.tape.keep(last)
         x = last.x if end.x is None else end.x
-        stats = Stats(time.perf_counter() - self.began, passes, 0, len(curve.knots) - 1, "flow")
+        stats = Stats(time.perf_counter() - self.began, passes, 0, len(curve.knots) - 1, "flow", ("flow",))
         return FlowPath(
             end.time,
             np.asarray(x, dtype=self.problem.dtype),

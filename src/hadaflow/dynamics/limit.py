@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from hadaflow._threads import one_blas_thread
 from hadaflow._validation import Float, Index, callback, instance, norm, positive_number, whole_number
 from hadaflow.certificates import prove_fit
+from hadaflow.convergence import told
 from hadaflow.dynamics._finish import follow
 from hadaflow.dynamics._newton import Effort, Flow, Outcome, follow_scale
 from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
 from hadaflow.dynamics._scaling import UnitProblem, to_unit
 from hadaflow.dynamics._walk import Walk
 from hadaflow.models import Branches, Model
-from hadaflow.models.base import Scale
-from hadaflow.moments import product_scale_of
+from hadaflow.models.base import Scale, started
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import Limit, ProgressCallback, Stats, Status
 
@@ -72,6 +72,11 @@ def limit(
     TypeError, ValueError
         If an argument has the wrong kind or range.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the status is ``NOT_CONVERGED``.
+
     Notes
     -----
     Primal-dual Newton with continuation in the scale. Each of typically 20 to 40 steps forms and factors an m x m
@@ -95,9 +100,10 @@ def limit(
     callback(progress, "progress")
     tolerance = positive_number(tolerance, "tolerance")
     max_steps = whole_number(max_steps, "max_steps")
-    branches = model.branches(init_scale, problem.shape[1])
+    init_scale, branches = started(model, init_scale, problem.shape[1])
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext():
-        return _end(problem, model, init_scale, branches, Effort(tolerance, max_steps, progress), began)
+        end = _end(problem, model, init_scale, branches, Effort(tolerance, max_steps, progress), began)
+    return told(end, f"{tolerance:.2g} of both")
 
 
 def _end(
@@ -111,8 +117,8 @@ def _end(
         found = _solved(unit, model, init_scale, branches, effort)
     x, nu = unit.original_x(found.x).astype(problem.dtype), unit.original_dual(found.nu)
     status = _checked(unit, problem, x, found.status, branches is not None and not model.signed, effort.tolerance)
-    stats = Stats(time.perf_counter() - began, passes + unit.meter.passes, found.steps, 0, "limit")
-    product_scale = 0.0 if branches is None else product_scale_of(model, init_scale)
+    stats = Stats(time.perf_counter() - began, passes + unit.meter.passes, found.steps, 0, "limit", ("limit",))
+    product_scale = 0.0 if branches is None else model.product_scale(init_scale, problem.shape[1])
     return Limit(x, nu, status, stats, found.residual, found.mismatch, problem, product_scale)
 
 

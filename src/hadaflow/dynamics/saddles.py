@@ -16,6 +16,7 @@ from hadaflow._validation import (
     real_array,
     whole_number,
 )
+from hadaflow.convergence import told
 from hadaflow.dynamics._finish import follow, proved
 from hadaflow.dynamics._scaling import to_unit
 from hadaflow.dynamics._walk import Walk
@@ -71,6 +72,11 @@ def saddles(
     TypeError, ValueError
         If an argument has the wrong kind, shape or range.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the status is ``NOT_CONVERGED``.
+
     Notes
     -----
     About as many jumps as the lasso path has knots. A jump costs O(w k + k^2) on a working set of w columns with k
@@ -107,12 +113,13 @@ def saddles(
     if status.ok and walk.events:  # the last plateau without the rounding of the walk
         walk.end_at(end.x)
     times, plateaus = walk.record()
-    return SaddlePath(
+    path = SaddlePath(
         times=times,
         x=plateaus.astype(problem.dtype),
         final=unit.original_x(end.x).astype(problem.dtype),
         dual=unit.original_dual(end.nu),
         status=status,
-        stats=Stats(time.perf_counter() - began, unit.meter.passes, 0, walk.events, "saddles"),
+        stats=Stats(time.perf_counter() - began, unit.meter.passes, 0, walk.events, "saddles", ("saddles",)),
         problem=problem,
     )
+    return told(path, f"noise_level = {noise_level:g} in units of y" if noise_level > 0 else "0 to rounding")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hadaflow import stopping
 from hadaflow._validation import Index, norm
+from hadaflow.convergence import quietly
 from hadaflow.dynamics import descend, flow, saddles
 from hadaflow.estimators._readings import Path
 from hadaflow.estimators._starts import typical_size, weighted_start
@@ -149,7 +150,9 @@ class Saddles:
         return path, on_plateaus(path, np.array([time])), path.dual_at(time)
 
     def _path(self, problem: Problem, events: int | None, progress: ProgressCallback | None = None) -> SaddlePath:
-        return saddles(problem, weights=self.weights, positive=self.positive, max_events=events, progress=progress)
+        return quietly(
+            saddles, problem, weights=self.weights, positive=self.positive, max_events=events, progress=progress
+        )
 
 
 def _broken(path: SaddlePath, events: int) -> bool:
@@ -301,7 +304,7 @@ class Flow(Training):
 
     def _flow(self, problem: Problem, until: float, **options: Any) -> FlowPath:
         quiet = Recorder(metrics=())
-        return flow(problem, self.model, init_scale=self.start, t_end=until, record=quiet, **options)
+        return quietly(flow, problem, self.model, init_scale=self.start, t_end=until, record=quiet, **options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,12 +313,14 @@ class Descent(Training):
 
     def points(self, problem: Problem, times: Vector, steps: int, *, averaged: bool) -> Points:
         stop = stopping.MaxTime(float(times[-1])) | stopping.MaxSteps(4 * steps + _FEW_STEPS)
-        return self._at(descend(problem, self.model, init_scale=self.start, stop=stop, record=_both(times)), times)
+        return self._at(
+            quietly(descend, problem, self.model, init_scale=self.start, stop=stop, record=_both(times)), times
+        )
 
     def arrive(self, problem: Problem, horizon: Horizon, time: float) -> tuple[Path, Points, Vector]:
         times = np.array([time])
         stop = stopping.MaxTime(time) | stopping.MaxSteps(_MOST_STEPS)
-        path = descend(problem, self.model, init_scale=self.start, stop=stop, record=_both(times))
+        path = quietly(descend, problem, self.model, init_scale=self.start, stop=stop, record=_both(times))
         return path, self._at(path, times), path.dual
 
     def _at(self, path: Trajectory, times: Vector) -> Points:
@@ -336,7 +341,7 @@ class Descent(Training):
         stop = stopping.MaxTime(until) | stopping.MaxSteps(_MOST_STEPS)
         stop = stop if goal is None else stop | goal
         record = Recorder(metrics=["residual"])
-        return descend(problem, self.model, init_scale=self.start, stop=stop, record=record, progress=progress)
+        return quietly(descend, problem, self.model, init_scale=self.start, stop=stop, record=record, progress=progress)
 
     def _settled(self, path: Trajectory, goal: _Settled) -> float:
         met = np.flatnonzero(path.history["residual"] <= goal.level)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hadaflow import stopping
 from hadaflow._validation import Float, Index
+from hadaflow.convergence import quietly
 from hadaflow.dynamics import descend, flow
 from hadaflow.estimators._maximum_likelihood import maximum_likelihood
 from hadaflow.estimators._standardised import Features
@@ -143,10 +144,13 @@ class Run:
         progress = self.options.progress
         if self.options.dynamics == "descend":
             record = Recorder(x=True)  # so that the path can be drawn
-            return descend(self.problem, self.model, init_scale=self.start, stop=stop, record=record, progress=progress)
+            return quietly(
+                descend, self.problem, self.model, init_scale=self.start, stop=stop, record=record, progress=progress
+            )
         # The error allowed is a mean over rows: it has to be the same whether rows count twice or stand there twice.
         tolerance = min(0.1, _TOLERANCE * math.sqrt(self.features.total / len(self.data.labels)))
-        return flow(
+        return quietly(
+            flow,
             self.problem,
             self.model,
             init_scale=self.start,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hadaflow import stopping
 from hadaflow._validation import Float, norm
 from hadaflow.certificates import Certificate, certify
+from hadaflow.convergence import quietly
 from hadaflow.dynamics import descend, flow, saddles
 from hadaflow.estimators._starts import typical_size, weighted_start
 from hadaflow.models import HadamardPower
@@ -110,7 +111,9 @@ def _selected(problem: Problem, weights: Vector, rows: int, options: Options) ->
 def _within_noise(problem: Problem, weights: Vector, rows: int, options: Options) -> Reading:
     sigma, told = _sigma(problem, weights, rows, options)
     level = sigma * math.sqrt(rows) * _SLACK
-    path = saddles(problem, weights=weights, positive=options.positive, noise_level=level, progress=options.progress)
+    path = quietly(
+        saddles, problem, weights=weights, positive=options.positive, noise_level=level, progress=options.progress
+    )
     reason = f"||A x - y|| within the noise, {level:.4g}, for sigma = {sigma:.4g} ({told})"
     if path.status in (Status.NOISE_LEVEL, Status.EXACT):
         reason = f"first plateau with {reason}"
@@ -126,8 +129,8 @@ def _no_gradient(problem: Problem, weights: Vector, rows: int, options: Options)
     level = sigma * math.sqrt(2 * math.log(max(2, n))) * _SLACK
     events = _STEEPEST_PATH
     while True:
-        path = saddles(
-            problem, weights=weights, positive=options.positive, max_events=events, progress=options.progress
+        path = quietly(
+            saddles, problem, weights=weights, positive=options.positive, max_events=events, progress=options.progress
         )
         pulls = problem.operator.rmatmat(_residuals(path)) / np.where(lengths > 0, lengths, np.inf)[:, None]
         largest = (pulls if options.positive else np.abs(pulls)).max(axis=0)  # what a bound keeps at 0 may be pulled
@@ -161,7 +164,7 @@ def _longest(problem: Problem, weights: Vector, rows: int, options: Options) -> 
 
 
 def _end(problem: Problem, weights: Vector, _rows: int, options: Options) -> Reading:
-    path = saddles(problem, weights=weights, positive=options.positive, progress=options.progress)
+    path = quietly(saddles, problem, weights=weights, positive=options.positive, progress=options.progress)
     reason = f"the end of the path: {path.status}"
     return _reading(path, path.final, float(path.times[-1]), path.status, reason, None)
 
@@ -226,13 +229,13 @@ def _trained(problem: Problem, weights: Vector, rows: int, options: Options) -> 
         stop = (stop or stopping.Residual(1e-8)) | stopping.MaxSteps(_MOST_STEPS)
     path: FlowPath | Trajectory
     if options.dynamics == "flow":
-        path = flow(problem, model, init_scale=start, stop=stop, progress=options.progress)
+        path = quietly(flow, problem, model, init_scale=start, stop=stop, progress=options.progress)
         time, steps = path.t_end, path.stats.events
         dual = path.dual(min(time, float(path.times[-1])))
     else:
         # With x, so that the path can be drawn.
         record = Recorder(x=True)
-        path = descend(problem, model, init_scale=start, stop=stop, record=record, progress=options.progress)
+        path = quietly(descend, problem, model, init_scale=start, stop=stop, record=record, progress=options.progress)
         time, steps, dual = path.time, path.steps, path.dual
     x = np.zeros_like(path.x)
     support = path.support()

@@ -9,6 +9,7 @@ Mirror view
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._validation import positive_scale
+
 #: An array of any array-API namespace (NumPy, torch, CuPy, JAX ...).
 Array = Any
 #: One start for all coordinates, or one per coordinate.
 Scale = float | Array
+
+_LARGEST = 700.0  # log of a product scale that a double holds
 
 
 @dataclass(frozen=True)
@@ -68,13 +73,20 @@ class Branches:
     dual_scale: float
     signed: bool
 
+    @property
+    def start(self) -> NDArray[np.float64]:
+        """Log of one branch at the start, where the slack is ``rest``; shape (n,)."""
+        if math.isinf(self.exponent):
+            return np.asarray(self.level - self.rest)
+        return np.asarray(self.level - self.exponent * np.log(self.rest))
+
 
 class Model(ABC):
     """An overparameterised model acting on each coordinate by itself.
 
     Subclass it to add a model: the dynamics use nothing else. Functions of arrays are written against the
     array-API namespace of their argument and keep its dtype; ``init_scale`` is a float or an array that
-    broadcasts against it.
+    broadcasts against it, positive and finite: the dynamics check it before they pass it on.
     """
 
     @property
@@ -116,4 +128,46 @@ class Model(ABC):
 
     @abstractmethod
     def branches(self, init_scale: Scale, n: int) -> Branches | None:
-        """The mirror map for the limit solver; None where it is affine."""
+        """The mirror map for the limit solver; None where it is affine.
+
+        ``init_scale`` is a float, or a float64 vector of shape (n,); it is positive and finite.
+        """
+
+    def product_scale(self, init_scale: Scale, n: int) -> float:
+        """Size of one branch of x at the start: ``a^D`` of ``x = u^D - v^D``; geometric mean over n coordinates.
+
+        What counts as support is told by it (:meth:`hadaflow.Limit.support`). In units of x. By default it is read off
+        the branches; of an affine model, which has none, it is what the first factors alone make of their start.
+        """
+        branches = self.branches(init_scale, n)
+        if branches is not None:
+            return math.exp(min(_LARGEST, float(branches.start.mean())))
+        start = self.start(init_scale, np.zeros(n))
+        alone = np.abs(self.forward(Factors(start.u, None if start.v is None else 0 * start.v)))
+        return math.exp(min(_LARGEST, float(np.log(alone).mean()))) if alone.all() else 0.0
+
+
+def started(model: Model, init_scale: object, n: int) -> tuple[Scale, Branches | None]:
+    """The init scale of a run on n coordinates, checked, and the branches of the model there.
+
+    Whatever a run begins with passes through here, so that every model and every dynamics refuses the same.
+
+    Raises
+    ------
+    TypeError
+        If ``init_scale`` is neither a number nor a vector of numbers.
+    ValueError
+        If it is not positive and finite, has another length than n, or leads out of the range of doubles.
+    """
+    scale = positive_scale(init_scale, "init_scale", n)
+    told = f"init_scale {init_scale!r} takes {model!r} out of the range of doubles: take one nearer to 1"
+    with np.errstate(all="ignore"):
+        try:
+            branches = model.branches(scale, n)
+        except (ArithmeticError, ValueError) as error:
+            if "init_scale" in str(error):
+                raise
+            raise ValueError(f"{told} ({error})") from error
+        if branches is not None and not np.isfinite(branches.start).all():
+            raise ValueError(told)
+    return scale, branches

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from array_api_compat import array_namespace
 
-from hadaflow._validation import one_of, positive_number, positive_vector
+from hadaflow._validation import one_of, positive_number, positive_scale
 from hadaflow.models.base import Array, Branches, Factors, Model, Scale
 
 _WIDEST = 301 * math.log(10.0)  # largest |log| of a product scale
@@ -186,11 +186,7 @@ class HadamardPower(Model):
         return xp.where(inside, value, 0 * t_in + math.inf)
 
     def branches(self, init_scale: Scale, n: int) -> Branches | None:
-        if isinstance(init_scale, (list, tuple)) or np.ndim(init_scale) > 0:
-            scale = positive_vector(init_scale, "init_scale", n)
-        else:
-            scale = np.full(n, positive_number(init_scale, "init_scale"))
-        log_scale = np.log(scale)
+        log_scale = np.log(np.broadcast_to(positive_scale(init_scale, "init_scale", n), n))
         if np.abs(self.depth * log_scale).max() > _WIDEST:
             raise ValueError(
                 f"init_scale**depth must lie between 1e-300 and 1e300, "

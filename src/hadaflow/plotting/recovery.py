@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1e-12  # a relative residual below this shows nothing but rounding
 _MOST_MARKERS = 300  # beyond this, stems lose their heads
+_TITLE_WIDTH = 115  # letters on a line
 _MOST_STEMS = 4000  # beyond this, only the extremes of each neighbourhood are drawn: no pixel changes
 
 
@@ -91,7 +93,7 @@ def _draw_x(ax: Axes, recovery: Recovery, truth: NDArray[Any] | None) -> None:
         error = norm(x - truth) / (norm(truth) or 1.0)
         line += f"\nrelative error {error:.2g}"  # beside the legend, which needs the room
         _legend(ax)
-    _title(ax, f"{recovery.status}\n{line}")
+    _title(ax, f"{textwrap.fill(str(recovery.status), _TITLE_WIDTH)}\n{line}")
 
 
 def _draw_residual(ax: Axes, recovery: Recovery) -> None:

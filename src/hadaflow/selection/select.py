@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hadaflow._threads import one_blas_thread
 from hadaflow._validation import Float, Index, callback, flag, instance, one_of, positive_vector, whole_number
+from hadaflow.convergence import quietly
 from hadaflow.dynamics import saddles
 from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem, require_squared
@@ -157,7 +158,7 @@ def select(
     w = w / units.columns
 
     def follow(events: int) -> SaddlePath:
-        return saddles(scaled, positive=positive, weights=w, max_events=events, progress=progress)
+        return quietly(saddles, scaled, positive=positive, weights=w, max_events=events, progress=progress)
 
     with one_blas_thread():
         y = scaled.y.astype(np.float64)

@@ -11,6 +11,7 @@ import scipy.linalg as la
 from numpy.typing import NDArray
 
 from hadaflow._validation import check_finite, one_of, positive_number, real_array
+from hadaflow.convergence import quietly
 from hadaflow.dynamics import limit
 from hadaflow.models import HadamardPower
 from hadaflow.problems import Problem
@@ -117,7 +118,7 @@ def limit_error(
 
 def _of_the_limit(matrix: Matrix, target: Vector, model: HadamardPower, init_scale: float) -> Vector:
     """x_inf, where the error has the size of x or of the scale and nothing is lost by ``hadaflow.limit``."""
-    end = limit(Problem(matrix, matrix @ target), model, init_scale=init_scale)
+    end = quietly(limit, Problem(matrix, matrix @ target), model, init_scale=init_scale)
     if not end.status.ok:
         raise RuntimeError(
             f"neither Newton's method nor hadaflow.limit found the limit at depth {model.depth:g}, product scale "

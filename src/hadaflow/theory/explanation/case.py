@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hadaflow._validation import Index
 from hadaflow.certificates import Certificate
+from hadaflow.convergence import quietly
 from hadaflow.dynamics import limit
 from hadaflow.models import HadamardPower, Model
 from hadaflow.operators import Operator, Scaled
@@ -176,7 +177,7 @@ class Case:
             starts = np.asarray(self.result.setting.init_scale)
             return float(starts.flat[0]) if np.ptp(starts) == 0 else None
         if isinstance(self.result, Recovery) and self.affords(self.result.stats.seconds, "Telling a uniform start"):
-            again = limit(self.problem, HadamardPower(self.depth, self.sign), init_scale=scale)
+            again = quietly(limit, self.problem, HadamardPower(self.depth, self.sign), init_scale=scale)
             size = max(1e-6, self.rounding) * float(np.abs(self.x).max(initial=0.0))
             return scale if np.abs(again.x - self.x).max(initial=0.0) <= size else None
         return scale if isinstance(self.result, Trajectory) else None
@@ -188,7 +189,7 @@ class Case:
         if self.kind == "limit":
             if not self.affords(3 * self.result.stats.seconds, "The minimal l1 norm"):
                 return None
-            found = recover(self.problem.A, self.problem.y, positive=self.positive)
+            found = quietly(recover, self.problem.A, self.problem.y, positive=self.positive)
         if not isinstance(found, Recovery):
             return None
         proved = found.status.ok and found.certificate.gap <= max(PROVED_GAP, self.rounding)

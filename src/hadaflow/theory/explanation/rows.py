@@ -9,6 +9,7 @@ import numpy as np
 
 from hadaflow._validation import Float, norm
 from hadaflow.certificates import certify_lasso
+from hadaflow.convergence import quietly
 from hadaflow.dynamics import saddles
 from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.problems import Problem
@@ -320,7 +321,7 @@ def _plateau(case: Case) -> Iterator[Promise]:
     if not 0 < start < math.inf:
         case.left_out.append(f"The stopping window: {_BEYOND}.")
         return
-    path = saddles(case.problem, positive=case.positive)
+    path = quietly(saddles, case.problem, positive=case.positive)
     ends = np.append(path.times[1:], math.inf)
     at = int(np.argmin([np.abs(case.x - path(tau)).max() for tau in path.times]))
     names = ("end of plateau, after the window opens", "its begin, before the window closes")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow.convergence import quietly
 from hadaflow.dynamics._finish import End, follow
 from hadaflow.dynamics._leaps import leap
 from hadaflow.dynamics._scaling import UnitProblem
@@ -115,7 +116,7 @@ def _approach(unit: UnitProblem, options: Options) -> Attempt:
     model = HadamardPower(_APPROACH_DEPTH, "positive" if options.positive else "both")
     size = 1.0 / max(float(np.abs(unit.speed).max()), 1e-300)
     init_scale = (_APPROACH_SCALE * size) ** (1 / _APPROACH_DEPTH)
-    near = limit(scaled, model, init_scale=init_scale, tolerance=1e-6, progress=options.progress)
+    near = quietly(limit, scaled, model, init_scale=init_scale, tolerance=1e-6, progress=options.progress)
     walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
     rate = _APPROACH_DEPTH * (_APPROACH_DEPTH - 2) * (_APPROACH_SCALE * size) ** (1 - 2 / _APPROACH_DEPTH)
     if np.isfinite(near.dual).all():

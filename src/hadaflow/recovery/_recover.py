@@ -1,0 +1,127 @@
+"""The door: arguments are checked, and the question is sent where it belongs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from hadaflow._validation import callback, flag, one_of, positive_number, positive_vector
+from hadaflow.convergence import told
+from hadaflow.models import HadamardPower
+from hadaflow.models.base import Scale
+from hadaflow.problems import Problem
+from hadaflow.recovery._from_start import from_start
+from hadaflow.recovery._strategies import Options
+from hadaflow.recovery._vanishing_start import vanishing_start
+from hadaflow.results import ProgressCallback, Recovery
+
+
+def recover(
+    A: Any,
+    y: Any,
+    *,
+    depth: float | None = None,
+    init_scale: Scale | None = None,
+    positive: bool = False,
+    weights: Any = None,
+    noise_level: float = 0.0,
+    method: Literal["auto", "saddles", "limit"] = "auto",
+    progress: ProgressCallback | None = None,
+) -> Recovery:
+    """Recover a sparse x from measurements ``y = A x``, with a certificate.
+
+    By default the answer is where gradient flow on an overparameterised model ends as its start vanishes: a
+    minimiser of ``||x||_1`` subject to ``A x = y``, exact to rounding, with exact zeros. With ``depth`` and
+    ``init_scale`` it is where the flow from that very start ends.
+
+    Parameters
+    ----------
+    A : array_like of shape (m, n), scipy.sparse array or matrix, scipy LinearOperator, or dask.array.Array
+        Measurement matrix or operator, real; a Dask array for what is larger than memory
+        (:func:`hadaflow.blocks.open_matrix`).
+    y : array_like of shape (m,)
+        Measurements, real.
+    depth : float, optional
+        Number of factors of ``x = u^D - v^D``: 1 or any real number >= 2. Needs ``init_scale``.
+    init_scale : float or array_like of shape (n,), optional
+        Starting value of every factor entry, in units of ``x^(1/depth)``. Needs ``depth``.
+    positive : bool, default False
+        Only non-negative x (model ``x = u^D``).
+    weights : array_like of shape (n,), optional
+        Minimise ``sum_i w_i |x_i|`` instead, w > 0. For the scale -> 0 solution only: with ``init_scale`` give one
+        start per coordinate.
+    noise_level : float, default 0
+        Bound on ``||noise||_2`` in units of y: stop on the first plateau of the saddle path with
+        ``||A x - y||_2 <= noise_level`` (for a LinearOperator beyond 5000 rows on the first that leaps come upon). For
+        the scale -> 0 solution only.
+    method : {"auto", "saddles", "limit"}, default "auto"
+        How the scale -> 0 solution is found: along the saddle path; or by a limit at small scale, whose dual state
+        starts a short saddle path that ends exactly; "auto" begins with the first and changes over once the second is
+        estimated to be less work. Where A is a LinearOperator "auto" leaps along the path first, with products only.
+    progress : callable, optional
+        Called now and then with a :class:`hadaflow.Progress`.
+
+    Returns
+    -------
+    Recovery
+        ``x``, ``certificate``, ``status``, ``support()``, ``refit()``, ``stats``; and a ``hint`` where x looks like
+        fitted noise.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not real-valued data or not of the kind asked for.
+    ValueError
+        If a shape or range is wrong, an entry is NaN or infinite, or options exclude each other.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the status is ``INEXACT`` or ``NOT_CONVERGED``.
+
+    See Also
+    --------
+    saddles : the whole path whose end this is.
+    limit : the end of the flow from a given start.
+    certify : the certificate of any x and dual vector.
+
+    Notes
+    -----
+    A few to some dozen passes over A on easy instances, plus O(k) jumps of O(w k + k^2) for k non-zeros and a
+    working set of w columns; Newton steps of O(m^2 n + m^3) where the path is long. A LinearOperator is asked for some
+    100 to 300 products if well conditioned, whatever its size; uniqueness is proved if that takes no more, and at most
+    500 (else ask :func:`certify`), and beyond 5000 rows an end that 4000 products do not prove minimal is handed over
+    ``INEXACT``, with its gap. A Dask array takes two passes per look of the walk at A, some 10 to 30 in all on easy
+    instances, and a working set of columns is brought here. Scale-free: ``recover(c A, d y)`` is ``d / c`` times
+    ``recover(A, y)``, bit for bit if c and d are powers of two. The data are never written to.
+    Source: papers A and B (model and flow), docs/mathematics.md, "The saddle path", "The limit" and "Leaps".
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((50, 200))
+    >>> x = np.zeros(200)
+    >>> x[[3, 77, 120]] = [2.0, -1.0, 0.5]
+    >>> r = hf.recover(A, A @ x)
+    >>> r.support(), r.status.name, r.certificate.unique
+    (array([  3,  77, 120]), 'EXACT', True)
+    """
+    problem = Problem(A, y)
+    positive = flag(positive, "positive")
+    callback(progress, "progress")
+    method = one_of(method, "method", ("auto", "saddles", "limit"))  # type: ignore[assignment]
+    noise_level = positive_number(noise_level, "noise_level", strict=False)
+    w = None if weights is None else positive_vector(weights, "weights", problem.shape[1])
+    if (depth is None) != (init_scale is None):
+        given, missing = ("depth", "init_scale") if init_scale is None else ("init_scale", "depth")
+        raise ValueError(f"{given} needs {missing} beside it: together they fix the start of the flow")
+    if depth is not None and init_scale is not None:
+        if w is not None or noise_level > 0 or method != "auto":
+            raise ValueError(
+                "weights, noise_level and method belong to the scale -> 0 solution: leave out depth and init_scale"
+            )
+        model = HadamardPower(depth, "positive" if positive else "both")
+        return told(from_start(problem, model, init_scale, positive, progress), "1e-08, and x = B(A^T nu) to 1e-12")
+    if method == "limit" and noise_level > 0:
+        raise ValueError("noise_level stops along the saddle path: use method='saddles' or 'auto'")
+    return told(vanishing_start(problem, Options(positive, w, noise_level, method, progress)))

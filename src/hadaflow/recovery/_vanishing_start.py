@@ -1,0 +1,175 @@
+"""The solution that training ends at as its start vanishes: strategies in turn, and what their ends prove."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hadaflow._span import Span
+from hadaflow._validation import Float
+from hadaflow.certificates import CLOSEST, MOST_COLUMNS, certify
+from hadaflow.convergence import exact_within
+from hadaflow.dynamics._finish import End, follow
+from hadaflow.dynamics._nearest import nearest, start_dual, within_rounding
+from hadaflow.dynamics._scaling import UnitProblem, to_unit
+from hadaflow.dynamics._walk import Walk
+from hadaflow.operators.base import at_work
+from hadaflow.problems import Problem
+from hadaflow.recovery._strategies import MOST_ROWS, Options, by_leaps, by_walk, strategies
+from hadaflow.results import Recovery, Stats, Status
+
+Vector = NDArray[np.float64]
+
+_MOST_PROVED = 500  # columns asked of it to prove uniqueness; never more than the products that the answer took
+_MOST_RESTARTS = 8  # of a walk whose end is not proved minimal, from its own dual state
+
+
+def vanishing_start(problem: Problem, options: Options, *, reachable: bool = False) -> Recovery:
+    """The scale -> 0 solution, by the first strategy whose end its certificate confirms; else the best of them.
+
+    ``reachable`` says that some x carries y, so that no least-squares point is to be looked for.
+    """
+    began = time.perf_counter()
+    unit = to_unit(problem, options.weights, even=options.noise_level == 0)
+    found: list[Recovery] = []
+    tried: list[Stats] = []
+    walked = False
+    for strategy in strategies(unit, options):
+        if strategy is by_walk and walked:
+            break  # to the end, without a proof
+        end, newton_steps, events, name = strategy(unit, options)
+        stats = Stats(time.perf_counter() - began, 0.0, newton_steps, events, name)
+        found.append(_certified(problem, unit, options, end, stats))
+        unproved = end.status is Status.EXACT and not found[-1].status.ok
+        walked |= unproved and name == "saddles"
+        if unproved and strategy is not by_leaps:
+            found.append(_refined(problem, unit, options, end, found[-1]))
+        tried.append(found[-1].stats)
+        if found[-1].status.ok or (unproved and problem.shape[0] > MOST_ROWS):
+            break
+        if end.status is Status.LEAST_SQUARES and not reachable:
+            reachable = True
+            found.extend(_least_squares(problem, options, min(found, key=_rank), tried))
+            if found[-1].status.ok:
+                break
+    if not reachable and not any(_feasible(recovery) or recovery.status.ok for recovery in found):
+        found.extend(_least_squares(problem, options, min(found, key=_rank), tried))
+    best = min(found, key=_rank)
+    seconds, passes = time.perf_counter() - began, unit.meter.passes + sum(stats.passes for stats in tried)
+    return replace(best, stats=_in_all(best.stats.method, tried, seconds, passes))
+
+
+def _in_all(method: str, tried: list[Stats], seconds: float, passes: float) -> Stats:
+    """What all strategies took together that were tried, and which they were; ``method`` gave the answer."""
+    newton_steps, events = sum(stats.newton_steps for stats in tried), sum(stats.events for stats in tried)
+    names = tuple(name for stats in tried for name in stats.tried or (stats.method,))
+    return Stats(seconds, passes, newton_steps, events, method, names)
+
+
+def _least_squares(problem: Problem, options: Options, best: Recovery, tried: list[Stats]) -> list[Recovery]:
+    """Candidates for the least-squares point of smallest norm; what they took is added to what was tried.
+
+    Where the nearest point turns out to be y itself, an x that carries y: it tells that what was found is wrong.
+    """
+    unit = to_unit(problem, options.weights)  # rows keep their weight
+    near = nearest(unit, np.flatnonzero(best.x), options.positive)
+    if near is None:
+        return []
+    x = np.zeros(problem.shape[1])
+    x[near.index] = near.values
+    carried = within_rounding(unit, near, x)
+    end = End(x, start_dual(unit, near, options.positive), Status.EXACT if carried else Status.LEAST_SQUARES)
+    found = [_certified(problem, unit, options, end, Stats(method="least squares"))]
+    if not carried and not found[0].status.ok:  # of all points with this A x, the one of smallest norm
+        fitted = Problem(problem.operator, near.target * unit.size_y)
+        sparse = vanishing_start(fitted, replace(options, noise_level=0.0), reachable=True)
+        tried.append(sparse.stats)
+        found.append(_judged(problem, unit, options, sparse.x, sparse.dual, Status.LEAST_SQUARES, sparse.stats))
+    tried.append(Stats(passes=unit.meter.passes, method="least squares"))
+    return found
+
+
+def _refined(problem: Problem, unit: UnitProblem, options: Options, end: End, recovery: Recovery) -> Recovery:
+    """Walk again from the dual state of the end while that helps.
+
+    The path that is left is short, and so is what the rounding of ill-conditioned data adds to the dual state on it.
+    """
+    events = recovery.stats.events
+    for _ in range(_MOST_RESTARTS):
+        walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
+        walk.start_from(end.nu)
+        end = follow(walk)
+        events += walk.events
+        trial = _certified(problem, unit, options, end, replace(recovery.stats, events=events))
+        if trial.status.ok or trial.certificate.gap > 0.5 * recovery.certificate.gap:
+            best = min(recovery, trial, key=_rank)
+            return replace(best, stats=trial.stats)
+        recovery = trial
+    return recovery
+
+
+def _feasible(recovery: Recovery) -> bool:
+    """Whether x carries y, row by row, up to what rounding explains."""
+    return exact_within(recovery.problem).fits(recovery.certificate)
+
+
+def _rank(recovery: Recovery) -> tuple[bool, bool, float]:
+    """The smaller the better: what is proved, then what fits with the smaller norm, then what fits better."""
+    certificate, feasible = recovery.certificate, _feasible(recovery)
+    return not recovery.status.ok, not feasible, certificate.gap if feasible else certificate.residual
+
+
+def _certified(problem: Problem, unit: UnitProblem, options: Options, end: End, stats: Stats) -> Recovery:
+    """The end of a walk in the units and dtype of the data, called what its certificate proves."""
+    x = unit.original_x(end.x).astype(problem.dtype)
+    return _judged(problem, unit, options, x, unit.original_dual(end.nu), end.status, stats)
+
+
+def _judged(
+    problem: Problem, unit: UnitProblem, options: Options, x: Float, dual: Vector, status: Status, stats: Stats
+) -> Recovery:
+    """An x with its certificate and a status that this proves, whatever it was thought to be."""
+    certificate = certify(
+        Problem(unit.meter, problem.y),  # so that its passes are counted too
+        x,
+        dual,
+        weights=options.weights,
+        positive=options.positive,
+        noise_level=options.noise_level if status is Status.NOISE_LEVEL else 0.0,
+        least_squares=status is Status.LEAST_SQUARES,
+        most_columns=min(_MOST_PROVED, int(unit.meter.passes)) if stats.method == "leaps" else MOST_COLUMNS,
+    )
+    exact = exact_within(problem)
+    fits, minimal = exact.fits(certificate), certificate.gap <= exact.gap or certificate.unique
+    if status is Status.LEAST_SQUARES and fits:
+        return _judged(problem, unit, options, x, dual, Status.EXACT, stats)  # it fits after all
+    if status is Status.NOT_CONVERGED and fits:
+        status = Status.EXACT  # given up, but not before the end
+    if status is Status.EXACT and not (fits and minimal):
+        status = Status.INEXACT if fits else Status.NOT_CONVERGED
+    if status is Status.LEAST_SQUARES:
+        minimal = minimal or _determined(problem, x)
+        if certificate.fit_gap > CLOSEST or not minimal:  # then the norm is held against those of all x that carry y
+            return _judged(problem, unit, options, x, dual, Status.NOT_CONVERGED, stats)
+    return Recovery(
+        x,
+        dual,
+        certificate,
+        status,
+        stats,
+        problem,
+        positive=options.positive,
+        weights=options.weights,
+        noise_level=options.noise_level,
+    )
+
+
+def _determined(problem: Problem, x: Float) -> bool:
+    """Whether no other vector has the same A x: all columns are on the support, and independent."""
+    m, n = problem.shape
+    if not problem.operator.at_hand or not np.count_nonzero(x) == n <= m:
+        return False
+    return Span(at_work(problem.operator.columns(np.arange(n)))).rank == n
