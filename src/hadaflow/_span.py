@@ -104,10 +104,8 @@ class Span:
         result then has digits of its own, not those that the largest entry leaves it.
         """
         for _ in range(2):
-            if self.q is None:
-                r = r - self.columns @ self._coefficients(r)
-            else:
-                r = r - self.q @ (self.q.T @ r)
+            fitted = self.columns @ self._coefficients(r) if self.q is None else self.q @ (self.q.T @ r)
+            r = r - fitted
         return r - self.dual_with(np.asarray(self.columns.T @ r))
 
     def _coefficients(self, r: Vector) -> Vector:

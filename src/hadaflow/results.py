@@ -27,21 +27,23 @@ class Status(Enum):
     ----------
     EXACT
         Ok. x minimises ``sum_i w_i |x_i|`` (over ``x >= 0`` where that was asked for) among all solutions of
-        ``A x = y``. Checked on the answer itself by its certificate: a relative gap of at most 1e-8 and a relative
-        residual of at most 1e-9 (1e3 units of rounding each in float32). A ``SaddlePath`` has no certificate yet; there
-        it says that the residual has vanished to rounding: ask :func:`certify`.
+        ``A x = y``. Checked on the answer itself, by its certificate: a relative gap of at most 1e-8, or a proof that x
+        is the only solution; a relative residual of at most 1e-9; and in every row a residual of at most 1e3 units of
+        what that row rounds (1e-9 of it where columns are not at hand), so that rows in small units count like others.
+        In float32 1.2e-4 stands for these numbers.
     LIMIT
-        Ok. x is where gradient flow from the given start ends, and solves ``A x = y``. Checked: a relative residual of
-        at most 1e-8 and ``x = B(A^T nu)`` to the tolerance.
+        Ok. x is where gradient flow from the given start ends, and solves ``A x = y``. Checked: a residual of at most
+        1e-8, of all rows together and of each relative to its size, and ``x = B(A^T nu)`` to the tolerance.
     NOISE_LEVEL
         Ok. x is the first plateau of the saddle path (with products only, the first that leaps come upon) whose
         residual ``||A x - y||_2`` is at most the noise level that was given. Checked: that residual.
     LEAST_SQUARES
-        Ok, if that is what you want. No x fits y; x minimises ``||A x - y||_2`` over all x, or over all ``x >= 0``
-        where only those were asked for, and among all such points it is the one of smallest (weighted) l1 norm (from a
-        given start: the one where its flow ends). Checked: no column of A that could move takes the residual further
-        down; the gap of the certificate is about the l1 norm among the x with the same ``A x``. Where y has noise such
-        an x may fit it: see ``hint``.
+        Ok, if that is what you want. No x fits y; x minimises ``||A x - y||_2`` over all x, or over all ``x >= 0`` where
+        only those were asked for, and among all such points it is the one of smallest (weighted) l1 norm (from a given
+        start: the one where its flow ends). Rows count as long as they are given. Checked: ``||A x - y||`` is within
+        1e-8 of a proved lower bound on that of all x, rounding of the residual aside (``certificate.fit_gap``), and the
+        gap among the x with the same ``A x`` is at most 1e-8, or there is no other such x. Where y has noise such an x
+        may fit it: see ``hint``.
     INEXACT
         Not ok. x solves ``A x = y``, and its certificate does not prove that it is minimal to 1e-8: A is
         ill-conditioned, or x not sparse enough. ``certificate.gap`` says how far it can be from the minimum.

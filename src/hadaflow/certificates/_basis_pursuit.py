@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,6 @@ from hadaflow.certificates._arguments import vector
 from hadaflow.certificates._fit import CLOSEST, prove_fit
 from hadaflow.certificates._uniqueness import independent, separates
 from hadaflow.operators import Operator, Scaled, even_rows
-from hadaflow.operators.base import at_work
 from hadaflow.problems import Problem, require_squared
 
 Vector = NDArray[np.float64]

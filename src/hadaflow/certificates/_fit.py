@@ -17,6 +17,7 @@ Vector = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 1e3  # units of eps that a column may be changed by for the bound to count
 _ROUNDING_FAR = 1e-9  # the same where products alone are known, and lengths of columns are estimates
+_TOLD = 0.1  # of the residual that rounding may explain
 CLOSEST = 1e-8  # relative distance from the bound at which a fit counts as the best
 
 
@@ -30,7 +31,7 @@ class FitProof:
         No z leaves less than this, up to a relative change of the columns of A by ``violation``.
     gap : float
         ``(||A x - y|| - bound) / ||A x - y||`` less what rounding of the residual explains; 0 for a residual of 0, and
-        1 where the violation is more than rounding.
+        1 where the violation is more than rounding, or rounding may explain the residual.
     violation : float
         Largest ``|A_i^T u| / (||A_i|| ||u||)`` that is not as it should be, for the direction u that gives the bound.
     """
@@ -99,7 +100,8 @@ def prove_fit(
     allowed = _ROUNDING * _EPS if operator.at_hand else _ROUNDING_FAR
     part = rounding / left
     explained = min(norm(part), float(np.abs(residual / left) @ part) + norm(part) ** 2)
-    gap = max(0.0, 1 - bound / left - explained) if violation <= allowed else 1.0
+    told = violation <= allowed and explained <= _TOLD  # else the residual may be no more than rounding
+    gap = max(0.0, 1 - bound / left - explained) if told else 1.0
     return FitProof(bound, gap, violation)
 
 

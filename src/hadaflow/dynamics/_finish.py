@@ -89,7 +89,9 @@ def on_bounds(support: Span, nu: Vector, signs: Vector) -> Vector:
     return nu + support.dual_with(signs * (1 - inside) - np.asarray(support.columns.T @ nu))
 
 
-def _settled(walk: Walk, support: Span, walked: Vector, rounding: float | None) -> tuple[Span, Vector, NDArray[np.bool_]]:
+def _settled(
+    walk: Walk, support: Span, walked: Vector, rounding: float | None
+) -> tuple[Span, Vector, NDArray[np.bool_]]:
     """Least squares with the signs of the walk, on the entries that are more than rounding; and which these are.
 
     A coordinate that entered just before the residual vanished carries nothing else. Nearly dependent columns may

@@ -73,8 +73,8 @@ def nearest(unit: UnitProblem, start: Index, positive: bool) -> Nearest | None:
     return _Cone(unit, start).search() if positive else _of_range(unit)
 
 
-def within_rounding(unit: UnitProblem, near: Nearest, x: Vector) -> bool:
-    """Whether y is the nearest point itself, row by row, up to rounding."""
+def within_rounding(unit: UnitProblem, x: Vector) -> bool:
+    """Whether x carries y, row by row, up to rounding."""
     left = np.abs(unit.y - unit.operator.matvec(x))
     terms = unit.operator.abs_matvec(np.abs(x)) + np.abs(unit.y)
     return bool((left <= _REACHED * max(_EPS, unit.data_rounding) * terms).all())

@@ -133,9 +133,7 @@ class _Found(NamedTuple):
     mismatch: float
 
 
-def _solved(
-    unit: UnitProblem, model: Model, init_scale: Scale, branches: Branches | None, effort: Effort
-) -> _Found:
+def _solved(unit: UnitProblem, model: Model, init_scale: Scale, branches: Branches | None, effort: Effort) -> _Found:
     if branches is None:
         x, nu, residual, status, steps = _affine_limit(unit, model, init_scale)
         return _Found(x, nu, status, steps, residual, 0.0)
@@ -143,9 +141,7 @@ def _solved(
     return _Found(x, outcome.nu * branches.dual_scale, status, outcome.steps, outcome.residual, outcome.mismatch)
 
 
-def _checked(
-    unit: UnitProblem, problem: Problem, x: Float, status: Status, positive: bool, tolerance: float
-) -> Status:
+def _checked(unit: UnitProblem, problem: Problem, x: Float, status: Status, positive: bool, tolerance: float) -> Status:
     """The status, if x proves it: every row fits, or nothing fits better."""
     wide, eps = x.astype(np.float64), float(np.finfo(problem.dtype).eps)
     y = problem.y.astype(np.float64)

@@ -71,7 +71,7 @@ def _lengths(matrix: Array) -> Vector:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", matrix, matrix)
         smallest, largest = np.finfo(matrix.dtype).tiny ** 0.8, np.finfo(matrix.dtype).max ** 0.8
-        lengths = np.sqrt(squares.astype(np.float64))
+        lengths: Vector = np.sqrt(squares.astype(np.float64))
         for j in np.flatnonzero(~((squares > smallest) & (squares < largest))):
             lengths[j] = norm(matrix[j]) if np.isfinite(matrix[j]).all() else np.nan
     return lengths

@@ -55,7 +55,12 @@ def vanishing_start(problem: Problem, options: Options, *, reachable: bool = Fal
             found.extend(_least_squares(problem, options, min(found, key=_rank), tried))
             if found[-1].status.ok:
                 break
-    if not reachable and not any(_feasible(recovery) or recovery.status.ok for recovery in found):
+    lost = not any(_feasible(recovery) or recovery.status.ok for recovery in found)
+    if lost and options.noise_level > 0:  # so small a level that rounding hid it: the end of the path is within it
+        exact = vanishing_start(problem, replace(options, noise_level=0.0), reachable=reachable)
+        tried.append(exact.stats)
+        found += [exact] if exact.status is Status.EXACT else []
+    elif lost and not reachable:
         found.extend(_least_squares(problem, options, min(found, key=_rank), tried))
     best = min(found, key=_rank)
     seconds, passes = time.perf_counter() - began, unit.meter.passes + sum(stats.passes for stats in tried)
@@ -80,7 +85,7 @@ def _least_squares(problem: Problem, options: Options, best: Recovery, tried: li
         return []
     x = np.zeros(problem.shape[1])
     x[near.index] = near.values
-    carried = within_rounding(unit, near, x)
+    carried = within_rounding(unit, x)
     end = End(x, start_dual(unit, near, options.positive), Status.EXACT if carried else Status.LEAST_SQUARES)
     found = [_certified(problem, unit, options, end, Stats(method="least squares"))]
     if not carried and not found[0].status.ok:  # of all points with this A x, the one of smallest norm

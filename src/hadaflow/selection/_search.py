@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index
 from hadaflow._span import Span
+from hadaflow._validation import Index
 from hadaflow.operators import Operator
 from hadaflow.selection._criterion import Criterion
 from hadaflow.selection._fit import Fit, Moves, Pool
