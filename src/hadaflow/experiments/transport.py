@@ -19,6 +19,7 @@ from multiprocessing import current_process
 from typing import Any
 
 import hadaflow as hf
+from hadaflow._extras import require
 from hadaflow._threads import one_thread
 from hadaflow.experiments.base import Skip, Study, Task
 from hadaflow.experiments.finding import Parcel, parcel_of
@@ -210,6 +211,7 @@ def _given_up_in_silence() -> Iterator[None]:
 
 
 def _cloudpickle() -> Any:
+    require("cloudpickle", extra="experiments", what="several workers")
     return importlib.import_module("cloudpickle")  # which ships no types
 
 
