@@ -37,6 +37,13 @@ def minimal_l1(A, y, *, positive=False, weights=None):
     return result.fun
 
 
+def pytest_collection_modifyitems(items):
+    """Slow tests may take an hour."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
+
+
 @pytest.fixture(scope="session")
 def reproduction(tmp_path_factory):
     """One folder for the quick experiments, so that none runs twice in a session."""
