@@ -322,9 +322,8 @@ def test_what_is_shown_depends_on_no_clock(kind, path):
         result = hf.flow(hf.Problem(A, SMALL.y), hf.HadamardPower(3), init_scale=1e-2)
     else:
         result = hf.recover(A, SMALL.y, depth=3, init_scale=1e-2)
-    slow = dataclasses.replace(
-        result, stats=dataclasses.replace(result.stats, seconds=1e6 * (1 + result.stats.seconds))
-    )
+    stats = dataclasses.replace(result.stats, seconds=1e6 * (1 + result.stats.seconds))
+    slow = dataclasses.replace(result, stats=stats)
     assert str(explain(slow)) == str(explain(result))
     assert len(explain(slow).rows) > 1
 

@@ -880,7 +880,7 @@ def test_a_worker_that_is_started_anew_is_no_error(tmp_path, monkeypatch):
     take = Manager.process_result_item
 
     def warning(self, item):
-        warnings.warn("A worker stopped while some jobs were given to the executor. This can be ...", UserWarning)
+        warnings.warn("A worker stopped while some jobs were given to the executor.", UserWarning, stacklevel=1)
         take(self, item)
 
     monkeypatch.setattr(Manager, "process_result_item", warning)

@@ -84,7 +84,8 @@ def reproduce(
 
     Notes
     -----
-    Records depend on seeds alone, not on the number of processes or their order.
+    Records depend on seeds alone, not on the number of processes or their order; on another kind of machine the last
+    digits may differ.
     """
     require("filelock", "joblib", "pandas", "pyarrow", extra="experiments", what="experiments")
     for experiment in experiments:

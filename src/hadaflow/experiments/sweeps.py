@@ -309,7 +309,8 @@ def sweep(  # noqa: PLR0913 - what is measured, where it is kept, how it is run
     by its content. It does not show what the function calls by a global name, and is another one in another release of
     Python. A function with an attribute ``revision`` is known by that alone.
 
-    Records depend on the seed alone, bit for bit, not on the number of workers, their kind or order.
+    Records depend on the seed alone, bit for bit, not on the number of workers, their kind or order; on another kind of
+    machine, or with another NumPy or SciPy, the last digits may differ.
 
     Cost: about 0.1 ms per repetition beside the function's own.
 
@@ -342,8 +343,8 @@ def run_sweep(
     progress: Callable[[Step], object] | None = None,
 ) -> SweepResult:
     """:func:`sweep`, of what was checked before."""
-    kept = ("filelock", "pyarrow") if folder is not None else ()
-    require("joblib", "pandas", *kept, extra="experiments", what="sweeps")
+    on_disk = () if folder is None else ("filelock", "pyarrow")
+    require("joblib", "pandas", *on_disk, extra="experiments", what="sweeps")
     instance(study, Sweep, "study")
     callback(progress, "progress")
     jobs = whole_number(jobs, "jobs") if jobs is not None else None
