@@ -47,7 +47,7 @@ test-newest: $(VENV)-newest/.ready-newest ## The same with the newest versions, 
 	$(VENV)-newest/bin/python -m pytest -n auto --dist loadfile $(CORE) $(ARGS)
 
 packaging: ## Build and install wheel and sdist, without a C compiler too, and try each extra alone
-	$(PYTHON) .ci/packaging.py $(ARGS)
+	$(PYTHON) .ci/distributions.py $(ARGS)
 
 docs: $(VENV)-docs/.ready-docs ## Build the documentation, and check its links; it starts at docs/_build/html/index.html
 	$(VENV)-docs/bin/python -m sphinx -b html -W --keep-going -n -q docs docs/_build/html

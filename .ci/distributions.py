@@ -1,6 +1,6 @@
 """Build sdist and wheel and try them as users get them, in environments that hold nothing else.
 
-Without arguments: the sdist with and without a C compiler, and each extra alone. ``python .ci/packaging.py plot cli``
+Without arguments: the sdist with and without a C compiler, and each extra alone. ``python .ci/distributions.py plot cli``
 tries some extras only. Needs pip and what it downloads; some three minutes.
 """
 
