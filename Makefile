@@ -41,6 +41,7 @@ test-core: $(VENV)/.ready-test ## The core of them, with the linear algebra of a
 # Old packages call what newer ones warn of: warnings are no errors there.
 test-oldest: $(VENV)-oldest/.ready-oldest ## The same with the oldest versions of what pyproject.toml declares
 	$(VENV)-oldest/bin/python -m pytest -n auto --dist loadfile -W default $(CORE) $(ARGS)
+	$(VENV)-oldest/bin/python -P .ci/promises.py plot cli dask estimators experiments
 
 # The newest NumPy and SciPy want a newer Python than the oldest that hadaflow runs on.
 test-newest: $(VENV)-newest/.ready-newest ## The same with the newest versions, on the newest Python that is there

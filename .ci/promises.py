@@ -60,7 +60,7 @@ def command(*words):
 def command_line():
     np.save(FOLDER / "A.npy", A)
     np.save(FOLDER / "y.npy", A @ x)
-    command("recover", "A.npy", "y.npy", "--output", "x.npz", "--plot", "recovery.png")
+    command("recover", "A.npy", "y.npy", "--output", "x.npz", "--plot", "of_command.png")
 
 
 def parquet():
