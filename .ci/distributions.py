@@ -1,12 +1,13 @@
 """Build sdist and wheel and try them as users get them, in environments that hold nothing else.
 
-Without arguments: the sdist with and without a C compiler, and each extra alone. ``python .ci/distributions.py plot cli``
-tries some extras only. Needs pip and what it downloads; some three minutes.
+Without arguments: the sdist with and without a C compiler, and each extra alone.
+``python .ci/distributions.py plot cli`` tries some extras only. Needs pip and what it downloads; some minutes.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,6 +22,7 @@ PROMISES = ROOT / ".ci" / "promises.py"
 #: Extras that others hold, and what nobody promises anything of: benchmarks are run from the source.
 HOLDS = {"cli": ["plot"], "demo": ["plot", "estimators"], "experiments": ["cli", "plot", "estimators"]}
 UNTRIED = {"bench"}
+KERNEL = "import hadaflow; from pathlib import Path; print(*Path(hadaflow.__file__).parent.glob('*.so'))"
 IN_SDIST = ("LICENSE", "README.md", "hatch_build.py", "pyproject.toml", "src/hadaflow/_sweep.c")
 IN_WHEEL = ("hadaflow/py.typed", "hadaflow/_sweep.c", "hadaflow/experiments/templates/report.html.j2")
 
@@ -62,8 +64,7 @@ def without_compiler(folder: Path, sdist: Path) -> None:
     nothing = folder / "no-programs"
     nothing.mkdir()
     python = environment(folder / "plain", sdist, PATH=str(nothing), CC="/nonexistent")
-    kernel = "from hadaflow._sweep import __file__ as f; from pathlib import Path; print(*Path(f).parent.glob('*.so'))"
-    if call(python, "-c", kernel).strip():
+    if call(python, "-c", KERNEL).strip():
         raise SystemExit("a kernel was compiled although there is no compiler")
     print(call(python, PROMISES), end="")
 
@@ -84,8 +85,10 @@ def main(wanted: list[str]) -> None:
         if not wanted:
             without_compiler(folder, sdist)
             told("the sdist, installed without a C compiler")
-            print(call(environment(folder / "wheel", wheel), PROMISES), end="")
-            told("the wheel, installed alone")
+            found = call(environment(folder / "wheel", wheel), "-c", KERNEL).strip()
+            if any(map(shutil.which, ("cc", "gcc", "clang"))) and not found:
+                raise SystemExit("no kernel was compiled although there is a compiler")
+            told(f"the wheel, installed alone, with {'its' if found else 'no'} kernel")
         for extra in wanted or sorted(set(extras) - UNTRIED):
             python = environment(folder / extra, f"hadaflow[{extra}] @ {wheel.as_uri()}")
             print(call(python, PROMISES, extra, *HOLDS.get(extra, ())), end="")
