@@ -1,11 +1,12 @@
 # Every target sets itself up: only make and Python 3.11 or newer are needed.
 
 PYTHON ?= python3
+# An environment for each purpose, so that none hides what another one lacks: this one, for tests and style, and beside
+# it .venv-demo, .venv-docs, ... They share what pip keeps of its downloads.
 VENV   ?= .venv
-BIN    := $(VENV)/bin
 
-# What each target installs. The extra `plot` is part of `cli` and `demo`, `cli` of `experiments`.
-install-demo  := -e ".[demo,cli,estimators]"
+# What each environment holds. The extra `plot` is part of `cli` and `demo`, `cli` of `experiments`.
+install-demo  := -e ".[demo]"
 install-test  := -e ".[demo,experiments,estimators,dask]" --group test --group docs
 install-lint  := -e ".[demo,experiments,estimators,dask]" --group lint
 install-reproduce := -e ".[experiments]"
@@ -15,68 +16,107 @@ install-docs  := -e ".[demo,experiments,estimators,dask]" --group docs
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .NOTPARALLEL:
-.PHONY: help demo test docs reproduce lint bench bench-imaging bench-descent bench-cluster bench-regression correctness clean
+.PHONY: help demo test test-core test-oldest test-newest packaging docs reproduce lint bench bench-imaging bench-descent bench-cluster bench-regression correctness clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: $(VENV)/.ready-demo ## Recover an ECG and a photograph, and fit a medical table; pictures go to demo/
-	$(BIN)/python examples/ecg_recovery.py --output demo
-	$(BIN)/python examples/picture_recovery.py --output demo
-	$(BIN)/python examples/coefficient_path.py --output demo
+demo: $(VENV)-demo/.ready-demo ## Recover an ECG and a photograph, and fit a medical table; pictures go to demo/
+	$(VENV)-demo/bin/python examples/ecg_recovery.py --output demo
+	$(VENV)-demo/bin/python examples/picture_recovery.py --output demo
+	$(VENV)-demo/bin/python examples/coefficient_path.py --output demo
 
 test: $(VENV)/.ready-test ## Run the tests (ARGS="-m slow" for the slow ones)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
-docs: $(VENV)/.ready-docs ## Build the documentation, and check its links; it starts at docs/_build/html/index.html
-	$(BIN)/python -m sphinx -b html -W --keep-going -n -q docs docs/_build/html
-	$(BIN)/python docs/check_links.py docs/_build/html
+# What everything else stands on, in two or three minutes.
+CORE := tests/test_certificates.py tests/test_files.py tests/test_flow.py tests/test_house.py tests/test_limit.py \
+	tests/test_operators.py tests/test_plotting.py tests/test_recover.py tests/test_saddles.py tests/test_site.py
 
-reproduce: $(VENV)/.ready-reproduce ## Run the experiments of the papers (ARGS="--full" for their sizes)
-	$(BIN)/hadaflow reproduce all $(ARGS)
+CORETYPE ?= Nehalem
+test-core: $(VENV)/.ready-test ## The core of them, with the linear algebra of another processor (CORETYPE=Haswell)
+	OPENBLAS_CORETYPE=$(CORETYPE) $(VENV)/bin/python -m pytest -n auto --dist loadfile $(CORE) $(ARGS)
+
+# Old packages call what newer ones warn of: warnings are no errors there.
+test-oldest: $(VENV)-oldest/.ready-oldest ## The same with the oldest versions of what pyproject.toml declares
+	$(VENV)-oldest/bin/python -m pytest -n auto --dist loadfile -W default $(CORE) $(ARGS)
+	$(VENV)-oldest/bin/python -P .ci/promises.py plot cli dask estimators experiments
+
+# The newest NumPy and SciPy want a newer Python than the oldest that hadaflow runs on.
+test-newest: $(VENV)-newest/.ready-newest ## The same with the newest versions, on the newest Python that is there
+	$(VENV)-newest/bin/python -m pytest -n auto --dist loadfile $(CORE) $(ARGS)
+
+packaging: ## Build and install wheel and sdist, without a C compiler too, and try each extra alone
+	$(PYTHON) .ci/distributions.py $(ARGS)
+
+docs: $(VENV)-docs/.ready-docs ## Build the documentation, and check its links; it starts at docs/_build/html/index.html
+	$(VENV)-docs/bin/python -m sphinx -b html -W --keep-going -n -q docs docs/_build/html
+	$(VENV)-docs/bin/python docs/check_links.py docs/_build/html
+
+reproduce: $(VENV)-reproduce/.ready-reproduce ## Run the experiments of the papers (ARGS="--full" for their sizes)
+	$(VENV)-reproduce/bin/hadaflow reproduce all $(ARGS)
 
 lint: $(VENV)/.ready-lint ## Check style, types, layers and spelling
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/codespell
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/codespell
 
 # One thread per solver, so that the times compare.
 bench bench-imaging bench-regression: export OPENBLAS_NUM_THREADS = 1
 bench bench-imaging bench-regression: export OMP_NUM_THREADS = 1
 bench bench-imaging bench-regression: export MKL_NUM_THREADS = 1
-bench: $(VENV)/.ready-bench ## Compare with other basis-pursuit solvers
-	$(BIN)/python benchmarks/basis_pursuit.py $(ARGS)
+bench: $(VENV)-bench/.ready-bench ## Compare with other basis-pursuit solvers
+	$(VENV)-bench/bin/python benchmarks/basis_pursuit.py $(ARGS)
 
-bench-imaging: $(VENV)/.ready-bench ## Compare with other solvers on pictures, exact and noisy
-	$(BIN)/python benchmarks/imaging.py $(ARGS)
+bench-imaging: $(VENV)-bench/.ready-bench ## Compare with other solvers on pictures, exact and noisy
+	$(VENV)-bench/bin/python benchmarks/imaging.py $(ARGS)
 
-bench-descent: $(VENV)/.ready-bench ## Time gradient descent and gradient flow, step by step
-	$(BIN)/python benchmarks/descent.py $(ARGS)
+bench-descent: $(VENV)-bench/.ready-bench ## Time gradient descent and gradient flow, step by step
+	$(VENV)-bench/bin/python benchmarks/descent.py $(ARGS)
 
-bench-cluster: $(VENV)/.ready-bench ## Recover from a matrix larger than the memory of its workers
-	$(BIN)/python benchmarks/larger_than_memory.py $(ARGS)
+bench-cluster: $(VENV)-bench/.ready-bench ## Recover from a matrix larger than the memory of its workers
+	$(VENV)-bench/bin/python benchmarks/larger_than_memory.py $(ARGS)
 
-bench-regression: $(VENV)/.ready-bench ## Compare with other estimators of sparse regression, on drawn data with noise
-	$(BIN)/python benchmarks/regression.py $(ARGS)
+bench-regression: $(VENV)-bench/.ready-bench ## Compare with other estimators of sparse regression, on drawn data with noise
+	$(VENV)-bench/bin/python benchmarks/regression.py $(ARGS)
 
 correctness: $(VENV)/.ready-test ## Judge five thousand answers in extended precision: is anything said that is not so?
 	$(BIN)/python benchmarks/correctness.py $(ARGS)
 
-clean: ## Remove the environment, the demo's output and all caches
-	rm -rf $(VENV) demo dist docs/_build docs/auto_gallery reproduction-quick reproduction-full .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean: ## Remove the environments, the demo's output and all caches
+	rm -rf $(VENV) $(VENV)-* demo dist docs/_build docs/auto_gallery reproduction-quick reproduction-full .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installs again, and compiles, whenever what is installed or compiled has changed.
-$(VENV)/.ready-%: pyproject.toml hatch_build.py src/hadaflow/_sweep.c | $(BIN)/.pip
-	$(BIN)/python -m pip install --quiet $(install-$*)
+sources := pyproject.toml hatch_build.py src/hadaflow/_sweep.c
+
+$(VENV)/.ready-%: $(sources) | $(VENV)/bin/.pip
+	$(VENV)/bin/python -m pip install --quiet $(install-$*)
 	@touch $@
 
+$(VENV)-oldest/.ready-oldest: $(sources) .ci/oldest.py | $(VENV)-oldest/bin/.pip
+	$(VENV)-oldest/bin/python .ci/oldest.py > $(VENV)-oldest/constraints.txt
+	$(VENV)-oldest/bin/python -m pip install --quiet --constraint $(VENV)-oldest/constraints.txt $(install-test)
+	@touch $@
+
+$(VENV)-newest/.ready-newest: $(sources) | $(VENV)-newest/bin/.pip
+	$(VENV)-newest/bin/python -m pip install --quiet --upgrade $(install-test)
+	@touch $@
+
+define environment
+$(VENV)-$(1)/.ready-$(1): $$(sources) | $(VENV)-$(1)/bin/.pip
+	$(VENV)-$(1)/bin/python -m pip install --quiet $$(install-$(1))
+	@touch $$@
+endef
+$(foreach name,demo docs reproduce bench,$(eval $(call environment,$(name))))
+
 # Dependency groups need pip 25.1.
-$(BIN)/.pip:
+.PRECIOUS: %/bin/.pip
+%/bin/.pip:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("hadaflow needs Python 3.11 or newer; name one with: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	@touch $@

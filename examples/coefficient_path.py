@@ -4,7 +4,7 @@ Ten measurements of 442 patients with all squares and products (scikit-learn shi
 their diabetes a year later. Left: every coefficient from the first feature that enters to where the path was no longer
 followed, with the time at which it was read off. Right: the coefficients that are not zero, by name.
 
-Run it with ``python examples/coefficient_path.py``; it needs the extras ``plot`` and ``estimators``.
+Run it with ``python examples/coefficient_path.py``; it needs the extra ``demo``.
 """
 
 from __future__ import annotations

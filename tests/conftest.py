@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from scipy.optimize import linprog
 
 
@@ -35,6 +37,19 @@ def minimal_l1(A, y, *, positive=False, weights=None):
     result = linprog(cost, A_eq=matrix, b_eq=y, method="highs-ds")
     assert result.status == 0
     return result.fun
+
+
+def random_sparse(shape, density, rng, format="csr"):
+    """:func:`scipy.sparse.random_array`, whose generator is called otherwise before SciPy 1.15."""
+    name = "rng" if "rng" in inspect.signature(sp.random_array).parameters else "random_state"
+    return sp.random_array(shape, density=density, format=format, **{name: rng})
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests may take an hour."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
 
 
 @pytest.fixture(scope="session")

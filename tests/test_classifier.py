@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from conftest import random_sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -390,7 +391,7 @@ def test_formats_agree(options, form):
 def test_sparse_features_stay_sparse(monkeypatch):
     monkeypatch.setattr(_standardised, "_MOST_DENSE", 1 << 22)
     rng = np.random.default_rng(0)
-    X = sp.random_array((1500, 20_000), density=1e-3, format="csr", rng=rng)
+    X = random_sparse((1500, 20_000), 1e-3, rng)
     y = np.arange(1500) % 2
     X = sp.csr_array(sp.hstack([X, sp.csr_array((y + 0.5 * rng.standard_normal(1500))[:, None])]))
     tracemalloc.start()

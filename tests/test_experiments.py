@@ -517,6 +517,6 @@ def test_command_line_tells_failures_and_claims_that_fail(page_file, tmp_path, c
 
 
 def test_command_line_names_the_extra_that_is_missing(monkeypatch, capsys):
-    monkeypatch.setattr("hadaflow.cli._running.find_spec", lambda name: None if name == "joblib" else name)
+    monkeypatch.setattr("hadaflow._extras.find_spec", lambda name: None if name == "joblib" else name)
     assert main(["reproduce", "--list"]) == 2
     assert "experiments need joblib: pip install 'hadaflow[experiments]'" in capsys.readouterr().err

@@ -314,6 +314,21 @@ def test_what_takes_too_long_is_left_out_and_named(explained):
     assert any("smallest dual certificate" in text for text in table.left_out)
 
 
+@pytest.mark.parametrize("kind", ["array", "operator"])
+@pytest.mark.parametrize("path", [False, True])
+def test_what_is_shown_depends_on_no_clock(kind, path):
+    """A run on a machine a million times as slow gets the same table."""
+    A = SMALL.A if kind == "array" else aslinearoperator(SMALL.A)
+    if path:
+        result = hf.flow(hf.Problem(A, SMALL.y), hf.HadamardPower(3), init_scale=1e-2)
+    else:
+        result = hf.recover(A, SMALL.y, depth=3, init_scale=1e-2)
+    stats = dataclasses.replace(result.stats, seconds=1e6 * (1 + result.stats.seconds))
+    slow = dataclasses.replace(result, stats=stats)
+    assert str(explain(slow)) == str(explain(result))
+    assert len(explain(slow).rows) > 1
+
+
 def test_inputs_are_left_as_they_are():
     A, y = SMALL.A.copy(), SMALL.y.copy()
     result = hf.recover(A, y, depth=3, init_scale=1e-2)

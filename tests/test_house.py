@@ -62,3 +62,41 @@ def test_theory_says_where_it_comes_from(name):
     text = " ".join(thing.__doc__.split())
     for title in re.findall(r'docs/mathematics\.md, "([^"]+)"', text):
         assert title in titles, title
+
+
+def test_no_expected_output_pins_digits_at_the_level_of_rounding():
+    """Another processor has others."""
+    import doctest
+    from pathlib import Path
+
+    root, small = Path(__file__).parent.parent, re.compile(r"\de-1[3-9]\b")
+    for page in (root / "src").rglob("*.py"):
+        for example in doctest.DocTestParser().get_examples(page.read_text("utf-8")):
+            assert not small.search(example.want), f"{page.name}: {example.want}"
+    for page in (root / "tests").glob("test_*.py"):
+        assert not re.search(r"(gap|residual) \d[\d.]*e-1", page.read_text("utf-8")), page.name
+
+
+@pytest.mark.parametrize(
+    ("missing", "call"),
+    [
+        ("joblib", "sweep(len, {'a': [1]}, jobs=1)"),
+        ("pandas", "sweep(len, {'a': [1]}, jobs=1)"),
+        ("filelock", "sweep(len, {'a': [1]}, folder='.', jobs=1)"),
+        ("cloudpickle", "sweep(len, {'a': [1, 2]}, jobs=2)"),
+        ("joblib", "phase_diagram()"),
+        ("pandas", "phase_diagram()"),
+        ("pyarrow", "reproduce([], '.')"),
+        ("pandas", "run_inline(None)"),
+        ("jinja2", "write_report([], '.')"),
+    ],
+)
+def test_what_needs_an_extra_names_it(missing, call, monkeypatch):
+    """In the plain words of one line, before anything is done."""
+    pytest.importorskip("joblib")
+    from hadaflow import experiments
+
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError, match=f"need {missing}: pip install 'hadaflow\\[experiments\\]'") as raised:
+        eval(call, vars(experiments) | {"len": lambda rng, a: {"x": a}})
+    assert not isinstance(raised.value, ModuleNotFoundError)

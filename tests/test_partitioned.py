@@ -8,7 +8,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-import scipy.sparse as sp
+from conftest import random_sparse
 from distributed import Client, LocalCluster
 
 import hadaflow as hf
@@ -100,7 +100,7 @@ def test_fused_products_of_a_large_float32_block():
 
 
 def test_sparse_blocks(counted):
-    A = sp.random_array((60, 200), density=0.1, format="csr", rng=np.random.default_rng(0))
+    A = random_sparse((60, 200), 0.1, np.random.default_rng(0))
     blocks = [da.from_delayed(dask.delayed(A[i : i + 20]), (20, 200), dtype=float) for i in range(0, 60, 20)]
     far, near = as_operator(da.concatenate(blocks)), as_operator(A)
     v = np.random.default_rng(1).standard_normal(200)

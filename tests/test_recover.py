@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import minimal_l1, planted
+from conftest import minimal_l1, planted, random_sparse
 from scipy.fft import dct
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
@@ -30,7 +30,7 @@ def ensembles(m=60, n=200, s=8):
         "oversampled cosine": (np.cos(2 * np.pi * xi * np.arange(n) / 10), np.where(np.arange(n) % 40 == 10, 1.0, 0)),
         "autoregressive": (markov, x),
         "bernoulli": (rng.choice([-1.0, 1.0], (m, n)), x),
-        "sparse": (sp.random_array((m, n), density=0.1, rng=rng, format="csc"), x),
+        "sparse": (random_sparse((m, n), 0.1, rng, "csc"), x),
         "two orthobases": (np.hstack([np.eye(m), dct(np.eye(m), norm="ortho")]), x[: 2 * m]),
         "ill-conditioned": ((u * np.logspace(0, -6, m)) @ vt, x),
         "badly scaled columns": (gauss * 10.0 ** rng.uniform(-2, 2, n), x),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from conftest import minimal_l1
+from conftest import minimal_l1, random_sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
@@ -404,7 +404,7 @@ def test_weights_of_one_are_no_weights():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_sparse_features_stay_sparse(weighted, monkeypatch):
     """Beside an intercept a few columns are made dense, those that the path works on; never all of them."""
-    X = sp.random_array((60, 3000), density=0.1, rng=0, format="csr")
+    X = random_sparse((60, 3000), 0.1, np.random.default_rng(0))
     y = 1 + X[:, [0, 1]].toarray() @ [5.0, -5.0] + 0.1 * np.random.default_rng(0).standard_normal(60)
     weights = np.linspace(0.5, 1.5, 60) if weighted else None
     asked = []

@@ -8,12 +8,14 @@ import json
 import linecache
 import os
 import pickle
+import re
 import resource
 import shutil
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -177,12 +179,12 @@ def test_lambdas_closures_and_partials_reach_the_workers():
         assert sweep(function, {"a": [1, 2]}, jobs=2).records.x.tolist() == [3, 6]
 
 
-ORPHANS = """
+ORPHANS = r"""
 import os, time
 from hadaflow.experiments import sweep, transport
 
 def measure(rng, *, m):
-    print(os.getpid(), flush=True)
+    os.write(1, b"<%d>\n" % os.getpid())
     time.sleep(0.1)
     return {"x": 1}
 
@@ -197,8 +199,10 @@ def test_workers_end_with_the_process_that_was_killed(tmp_path):
     command, at_work = [sys.executable, tmp_path / "run.py"], set()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
         try:
-            while len(at_work) < 2:
-                at_work.add(int(child.stdout.readline()))
+            while len(at_work) < 2 and child.poll() is None:
+                # Two workers share the pipe: a line may come in parts, or two of them as one.
+                at_work.update(re.findall(rb"<(\d+)>", child.stdout.readline()))
+            assert len(at_work) == 2
             child.kill()
             child.communicate(timeout=120)  # until nobody has the output open
         finally:
@@ -848,6 +852,39 @@ def test_giving_up_while_joblib_takes_in_a_result_prints_nothing(tmp_path, monke
     if seen == ["printed"]:
         pytest.skip("this version of joblib misses nothing")
     assert seen == ["printed", "missed"]
+
+
+def test_nobody_waits_for_workers_that_nobody_manages(tmp_path, monkeypatch):
+    """Whatever ends joblib's thread: it would hand on nothing, for ever."""
+    from joblib.externals.loky.process_executor import _ExecutorManagerThread as Manager
+
+    taken, take = [], Manager.process_result_item
+
+    def failing(self, item):
+        taken.append(item)
+        if len(taken) == 3:
+            raise ArithmeticError("of the thread")
+        take(self, item)
+
+    monkeypatch.setattr(Manager, "process_result_item", failing)
+    with pytest.raises(WorkerLostError, match=r"what manages the workers ended with ArithmeticError; \d of 12 rep"):
+        sweep(normal, GRID, repeats=3, folder=tmp_path, jobs=2, batch=1)
+    monkeypatch.undo()
+    assert sweep(normal, GRID, repeats=3, folder=tmp_path, jobs=2).finished
+
+
+def test_a_worker_that_is_started_anew_is_no_error(tmp_path, monkeypatch):
+    """On a slow machine one may be idle for long; warnings are errors here, in the thread that starts it, too."""
+    from joblib.externals.loky.process_executor import _ExecutorManagerThread as Manager
+
+    take = Manager.process_result_item
+
+    def warning(self, item):
+        warnings.warn("A worker stopped while some jobs were given to the executor.", UserWarning, stacklevel=1)
+        take(self, item)
+
+    monkeypatch.setattr(Manager, "process_result_item", warning)
+    assert sweep(normal, GRID, folder=tmp_path, jobs=2, batch=1).finished
 
 
 def test_a_disk_too_full_for_the_table_is_told(tmp_path):

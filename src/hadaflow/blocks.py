@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._extras import require
 from hadaflow._validation import file_path, whole_number
 from hadaflow.files import FileFormatError
 
@@ -187,6 +188,7 @@ def _read_zarr(array: _Array, block_info: Any = None) -> NDArray[Any]:
 
 
 def _open_zarr(file: Path, name: str, block_bytes: int) -> Any:
+    require("zarr", extra="dask", what="Zarr arrays")
     import dask.array as da
     import zarr
 

@@ -6,6 +6,7 @@ with a file ends in one line that names the file and the remedy. Writing is atom
 
 from __future__ import annotations
 
+import inspect
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -252,7 +253,7 @@ def _read_matrix_market(file: Path) -> Any:
     # It reads on beyond the end of a last line that stops within a number.
     if not last.endswith(b"\n") and not _is_number(last.split()[-1].decode(errors="replace")):
         raise FileFormatError(f"{file} is damaged (its last line is cut off); write it again")
-    return scipy.io.mmread(file)
+    return _with_arrays(scipy.io.mmread, file)
 
 
 def _read_matlab(file: Path, name: str) -> Any:
@@ -262,7 +263,14 @@ def _read_matlab(file: Path, name: str) -> Any:
         remedy = f"save it in MATLAB with save('{file.name}', '{name}', '-v7')"
         raise FileFormatError(f"{file} is a MATLAB v7.3 (HDF5) file; {remedy}") from error
     wanted = _pick(file, variables, name)
-    return scipy.io.loadmat(file, variable_names=[wanted])[wanted]
+    return _with_arrays(scipy.io.loadmat, file, variable_names=[wanted])[wanted]
+
+
+def _with_arrays(reader: Callable[..., Any], file: Path, **options: Any) -> Any:
+    """Read with sparse arrays where the reader knows them: SciPy 1.18 warns who does not choose, 1.13 has no choice."""
+    if "spmatrix" in inspect.signature(reader).parameters:
+        options["spmatrix"] = False
+    return reader(file, **options)
 
 
 def _pick(file: Path, names: Collection[str], wanted: str) -> str:

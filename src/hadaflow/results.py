@@ -286,7 +286,7 @@ class Recovery(Answer):
     >>> import numpy as np, hadaflow as hf
     >>> r = hf.recover(np.array([[1.0, 0.5]]), np.array([2.0]))
     >>> r
-    Recovery(1 x 2, EXACT, 1 non-zeros, gap 9e-16, residual 0e+00, unique)
+    Recovery(1 x 2, EXACT, 1 non-zeros, gap ..., residual ..., unique)
     >>> r.support(), r.refit()
     (array([0]), array([2., 0.]))
     """

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
+from hadaflow import _extras
 from hadaflow.experiments import Step, WorkerLostError
 
 _NOW_AND_THEN = 30.0  # seconds between lines where there is no bar
@@ -22,9 +22,7 @@ _NOW_AND_THEN = 30.0  # seconds between lines where there is no bar
 
 def require(*modules: str) -> None:
     """Raise ImportError, naming the extra, unless all of these are installed."""
-    missing = [name for name in modules if find_spec(name) is None]
-    if missing:
-        raise ImportError(f"experiments need {missing[0]}: pip install 'hadaflow[experiments]'")
+    _extras.require(*modules, extra="experiments", what="experiments")
 
 
 @contextmanager

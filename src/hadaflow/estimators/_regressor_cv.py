@@ -106,7 +106,7 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
     fit_intercept, positive, feature_weights, refit
         As in :class:`hadaflow.estimators.SparseFlowRegressor`. ``refit`` comes after the choice.
     n_jobs : int, optional
-        Processes that share the folds (joblib); the result is the same to the last bit.
+        Processes that share the folds (joblib); on one machine the result is the same to the last bit.
     progress : callable, optional
         Called with a :class:`hadaflow.Progress` after each fold, and on the path on all data.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hadaflow._extras import require
 from hadaflow._validation import one_of, positive_number, whole_number
 from hadaflow.experiments._panel import Deviation, Panel
 from hadaflow.experiments.ensembles import ENSEMBLES
@@ -160,6 +161,8 @@ def phase_diagram(  # noqa: PLR0913 - one argument per parameter of the diagram
         If an argument has the wrong kind or range, or some exclude each other.
     OSError
         If the folder cannot be written to, or another run is at work in it.
+    ImportError
+        Without the extra ``experiments``.
 
     Notes
     -----
@@ -175,6 +178,7 @@ def phase_diagram(  # noqa: PLR0913 - one argument per parameter of the diagram
     >>> diagram.success()[0.5].round(2).tolist(), diagram.deviation().columns
     ([1.0, 0.83, 1.0, 0.17, 0.0], 1)
     """
+    require("joblib", "pandas", extra="experiments", what="phase diagrams")
     import pandas as pd
 
     n = whole_number(n, "n", minimum=2)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hadaflow as hf
+from hadaflow._extras import require
 from hadaflow.convergence import quietly
 from hadaflow.experiments.base import Experiment, Row, Study, Task, check_labels, writable
 from hadaflow.experiments.journal import Contents, Entry, Journal, canonical
@@ -142,6 +143,7 @@ class Store:
 
     def read(self) -> pd.DataFrame:
         """All records, one measurement a row."""
+        require("pandas", "pyarrow", extra="experiments", what="records")
         import pandas as pd
 
         return pd.read_parquet(self._known_path())
@@ -318,6 +320,7 @@ def _write(table: pd.DataFrame, path: Path, about: dict[str, Any]) -> None:
 
 def _about(path: Path) -> dict[str, Any]:
     """What was written beside the columns of a file; nothing if it is missing, damaged, or not one of ours."""
+    require("pyarrow", extra="experiments", what="records")
     import pyarrow as pa
     import pyarrow.parquet as pq
 

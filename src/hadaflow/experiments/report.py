@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hadaflow as hf
+from hadaflow._extras import require
 from hadaflow._validation import instance
 from hadaflow.experiments.base import Experiment
 from hadaflow.experiments.claims import Check, Claim, Verdict
 from hadaflow.experiments.records import Provenance, Store
-from hadaflow.plotting._drawing import require_matplotlib
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -95,9 +95,9 @@ def write_report(
     Raises
     ------
     ImportError
-        If matplotlib or Jinja2 is missing.
+        Without the extra ``experiments``.
     """
-    require_matplotlib()
+    require("jinja2", "matplotlib", "pandas", "pyarrow", extra="experiments", what="reports")
     folder, failed = Path(folder), failed or {}
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     findings = []
@@ -151,10 +151,8 @@ def draw(experiment: Experiment, records: Any) -> Figure:
 
 
 def _render(findings: Sequence[Finding]) -> str:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ImportError("the report needs Jinja2: pip install 'hadaflow[experiments]'") from error
+    import jinja2
+
     loader = jinja2.PackageLoader("hadaflow.experiments", "templates")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from hadaflow._extras import require
 from hadaflow._validation import callback, file_path, flag, instance, whole_number
 from hadaflow.experiments.base import Experiment
 from hadaflow.experiments.execution import Execution, Step, alone_in
@@ -29,7 +30,13 @@ def run_inline(experiment: Experiment) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One measurement a row.
+
+    Raises
+    ------
+    ImportError
+        Without the extra ``experiments``.
     """
+    require("pandas", extra="experiments", what="records")
     instance(experiment, Experiment, "experiment")
     return frame(task | row for task in tasks_of(experiment) for row in rows_of(experiment, task))
 
@@ -70,13 +77,17 @@ def reproduce(
         If an argument has the wrong kind or range, or two experiments have one name.
     OSError
         If the folder cannot be written to, or another run is at work in it.
+    ImportError
+        Without the extra ``experiments``.
     KeyboardInterrupt
         On Ctrl-C; what is done is kept.
 
     Notes
     -----
-    Records depend on seeds alone, not on the number of processes or their order.
+    Records depend on seeds alone, not on the number of processes or their order; on another kind of machine the last
+    digits may differ.
     """
+    require("filelock", "joblib", "pandas", "pyarrow", extra="experiments", what="experiments")
     for experiment in experiments:
         instance(experiment, Experiment, "experiment")
     callback(progress, "progress")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 import hadaflow as hf
+from hadaflow._extras import require
 from hadaflow._validation import callback, file_path, flag, instance, whole_number
 from hadaflow.experiments.base import Row, Study, Task, digest
 from hadaflow.experiments.execution import Execution, Step, alone_in
@@ -291,7 +292,7 @@ def sweep(  # noqa: PLR0913 - what is measured, where it is kept, how it is run
     WorkerLostError
         If a worker process died, or a cluster has none any more. What is done is kept.
     ImportError
-        If a worker has another version of hadaflow.
+        Without the extra ``experiments``, or if a worker has another version of hadaflow.
     KeyboardInterrupt
         On Ctrl-C. What is done is kept.
 
@@ -308,7 +309,8 @@ def sweep(  # noqa: PLR0913 - what is measured, where it is kept, how it is run
     by its content. It does not show what the function calls by a global name, and is another one in another release of
     Python. A function with an attribute ``revision`` is known by that alone.
 
-    Records depend on the seed alone, bit for bit, not on the number of workers, their kind or order.
+    Records depend on the seed alone, bit for bit, not on the number of workers, their kind or order; on another kind of
+    machine, or with another NumPy or SciPy, the last digits may differ.
 
     Cost: about 0.1 ms per repetition beside the function's own.
 
@@ -341,6 +343,8 @@ def run_sweep(
     progress: Callable[[Step], object] | None = None,
 ) -> SweepResult:
     """:func:`sweep`, of what was checked before."""
+    on_disk = () if folder is None else ("filelock", "pyarrow")
+    require("joblib", "pandas", *on_disk, extra="experiments", what="sweeps")
     instance(study, Sweep, "study")
     callback(progress, "progress")
     jobs = whole_number(jobs, "jobs") if jobs is not None else None

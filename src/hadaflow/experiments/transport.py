@@ -19,6 +19,7 @@ from multiprocessing import current_process
 from typing import Any
 
 import hadaflow as hf
+from hadaflow._extras import require
 from hadaflow._threads import one_thread
 from hadaflow.experiments.base import Skip, Study, Task
 from hadaflow.experiments.finding import Parcel, parcel_of
@@ -188,28 +189,37 @@ def _closed(study: Study) -> bytes:
 
 
 @contextmanager
-def _given_up_in_silence() -> Iterator[None]:
-    """Keep quiet about a batch that joblib's thread misses after all of them were dropped (joblib 1.6).
+def _manager_watched() -> Iterator[None]:
+    """See that nobody waits for joblib's thread that manages the workers, should it die (joblib 1.6).
 
-    Where a run is given up while that thread is taking in a result, it ends with a KeyError, which Python would
-    print in the middle of what is told about the reason. Nobody waits for that thread any more.
+    Whatever it raises ends it, and joblib would wait for ever for what it no longer hands on: so all that is under way
+    fails with it. It may raise a mere warning, where the caller has made errors of these: the one that a worker was
+    started anew, which is nobody's mistake, is left out. Where a run is given up while that thread is taking in a
+    result, it ends with a KeyError, which Python would print in the middle of what is told about the reason.
     """
     before = threading.excepthook
 
     def tell(failure: threading.ExceptHookArgs) -> None:
         frames = traceback.extract_tb(failure.exc_traceback)
-        if not (failure.exc_type is KeyError and frames and frames[-1].name == "add_call_item_to_queue"):
+        missed = failure.exc_type is KeyError and frames and frames[-1].name == "add_call_item_to_queue"
+        give_up = getattr(failure.thread, "terminate_broken", None)
+        if give_up is not None and not missed:
+            give_up(BrokenProcessPool(f"what manages the workers ended with {failure.exc_type.__name__}"))
+        elif not missed:
             before(failure)
 
     threading.excepthook = tell
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+            yield
     finally:
         if threading.excepthook is tell:  # nobody has put another one there since
             threading.excepthook = before
 
 
 def _cloudpickle() -> Any:
+    require("cloudpickle", extra="experiments", what="several workers")
     return importlib.import_module("cloudpickle")  # which ships no types
 
 
@@ -271,7 +281,8 @@ class Pool:
         try:
             yield from self._way()(lambda batch: (parcels[batch.study], batch.study, batch.tasks), work)
         except BrokenProcessPool as error:
-            raise WorkerLostError("a worker process died, killed for its memory perhaps") from error
+            told = "a worker process died, killed for its memory perhaps"
+            raise WorkerLostError(str(error) if "manages" in str(error) else told) from error
 
     def _way(self) -> Callable[[_Arguments, Iterator[Batch]], Iterator[Outcome]]:
         if self._is_dask:
@@ -285,7 +296,7 @@ class Pool:
         if not self._chosen:
             # Workers whose parent was killed wait for it no longer than that.
             options = {"backend": "loky", "idle_worker_timeout": _IDLE, "inner_max_num_threads": 1}
-        with joblib.parallel_config(**options), _given_up_in_silence():
+        with joblib.parallel_config(**options), _manager_watched():
             pool = joblib.Parallel(n_jobs=self.workers, batch_size=1, return_as="generator_unordered")
             outcomes = pool(joblib.delayed(_measure_parcel)(*arguments(batch)) for batch in work)
             try:

@@ -17,6 +17,7 @@ Vector = NDArray[np.float64]
 Path = SaddlePath | FlowPath | Trajectory
 ReadOut = Literal["iterate", "average"]
 
+_BEFORE = 1 - 2.0**-42  # just before a jump, whose time is known up to rounding
 _GRID = 300  # times, evenly spread in log-time, at which a flow is looked at
 _KNOTS = 300  # steps of its integrator, beside these: nothing sudden falls between them
 _AVERAGES = 200  # times at which the average of a flow is looked at; it is smooth, and dear
@@ -113,7 +114,7 @@ def moments(path: FlowPath | Trajectory) -> tuple[Vector, Callable[[slice], Any]
     if _jumps_at_the_end(path):
         steps = np.append(steps, steps[-1] * (steps[-1] / first) ** _MARGIN)
     grid = np.geomspace(first, steps[-1], _GRID).clip(first, steps[-1])
-    times = np.unique(np.concatenate([grid, steps, np.nextafter(steps, 0.0)]))  # just before: it may jump there
+    times = np.unique(np.concatenate([grid, steps, _BEFORE * steps]))  # it may jump there
     return times, lambda part: path(times[part])
 
 
@@ -155,7 +156,7 @@ def _jumps_at_the_end(path: FlowPath) -> bool:
     """Whether the last step is a jump, which needs some room behind it to be seen."""
     if path.t_end < np.inf:
         return False
-    jump = np.abs(path.x - path(np.nextafter(path.times[-1], 0.0))).max()
+    jump = np.abs(path.x - path(_BEFORE * path.times[-1])).max()
     return bool(jump > _VISIBLE * np.abs(path.x).max())
 
 

@@ -167,10 +167,15 @@ def _key_and_frame(axes: Sequence[Axes]) -> None:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
             axis.set_major_formatter(lambda value, _: f"{value:g}")
-        if ax.xaxis.get_tick_params()["labelbottom"]:  # not where the panel below has the same
+        if _labelled(ax.xaxis):  # not where the panel below has the same
             ax.set_xlabel("measurements, m / n")
-        if ax.yaxis.get_tick_params()["labelleft"]:
+        if _labelled(ax.yaxis):
             ax.set_ylabel("non-zeros, s / m")
+
+
+def _labelled(axis: Any) -> bool:
+    """Whether its ticks show numbers; what the parameters of ticks are called differs between versions."""
+    return bool(axis.get_major_ticks(1)[0].label1.get_visible())
 
 
 def _edges(middles: Vector) -> Vector:

@@ -136,7 +136,7 @@ def null_space_constants(
     sign: Sign = "both",
     method: Method = "auto",
     node_limit: int = 1000,
-    time_limit: float = 10.0,
+    time_limit: float = math.inf,
 ) -> NullSpaceConstants:
     """How fast the limit of the flow approaches the l1-minimiser with this support, and with what constants.
 
@@ -168,8 +168,9 @@ def null_space_constants(
         "auto": up to 5 entries, up to 24, beyond.
     node_limit : int, default 1000
         Nodes of branch and bound, per constant.
-    time_limit : float, default 10
-        Seconds of branch and bound, per constant. Where a limit ends it, the interval stays open.
+    time_limit : float, optional
+        Seconds of branch and bound, per constant; by default none, so that the answer depends on no clock. Where a
+        limit ends it, the interval stays open.
 
     Returns
     -------
@@ -204,7 +205,8 @@ def null_space_constants(
     matrix, index, sigma = _checked(A, support, signs, sign)
     one_of(method, "method", ("auto", "enumerate", "branch", "bounds"))
     node_limit = whole_number(node_limit, "node_limit")
-    time_limit = positive_number(time_limit, "time_limit")
+    if time_limit != math.inf:
+        time_limit = positive_number(time_limit, "time_limit")
     kernel = split(matrix, index)
     if not kernel.injective:
         return _of_dependent_columns(matrix, kernel, sigma, sign)

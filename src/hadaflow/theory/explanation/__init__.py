@@ -112,7 +112,9 @@ def explain(result: Recovery | FlowPath | Trajectory, *, time_limit: float = 5.0
         The answer of :func:`hadaflow.recover` (as the start vanishes, from a given start, or within a noise level), of
         :func:`hadaflow.flow` or of :func:`hadaflow.descend`.
     time_limit : float, default 5
-        Seconds that a row may take, by estimate; rows beyond it are left out, and the explanation says so.
+        Seconds that a row may take, by an estimate from the shape of A and what the result counted, never from a clock:
+        the same rows come out on every machine. A LinearOperator counts like an array of its shape. Rows beyond it are
+        left out, and the explanation says so.
 
     Returns
     -------

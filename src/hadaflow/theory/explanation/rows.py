@@ -29,7 +29,7 @@ _FIT = 1e-9  # relative residual
 _MET, _BELOW = 1e-6, 1e-8  # how exactly a dual vector meets its bounds, and how far below counts as below
 _BOUNDS = 15  # linear programmes that all bounds of the distance cost
 _BEYOND = "its numbers are beyond the range of doubles; divide A and y by their sizes"
-_GRAM = 2e-10  # seconds per m n^2 of a Gram matrix on one core of a current machine
+_GRAM = 2e-10  # seconds per m n^2 of a Gram matrix, as in the module of the case
 
 
 def promises(case: Case) -> Iterator[Promise]:
