@@ -65,11 +65,15 @@ class Projected(Operator):
     def column_squares(self) -> Vector:
         return self._squares
 
+    def column_rounding(self) -> Vector:
+        return super().column_rounding() if self.matrix_free else self._rounding
+
     def _measured(self) -> Vector:
         """``||A_i||^2 - ||Q^T A_i||^2``, and afresh where the difference has lost its digits."""
         if self.matrix_free:
             return super().column_squares()
         whole = self._whole_squares()
+        self._rounding = np.finfo(self.dtype).eps * np.sqrt(whole)
         left: Vector = whole - (self._operator.rmatmat(self._weighted(self._basis)) ** 2).sum(axis=1)
         lost = np.flatnonzero(left <= _LOST * whole)
         for few in self._slabs(lost):

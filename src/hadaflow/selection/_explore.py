@@ -20,6 +20,8 @@ Vector = NDArray[np.float64]
 _FIRST = 48  # jumps of the first look at the path
 _STARTS = 6  # plateaus from which a model is looked for
 _NEAR = 4.0  # times the excess risk of the best model: above, the average is not expected to fall below it
+_SHORT = 1e-3  # of its residual sum of squares: an end that leaves more than least squares does is none
+_HUGE = 1e6  # times the square of y: entries of x whose images cancel, which inner products do not survive
 _ROOM = 3  # times as many entries as the best model has, the path has to have seen
 
 
@@ -75,7 +77,9 @@ def explore(search: Search, follow: Callable[[int], SaddlePath]) -> Explored:
         criteria = np.full(len(sizes), np.inf)
         known = sizes <= search.criterion.most
         criteria[known] = search.criterion(np.maximum(fits.rss[known], search.pool.floor), sizes[known])
-        best = search.polished(_best_model(search, path, int(criteria.argmin())))
+        ended = path.status.ok or path.stats.events < events
+        spanned = _whole(search, float(fits.rss[-1])) if ended else None
+        best = search.polished(_best_model(search, path, int(criteria.argmin()), spanned))
         average = fits.best_average(search.variance(best), search.criterion.rows)
         room = _ROOM * len(best) <= sizes.max()
         hopeless = average.risk > search.variance(best) * (1 + _NEAR * len(best) / search.criterion.rows)
@@ -96,16 +100,28 @@ def _simplest(search: Search, path: SaddlePath, best: Fit) -> Fit:
     return best if search.illegal(fit) else fit
 
 
-def _best_model(search: Search, path: SaddlePath, likely: int) -> Fit:
-    """The best end of local searches from plateaus of several sizes."""
+def _best_model(search: Search, path: SaddlePath, likely: int, spanned: Fit | None) -> Fit:
+    """The best end of local searches from plateaus of several sizes, and from one more fit."""
     sizes = np.diff(path.x.indptr)
     _widen(search, path)
     top = max(1, min(int(sizes.max()), search.criterion.most))
     wanted = np.unique(np.geomspace(1, top, _STARTS).astype(np.intp))
     rows = {likely, *(int(np.argmax(sizes >= size)) for size in wanted if size <= sizes.max())}
     starts = [search.start(path.x[[row]].indices) for row in sorted(rows)]
+    starts += [] if spanned is None else [spanned]
     distinct = {tuple(np.sort(search.coordinates(fit))): fit for fit in starts}
     return min((search.settle(fit) for fit in distinct.values()), key=search.value)
+
+
+def _whole(search: Search, end: float) -> Fit | None:
+    """All columns, pruned, where the path ended well above their least squares: some nearly depend on others."""
+    n = search.operator.shape[1]
+    if n > search.criterion.most or search.operator.matrix_free or search.positive:
+        return None
+    every = np.arange(n)
+    search.pool.extend(every)
+    fit = search.pool.fit(search.pool.working.positions_of(every))
+    return search.start(every) if fit.rss < (1 - _SHORT) * end else None
 
 
 def _widen(search: Search, path: SaddlePath) -> None:
@@ -144,11 +160,16 @@ class _PlateauFits:
         x = plateaus[:, visited].toarray().astype(np.float64)
         spans = np.diff(path.times)[:, None] * x[:-1]
         w = np.vstack([np.zeros((1, len(visited))), spans.cumsum(axis=0)]) - path.times[:, None] * x
-        image, bent = x @ gram, w @ gram
-        rss = pool.square - 2 * x @ pull + (image * x).sum(axis=1)
-        slope = w @ pull - (image * w).sum(axis=1)
+        if float(np.abs(x).sum(axis=1).max(initial=0.0)) ** 2 > _HUGE * pool.square:
+            columns = pool.columns(positions)
+            left, image = pool.y - x @ columns.T, w @ columns.T
+            rss, slope, bend = (left**2).sum(axis=1), (left * image).sum(axis=1), (image**2).sum(axis=1)
+        else:
+            image, bent = x @ gram, w @ gram
+            rss = np.maximum(pool.square - 2 * x @ pull + (image * x).sum(axis=1), 0.0)
+            slope, bend = w @ pull - (image * w).sum(axis=1), (bent * w).sum(axis=1)
         counts = np.diff(plateaus.indptr).astype(np.intp)
-        return cls(np.maximum(rss, 0.0), slope, (bent * w).sum(axis=1), counts, path.times, path.status.ok)
+        return cls(rss, slope, bend, counts, path.times, path.status.ok)
 
     def best_average(self, variance: float, rows: int) -> Average:
         """Where ``rss / rows + 2 variance count / rows`` is smallest."""
