@@ -15,6 +15,7 @@ from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_
 from hadaflow.estimators._logistic import Data, Fit, Options, Run
 from hadaflow.estimators._read_offs import Fold, read_off
 from hadaflow.estimators._validated import column_weights, row_weights
+from hadaflow.estimators._weights import reweighted
 from hadaflow.selection import criterion_prices
 from hadaflow.stopping import Rule
 
@@ -284,7 +285,9 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
             totals = np.bincount(place, weights)
             present = totals > 0
             factors = np.divide(weights.sum() / present.sum(), totals, out=np.zeros_like(totals), where=present)
-        return np.asarray(weights * factors[place])
+        if not (weights * factors[place]).any():
+            raise ValueError("class_weight and sample_weight leave no row with a positive weight: there is nothing to fit")
+        return reweighted(weights, factors[place])
 
     def _folds(self, X: Any, y: NDArray[Any], kept: NDArray[np.intp]) -> list[Fold]:
         """Pairs of training and test rows, counted among those kept."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hadaflow._threads import one_blas_thread
 from hadaflow._validation import Index
-from hadaflow.estimators._design import Design, counted
+from hadaflow.estimators._design import Design
 from hadaflow.estimators._following import Follower, Horizon, Points
 from hadaflow.operators import as_operator
 from hadaflow.problems import Problem
@@ -57,7 +57,7 @@ class Rows:
     @property
     def half(self) -> int:
         """Half of them."""
-        return max(1, counted(self.weights, len(self.y)) // 2)
+        return max(1, round(self.total) // 2)
 
     def take(self, index: Index) -> Rows:
         """Some of the rows, without those that count nothing."""

@@ -125,8 +125,8 @@ class Design:
     free : int array
         The others.
     rows : int
-        Degrees of freedom of y: the sum of the row weights, rounded, less the rank of U; weights of which one is below
-        1 cannot count repetitions, and then it is the number of rows.
+        Degrees of freedom of y: the sum of the row weights (:func:`hadaflow.estimators._weights.relative`), rounded,
+        less the rank of U.
     """
 
     operator: Operator
@@ -156,7 +156,7 @@ class Design:
         operator = whole if not len(free) else as_operator(X[:, penalised])
         if root is not None or basis.shape[1]:
             operator = Projected(operator, root, basis)
-        total = counted(sample_weight, m)
+        total = m if sample_weight is None else round(float(sample_weight.sum()))
         return cls(
             operator, penalised, free, max(1, total - len(kept)), intercept, whole, root, weighted[:, kept], basis, kept
         )
@@ -191,13 +191,6 @@ class Design:
 
     def _rooted(self, r: Vector) -> Vector:
         return r if self._root is None else r * self._root
-
-
-def counted(weights: Vector | None, rows: int) -> int:
-    """How many rows there are: weights count repetitions, unless some are below 1 and cannot."""
-    if weights is None or float(weights[weights > 0].min(initial=np.inf)) < 1:
-        return rows if weights is None else int((weights > 0).sum())
-    return round(float(weights.sum()))
 
 
 def orthonormal(columns: Vector) -> tuple[Vector, Index]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from hadaflow._validation import check_finite, positive_number, real_array
+from hadaflow.estimators._weights import relative
 from hadaflow.operators import as_operator
 
 Vector = NDArray[np.float64]
@@ -56,13 +57,17 @@ def prediction_data(estimator: Any, X: Any) -> Any:
 
 
 def row_weights(sample_weight: Any, count: int) -> Vector | None:
-    """Weights of the rows, not negative and not all zero; None if all are 1."""
+    """Weights of the rows, relative to one another; None if all are the same.
+
+    They are not negative, and add up to the degrees of freedom: see :func:`hadaflow.estimators._weights.relative`.
+    """
     if sample_weight is None:
         return None
     probe = np.empty((count, 1))
     weights: Vector = _check_sample_weight(sample_weight, probe, dtype=np.float64, ensure_non_negative=True)
     if not weights.any():
         raise ValueError("sample_weight is zero everywhere: there is nothing to fit")
+    weights = relative(weights)
     return None if (weights == 1).all() else weights
 
 
