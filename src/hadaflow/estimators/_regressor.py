@@ -11,14 +11,18 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from hadaflow._validation import Index, flag, norm, one_of, positive_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
 from hadaflow.estimators._design import Design
+from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, Options, Reading, read
 from hadaflow.estimators._validated import (
     column_weights,
     is_operator,
     noise_size,
     prediction_data,
+    prepared_data,
     row_weights,
+    scalar,
     training_data,
+    warn_if_not_ok,
 )
 from hadaflow.operators import as_operator
 from hadaflow.problems import Problem
@@ -218,10 +222,12 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         weights = row_weights(sample_weight, len(y))
         X, y, weights = _counted(X, y, weights)
         given = column_weights(self.feature_weights, X.shape[1])
-        design = self._design(X, weights, given)
+        prepared = prepared_data(X, flag(self.fit_intercept, "fit_intercept"))
+        design = self._design(prepared.X, weights, given)
         targets = y[:, None] if y.ndim == 1 else y
         told = subtasks(self, list(targets.T), "target", X, y)
-        fits = [self._fit_target(design, target, given, options, refit) for target in told]
+        fits = [self._fit_target(prepared, design, target, given, options, refit) for target in told]
+        warn_if_not_ok(self, [fit[0].status for fit in fits])
         self._keep(fits, design.penalised, single=y.ndim == 1)
         self.dynamics_ = options.dynamics
         return self
@@ -238,20 +244,20 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         return Design.of(X, weights, intercept, given)
 
     def _fit_target(
-        self, design: Design, y: NDArray[Any], given: Vector | None, options: Options, refit: bool
+        self, prepared: Prepared, design: Design, y: NDArray[Any], given: Vector | None, options: Options, refit: bool
     ) -> tuple[Reading, NDArray[Any], float, Any]:
         problem = Problem(design.operator, design.target(y))
         lengths = feature_lengths(design)
         weights = lengths if given is None else lengths * given[design.penalised]
         reading = read(problem, weights, design.rows, options)
         x = least_squares(problem, reading.x, options.positive) if refit else reading.x
-        coef, intercept = design.coefficients(x, y)
+        coef, intercept = prepared.back(*design.coefficients(x, y))
         return reading, coef, intercept, reading.certificate(problem, weights, options.positive)
 
     def _keep(self, fits: list[tuple[Reading, NDArray[Any], float, Any]], features: Index, single: bool) -> None:
         readings, coefs, intercepts, certificates = (list(column) for column in zip(*fits, strict=True))
         self.coef_ = coefs[0] if single else np.stack(coefs)
-        self.intercept_ = intercepts[0] if single else np.array(intercepts, dtype=self.coef_.dtype)
+        self.intercept_ = scalar(intercepts[0], self.coef_.dtype) if single else np.array(intercepts, dtype=self.coef_.dtype)
         self.support_ = self.coef_ != 0
         self.path_features_ = features
         self.certificate_ = certificates[0] if single else certificates
