@@ -163,7 +163,9 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
     -----
     The cost is one path per fold and one on all data (and a saddle path, for "flow" and "descend", to see how far to
     go). Features count by the lengths of their columns in all data, so that the paths of all folds run on one clock: a
-    fold with a part p of the rows is at time t / p where all data are at t. Paths are followed to half as many active
+    fold with a part p of the rows is at time t / p where all data are at t; on the saddle path a feature of which the
+    fold has a larger part (an event of a few rows, all of them there) runs slower by as much. Of equal errors, those of
+    one plateau, the latest counts. Paths are followed to half as many active
     features as there are rows, and again to their end if the error is smallest there. Source: docs/mathematics.md,
     "The average and the lasso".
 
@@ -355,7 +357,7 @@ def _several(value: Any, name: str, default: float | None) -> list[Any]:
 
 def _followers(problem: Problem, weights: Vector, settings: _Settings, positive: bool) -> list[Follower]:
     if settings.dynamics == "saddles":
-        return [Saddles(weights, positive)]
+        return [Saddles(weights, problem.operator.column_squares(), positive)]
     kind: type[Flow | Descent] = Flow if settings.dynamics == "flow" else Descent
     return [kind.of(problem, weights, positive, depth, scale) for depth, scale in settings.starts]
 
@@ -367,7 +369,7 @@ def _reason(found: Found, share: float) -> str:
         f"smallest mean squared error on rows left out, {choice.least:.4g} (standard error {choice.deviation:.2g}, "
         f"{folds} folds)"
     )
-    if choice.time != choice.smallest:
+    if choice.time < choice.smallest:
         told = f"{choice.error:.4g} is the earliest within one standard error of the {told}"
     return f"{told}, at time {found.time:.4g} with share {share:g} of the iterate"
 
