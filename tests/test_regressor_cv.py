@@ -63,8 +63,13 @@ def brute_force(X, y, folds, follow, times, *, w, free, positive=False):
     for f, (train, test) in enumerate(folds):
         root = np.sqrt(w[train])
         A = root[:, None] * without(U[train], w[train], X[np.ix_(train, penalised)])
-        path = follow(hf.Problem(A, root * without(U[train], w[train], y[train])), sizes, positive)
-        for k, time in enumerate(times * w.sum() / w[train].sum()):
+        part = w[train].sum() / w.sum()
+        bounds, pace = sizes, part
+        if follow is by_saddles:  # a clock for each feature
+            shown = (A**2).sum(axis=0) / sizes**2
+            bounds, pace = sizes * np.maximum(shown, part), 1.0
+        path = follow(hf.Problem(A, root * without(U[train], w[train], y[train])), bounds, positive)
+        for k, time in enumerate(times / pace):
             for s, share in enumerate(SHARES):
                 x = share * cleared(path(time), path) + (1 - share) * cleared(path.average(time), path)
                 left = y - X[:, penalised] @ x

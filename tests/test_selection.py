@@ -13,7 +13,7 @@ from scipy.sparse.linalg import aslinearoperator
 from scipy.stats import norm, t
 
 import hadaflow as hf
-from hadaflow.selection._fit import Moves, Pool
+from hadaflow.selection._fit import Candidates, Moves, Pool
 
 NAMES = ["fdr", "ebic", "bic", "aic"]
 
@@ -182,10 +182,13 @@ def test_moves_tell_what_least_squares_does(seed, positive):
     """The closed forms of docs/mathematics.md against least squares afresh."""
     rng = np.random.default_rng(seed)
     A, y = rng.standard_normal((9, 6)), rng.standard_normal(9)
-    pool = Pool(hf.Problem(A, y).operator, y, A.T @ y)
+    operator = hf.Problem(A, y).operator
+    pool = Pool(operator, y, A.T @ y, operator.column_rounding())
     pool.extend(np.arange(6))
     fit = pool.fit(np.array([3, 0, 4]))
-    moves = Moves.of(fit, pool.gram[:, fit.positions], pool.gram.diagonal(), pool.pull, fit.positions, positive)
+    squares = pool.gram.diagonal()
+    candidates = Candidates.of(pool, fit, None, squares, pool.pull, pool.rounding[pool.working.index])
+    moves = Moves.of(fit, candidates, fit.positions, positive)
 
     def change(support):
         values, rss = least_squares(A, y, support)

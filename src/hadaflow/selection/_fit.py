@@ -107,7 +107,7 @@ class Pool:
     def _factorised(self, positions: Index) -> Fit:
         """By orthogonal factors: an error that grows with the condition of the columns, not with its square."""
         rounding = self.rounding[self.working.index[positions]]
-        q, r, kept = _independent(self.columns(positions), rounding)
+        q, r, kept = independent(self.columns(positions), rounding)
         factor = la.solve_triangular(r, np.eye(len(r)), check_finite=False)
         values = factor @ (q.T @ self.y)
         fit = Fit(positions[kept], factor @ factor.T, values, self.floor, q, factor)
@@ -118,7 +118,7 @@ class Pool:
         return replace(fit, rss=max(float(left @ left), self.floor))
 
 
-def _independent(columns: Vector, rounding: Vector) -> tuple[Vector, Vector, Index]:
+def independent(columns: Vector, rounding: Vector) -> tuple[Vector, Vector, Index]:
     """QR factors of the columns without those that earlier ones explain to rounding, and which columns these are."""
     kept = np.arange(columns.shape[1])[: columns.shape[0]]
     while True:
