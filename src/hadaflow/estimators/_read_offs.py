@@ -36,7 +36,7 @@ def read_off(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]]
         fit = by_rule(run)
     if not refit:
         return fit
-    best = run.best_on(run.distinct(np.flatnonzero(fit.x[: run.inner]), fit.x)[0])
+    best = run.best_on(np.flatnonzero(fit.x[: run.inner]))
     if best is None:
         return replace(fit, reason=f"{fit.reason}; not refitted, as the features selected separate the labels")
     return replace(fit, x=best)

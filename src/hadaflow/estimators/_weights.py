@@ -52,10 +52,15 @@ def relative(weights: Vector) -> Vector:
 
 
 def reweighted(weights: Vector, factors: Vector) -> Vector:
-    """Relative weights times factors that are no counts, such as those of classes; Kish's number of rows again."""
+    """Relative weights times factors that are no counts, such as those of classes.
+
+    Their sum is ``(sum w)^2 / sum w^2`` again, where a row that counts for several stands there as often.
+    """
     product = weights * (factors / float(factors.max()))
-    total, square = float(product.sum()), float(product @ (factors / float(factors.max())))
-    return product * (total / square) if square > 0 else product
+    present = product > 0
+    repeated = weights[present] if (weights == np.rint(weights)).all() else 1.0
+    total = float(product.sum())
+    return product * (total / float((product[present] ** 2 / repeated).sum()))
 
 
 def _counts(given: Vector) -> tuple[Vector, float]:

@@ -73,7 +73,7 @@ def criterion_prices(rows: int, n: int, *, criterion: CriterionName = "fdr", cha
     Returns
     -------
     Criterion
-        With ``min(n, rows - 2)`` entries at most (at least 0), ``min(n, rows - 1)`` for "fdr".
+        With ``min(n, rows - 2)`` entries at most (at least 0).
 
     Raises
     ------
@@ -101,8 +101,7 @@ def criterion_prices(rows: int, n: int, *, criterion: CriterionName = "fdr", cha
 
 @lru_cache(maxsize=64)
 def _prices(rows: int, n: int, criterion: str, chance: float) -> Criterion:
-    left = 1 if criterion == "fdr" else 2  # the F test can do with one degree of freedom; the others would overfit
-    counts = np.arange(max(0, min(n, rows - left)) + 1, dtype=np.float64)
+    counts = np.arange(max(0, min(n, rows - 2)) + 1, dtype=np.float64)
     if criterion == "fdr":
         freedom = rows - counts[:-1] - 1
         level = np.minimum(chance * (counts[:-1] + 1) / n, 0.5)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg as la
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index
@@ -20,7 +21,8 @@ Vector = NDArray[np.float64]
 _FIRST = 48  # jumps of the first look at the path
 _STARTS = 6  # plateaus from which a model is looked for
 _NEAR = 4.0  # times the excess risk of the best model: above, the average is not expected to fall below it
-_SHORT = 1e-3  # of its residual sum of squares: an end that leaves more than least squares does is none
+_FEW, _SLAB = 256, 1 << 24  # columns, and entries of them, that are looked at all at once
+_NEARLY = 1e-2  # of its square length left by earlier ones: a column that nearly depends on others
 _HUGE = 1e6  # times the square of y: entries of x whose images cancel, which inner products do not survive
 _ROOM = 3  # times as many entries as the best model has, the path has to have seen
 
@@ -70,6 +72,7 @@ def explore(search: Search, follow: Callable[[int], SaddlePath]) -> Explored:
     """Follow the path, twice as far each time, until neither the best model nor the best average lies near its end."""
     most = max(2, min(search.operator.shape[1], search.criterion.rows))
     events = min(_FIRST, 2 * most)
+    spanned = _whole(search)
     while True:
         path = follow(events)
         sizes = np.diff(path.x.indptr)
@@ -77,8 +80,6 @@ def explore(search: Search, follow: Callable[[int], SaddlePath]) -> Explored:
         criteria = np.full(len(sizes), np.inf)
         known = sizes <= search.criterion.most
         criteria[known] = search.criterion(np.maximum(fits.rss[known], search.pool.floor), sizes[known])
-        ended = path.status.ok or path.stats.events < events
-        spanned = _whole(search, float(fits.rss[-1])) if ended else None
         best = search.polished(_best_model(search, path, int(criteria.argmin()), spanned))
         average = fits.best_average(search.variance(best), search.criterion.rows)
         room = _ROOM * len(best) <= sizes.max()
@@ -86,14 +87,19 @@ def explore(search: Search, follow: Callable[[int], SaddlePath]) -> Explored:
         past = average.time <= path.times[3 * len(path.times) // 4]
         exact = best.rss <= search.pool.floor
         if path.status.ok or events >= most or (room and (past or hopeless) and not exact):
-            return Explored(path, criteria, _simplest(search, path, best) if exact else best, average)
+            return Explored(path, criteria, _simplest(search, path, best, exact), average)
         events *= 2
 
 
-def _simplest(search: Search, path: SaddlePath, best: Fit) -> Fit:
-    """Of the fits that leave nothing of y, which no criterion tells apart: the end of the path, if none is sparser."""
+def _simplest(search: Search, path: SaddlePath, best: Fit, exact: bool) -> Fit:
+    """Of the fits that leave nothing of y, which no criterion tells apart: the end of the path, if none is sparser.
+
+    That end is the model, too, if it has one entry less than degrees of freedom, which no criterion considers: noise
+    does not lie on a line.
+    """
     end = np.flatnonzero(path.final)
-    if path.status is not Status.EXACT or len(end) > len(best):
+    known = len(best) if exact else search.criterion.rows - 1
+    if path.status is not Status.EXACT or len(end) > known:
         return best
     search.pool.extend(end)
     fit = search.polished(search.pool.fit(search.pool.working.positions_of(end)))
@@ -113,15 +119,22 @@ def _best_model(search: Search, path: SaddlePath, likely: int, spanned: Fit | No
     return min((search.settle(fit) for fit in distinct.values()), key=search.value)
 
 
-def _whole(search: Search, end: float) -> Fit | None:
-    """All columns, pruned, where the path ended well above their least squares: some nearly depend on others."""
-    n = search.operator.shape[1]
-    if n > search.criterion.most or search.operator.matrix_free or search.positive:
+def _whole(search: Search) -> Fit | None:
+    """All columns, pruned, where they are few and some nearly depend on others.
+
+    Such columns may say together what none says alone, and no single change of a support finds them.
+    """
+    (m, n), every = search.operator.shape, np.arange(search.operator.shape[1])
+    if search.operator.matrix_free or n > min(search.criterion.most, _FEW) or m * n > _SLAB or n < 2:
         return None
-    every = np.arange(n)
-    search.pool.extend(every)
-    fit = search.pool.fit(search.pool.working.positions_of(every))
-    return search.start(every) if fit.rss < (1 - _SHORT) * end else None
+    columns = search.operator.columns(every)
+    columns = columns.toarray() if hasattr(columns, "toarray") else columns
+    present = np.flatnonzero(search.squares > 0)
+    gram = columns[:, present].T @ columns[:, present]
+    r, failed = la.lapack.dpotrf(gram, lower=0)
+    if failed == 0 and (r.diagonal() ** 2 > _NEARLY * gram.diagonal()).all():
+        return None
+    return search.start(present)
 
 
 def _widen(search: Search, path: SaddlePath) -> None:

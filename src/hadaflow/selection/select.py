@@ -213,6 +213,8 @@ def _of_model(search: Search, found: Explored) -> str:
         told += " among the columns that the path visited"
     if count == 0:
         return told
+    if count > search.criterion.most:
+        return f"the end of the path ({count} of {search.operator.shape[1]} columns) leaves nothing of y"
     return f"{told}, and the weakest of them is worth {search.weakest(found.fit):.3g} of it"
 
 
