@@ -866,7 +866,9 @@ def test_weights_below_one_are_no_counts():
     np.testing.assert_allclose(model.sigma_, plain.sigma_)
 
 
-@pytest.mark.parametrize("options", [{}, {"stop": "criterion"}, {"stop": "discrepancy", "sigma": 0.5}, {"dynamics": "flow"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"stop": "criterion"}, {"stop": "discrepancy", "sigma": 0.5}, {"dynamics": "flow"}]
+)
 @pytest.mark.parametrize("kind", ["real", "equal", "counts"])
 def test_a_common_factor_of_the_weights_changes_nothing(options, kind):
     X, y = drawn(60, 40)

@@ -629,7 +629,6 @@ def event(m, n, first, last, *, effect, others=0, sigma=0.5, seed=0):
     return X, effect * X[:, 0] + X[:, 1 : 1 + others].sum(axis=1) + sigma * rng.standard_normal(m)
 
 
-@pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize(
     ("shape", "rows", "effect", "others"),
     [
@@ -640,23 +639,26 @@ def event(m, n, first, last, *, effect, others=0, sigma=0.5, seed=0):
         ((100, 40), (38, 46), 2.0, 2),
     ],
 )
-def test_an_event_inside_a_fold_is_kept(shape, rows, effect, others, seed):
-    X, y = event(*shape, *rows, effect=effect, others=others, seed=seed)
-    model = SparseFlowRegressorCV().fit(X, y)
-    assert model.support_[: 1 + others].all()
-    lasso = LassoCV(cv=5).fit(X, y)
-    assert lasso.coef_[0] != 0
+def test_an_event_inside_a_fold_is_kept(shape, rows, effect, others):
     truth = np.where(np.arange(shape[1]) == 0, effect, np.arange(shape[1]) <= others)
-    assert np.linalg.norm(model.coef_ - truth) <= np.linalg.norm(lasso.coef_ - truth)
+    errors = []
+    for seed in range(8):
+        X, y = event(*shape, *rows, effect=effect, others=others, seed=seed)
+        model, lasso = SparseFlowRegressorCV().fit(X, y), LassoCV(cv=5).fit(X, y)
+        assert model.support_[: 1 + others].all()
+        assert lasso.coef_[0] != 0
+        errors.append([np.linalg.norm(fit.coef_ - truth) for fit in (model, lasso)])
+    ours, others = np.mean(errors, axis=0)
+    assert ours < 0.7 * others
 
 
 def test_of_equal_errors_the_latest_counts():
-    X, y = event(100, 10, 45, 53, effect=5.0)
-    model = SparseFlowRegressorCV().fit(X, y)
-    mean, k = model.mean_errors_[0, :, -1], int(np.flatnonzero(model.times_[0] == model.stop_time_)[0])
-    assert model.best_share_ == 1
-    assert mean[k] == mean.min() == mean[k - 1]
-    assert mean[k + 1] > mean[k]
+    X, y = event(100, 30, 45, 53, effect=5.0)
+    model = SparseFlowRegressorCV(read_out="iterate").fit(X, y)
+    mean, k = model.mean_errors_[0, :, 0], int(np.flatnonzero(model.times_[0] == model.stop_time_)[0])
+    assert mean[k] == pytest.approx(mean.min(), rel=1e-12)
+    assert mean[k - 1] == pytest.approx(mean[k], rel=1e-12)
+    assert mean[k + 1] > mean[k] * (1 + 1e-9)
 
 
 def test_a_column_of_which_a_fold_has_little_does_not_come_in_early():

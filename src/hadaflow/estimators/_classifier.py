@@ -48,7 +48,8 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
 
         - "auto": at the time of the smallest cross-validated log loss, from one path per fold.
         - "criterion": the support on the path with the smallest information criterion, with maximum likelihood on it.
-          Needs no folds, and about a fifth of the time; better where signals are strong, worse where they are weak.
+          Needs no folds, and about a fifth of the time; better where signals are strong, worse where they are weak. Of
+          features that explain each other the first stay.
         - "null_gradient": no gradient left that chance alone would not make, ``sqrt(2 log n)`` of its standard
           deviations.
         - "plateau": where x has stayed the same while flow time doubled.
@@ -103,8 +104,13 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
     Raises
     ------
     TypeError, ValueError
-        From ``fit``, if a parameter has the wrong kind or range, X, y or sample_weight are not what scikit-learn takes,
-        or y has one class only.
+        From ``fit``, if a parameter has the wrong kind or range, X, y, sample_weight or groups are not what
+        scikit-learn takes, y has one class only, or the rows that a fold trains on do not show every class.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If ``status_`` is not ok: steps ran out.
 
     See Also
     --------
@@ -113,7 +119,8 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
 
     Notes
     -----
-    Row weights count repetitions ("descend": to about 1e-5, as rounding decides over steps). "auto" takes one path
+    Whole row weights count repetitions ("descend": to about 1e-5, as rounding decides over steps); others, and those of
+    classes, are relative, as in :class:`hadaflow.estimators.SparseFlowRegressor`. "auto" takes one path
     per class and fold, and one more: some hundred steps of the integrator each, of about ten passes over X; folds are
     compared in flow time per row. Free directions are orthogonal to the penalised features in the weighted rows, and
     start at product scale 3. They follow the others with a delay that leaves the intercept some thousandths of a unit
@@ -292,7 +299,9 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
             present = totals > 0
             factors = np.divide(weights.sum() / present.sum(), totals, out=np.zeros_like(totals), where=present)
         if not (weights * factors[place]).any():
-            raise ValueError("class_weight and sample_weight leave no row with a positive weight: there is nothing to fit")
+            raise ValueError(
+                "class_weight and sample_weight leave no row with a positive weight: there is nothing to fit"
+            )
         return reweighted(weights, factors[place])
 
     def _folds(self, X: Any, y: NDArray[Any], kept: NDArray[np.intp], groups: Any) -> list[Fold]:

@@ -236,7 +236,9 @@ class Training:
 
     def survey(self, problem: Problem, most: int | None, progress: ProgressCallback | None) -> Horizon:
         """As far as the saddle path has to go: to where it explains as much."""
-        scout = Saddles(self.weights, problem.operator.column_squares(), not self.model.signed).survey(problem, most, progress)
+        scout = Saddles(self.weights, problem.operator.column_squares(), not self.model.signed).survey(
+            problem, most, progress
+        )
         first = self._begins(problem)
         if first is None:  # nothing ever moves
             path = self._run(problem, _LONGER, None, progress)

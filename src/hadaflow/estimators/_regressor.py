@@ -123,7 +123,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         geometric mean of product scale and largest entry, ``sqrt(a^D max |x|)``, are set to zero. A feature that the
         intercept or unpenalised features explain gets 0.
     intercept_ : float or ndarray of shape (n_targets,)
-        Intercept.
+        Intercept, in the precision of X.
     support_ : ndarray of bool, of the shape of ``coef_``
         Where the coefficients are not zero.
     reason_, status_, sigma_, stop_time_, n_iter_
@@ -147,6 +147,11 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         From ``fit``, if a parameter has the wrong kind or range or excludes another, or X, y or sample_weight are not
         what scikit-learn takes.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If ``status_`` is not ok: the path did not get where it was to go.
+
     See Also
     --------
     SparseFlowRegressorCV : the stopping time by cross-validation.
@@ -154,8 +159,10 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
 
     Notes
     -----
-    One saddle path: a few dozen passes over X. ``sample_weight`` counts repetitions of rows, also in the degrees of
-    freedom: scale weights that mean precision to mean 1. X may be a SciPy LinearOperator; then features are not scaled
+    One saddle path: a few dozen passes over X. Whole weights are counts: row j stands there ``w_j`` times, also in the
+    degrees of freedom. All others are relative, and the rows are worth Kish's ``(sum w)^2 / sum w^2`` of them; sigma is
+    that of a row of mean weight. A common factor does not matter (docs/estimators.md). Columns far from zero or beyond
+    the range of squares are moved and scaled in a copy of X before; ``path_`` is about that copy. X may be a SciPy LinearOperator; then features are not scaled
     by their lengths. Source: papers A and B; docs/mathematics.md, "Choosing a model".
 
     Examples
@@ -210,7 +217,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         y : array_like of shape (m,) or (m, n_targets)
             Targets; each is fitted by itself.
         sample_weight : array_like of shape (m,), optional
-            How often each row counts, not negative.
+            What each row counts, not negative: counts if whole numbers, else relative to one another.
 
         Returns
         -------
@@ -257,7 +264,9 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     def _keep(self, fits: list[tuple[Reading, NDArray[Any], float, Any]], features: Index, single: bool) -> None:
         readings, coefs, intercepts, certificates = (list(column) for column in zip(*fits, strict=True))
         self.coef_ = coefs[0] if single else np.stack(coefs)
-        self.intercept_ = scalar(intercepts[0], self.coef_.dtype) if single else np.array(intercepts, dtype=self.coef_.dtype)
+        self.intercept_ = (
+            scalar(intercepts[0], self.coef_.dtype) if single else np.array(intercepts, dtype=self.coef_.dtype)
+        )
         self.support_ = self.coef_ != 0
         self.path_features_ = features
         self.certificate_ = certificates[0] if single else certificates

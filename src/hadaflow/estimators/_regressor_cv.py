@@ -223,7 +223,8 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         y : array_like of shape (m,) or (m, n_targets)
             Targets; each is fitted by itself.
         sample_weight : array_like of shape (m,), optional
-            How often each row counts, not negative; in training and in the errors on rows left out.
+            What each row counts, not negative, in training and in the errors on rows left out: counts if whole numbers,
+            else relative to one another.
         groups : array_like of shape (m,), optional
             Groups of rows, for splitters that keep them together.
 
@@ -301,7 +302,9 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
     def _keep(self, fits: list[_Fit], single: bool) -> None:
         self.coef_ = fits[0].coef if single else np.stack([fit.coef for fit in fits])
         intercepts = [fit.intercept for fit in fits]
-        self.intercept_ = scalar(intercepts[0], self.coef_.dtype) if single else np.array(intercepts, dtype=self.coef_.dtype)
+        self.intercept_ = (
+            scalar(intercepts[0], self.coef_.dtype) if single else np.array(intercepts, dtype=self.coef_.dtype)
+        )
         self.support_ = self.coef_ != 0
         weights = self.feature_weights
         self.path_features_ = np.flatnonzero(np.ones(self.n_features_in_) if weights is None else weights)
