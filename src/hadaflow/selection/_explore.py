@@ -21,7 +21,7 @@ Vector = NDArray[np.float64]
 _FIRST = 48  # jumps of the first look at the path
 _STARTS = 6  # plateaus from which a model is looked for
 _NEAR = 4.0  # times the excess risk of the best model: above, the average is not expected to fall below it
-_FEW, _SLAB = 256, 1 << 24  # columns, and entries of them, that are looked at all at once
+_FEW, _SPARE, _SLAB = 128, 32, 1 << 24  # columns, rows beyond twice as many, and entries, that are looked at at once
 _NEARLY = 1e-2  # of its square length left by earlier ones: a column that nearly depends on others
 _HUGE = 1e6  # times the square of y: entries of x whose images cancel, which inner products do not survive
 _ROOM = 3  # times as many entries as the best model has, the path has to have seen
@@ -130,11 +130,15 @@ def _whole(search: Search) -> Fit | None:
     columns = search.operator.columns(every)
     columns = columns.toarray() if hasattr(columns, "toarray") else columns
     present = np.flatnonzero(search.squares > 0)
-    gram = columns[:, present].T @ columns[:, present]
+    some = np.unique(np.linspace(0, m - 1, 2 * n + _SPARE).astype(np.intp))  # what depends on others does so there
+    return search.start(present) if _close(columns[some][:, present]) and _close(columns[:, present]) else None
+
+
+def _close(columns: Vector) -> bool:
+    """Whether some column nearly depends on earlier ones."""
+    gram = columns.T @ columns
     r, failed = la.lapack.dpotrf(gram, lower=0)
-    if failed == 0 and (r.diagonal() ** 2 > _NEARLY * gram.diagonal()).all():
-        return None
-    return search.start(present)
+    return bool(failed != 0 or (r.diagonal() ** 2 <= _NEARLY * gram.diagonal()).any())
 
 
 def _widen(search: Search, path: SaddlePath) -> None:
