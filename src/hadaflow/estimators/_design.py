@@ -65,8 +65,9 @@ class Projected(Operator):
     def column_squares(self) -> Vector:
         return self._squares
 
-    def column_rounding(self) -> Vector:
-        return super().column_rounding() if self.matrix_free else self._rounding
+    def column_rounding(self, lengths: Vector) -> Vector:
+        """That of the columns before anything was taken out."""
+        return super().column_rounding(lengths) if self.matrix_free else self._rounding
 
     def _measured(self) -> Vector:
         """``||A_i||^2 - ||Q^T A_i||^2``, and afresh where the difference has lost its digits."""

@@ -99,9 +99,9 @@ class Operator(ABC):
             squares[i : i + step] = np.asarray((block * block).sum(axis=0)).ravel()
         return squares
 
-    def column_rounding(self) -> Vector:
-        """Length of what rounding of the data may have added to each column, shape (n,)."""
-        return np.asarray(np.finfo(self.dtype).eps * np.sqrt(self.column_squares()))
+    def column_rounding(self, lengths: Vector) -> Vector:
+        """Length of what rounding of the data may have added to columns of these lengths, shape (n,)."""
+        return np.asarray(float(np.finfo(self.dtype).eps) * lengths)
 
     def spectral_square(self, iterations: int = 6) -> float:
         """An estimate of ``||A||^2`` from power iterations: from below, and rarely by more than a third."""

@@ -87,19 +87,14 @@ def explore(search: Search, follow: Callable[[int], SaddlePath]) -> Explored:
         past = average.time <= path.times[3 * len(path.times) // 4]
         exact = best.rss <= search.pool.floor
         if path.status.ok or events >= most or (room and (past or hopeless) and not exact):
-            return Explored(path, criteria, _simplest(search, path, best, exact), average)
+            return Explored(path, criteria, _simplest(search, path, best) if exact else best, average)
         events *= 2
 
 
-def _simplest(search: Search, path: SaddlePath, best: Fit, exact: bool) -> Fit:
-    """Of the fits that leave nothing of y, which no criterion tells apart: the end of the path, if none is sparser.
-
-    That end is the model, too, if it has one entry less than degrees of freedom, which no criterion considers: noise
-    does not lie on a line.
-    """
+def _simplest(search: Search, path: SaddlePath, best: Fit) -> Fit:
+    """Of the fits that leave nothing of y, which no criterion tells apart: the end of the path, if none is sparser."""
     end = np.flatnonzero(path.final)
-    known = len(best) if exact else search.criterion.rows - 1
-    if path.status is not Status.EXACT or len(end) > known:
+    if path.status is not Status.EXACT or len(end) > len(best):
         return best
     search.pool.extend(end)
     fit = search.polished(search.pool.fit(search.pool.working.positions_of(end)))

@@ -162,7 +162,7 @@ def select(
     with one_blas_thread():
         y = scaled.y.astype(np.float64)
         squares = (lengths / units.columns) ** 2
-        rounding = problem.operator.column_rounding() / units.columns
+        rounding = problem.operator.column_rounding(lengths) / units.columns
         search = Search(scaled.operator, y, scaled.operator.rmatvec(y), squares, prices, rounding, positive)
         return _read_out(problem, units, search, explore(search, follow), read_out)
 
@@ -213,8 +213,6 @@ def _of_model(search: Search, found: Explored) -> str:
         told += " among the columns that the path visited"
     if count == 0:
         return told
-    if count > search.criterion.most:
-        return f"the end of the path ({count} of {search.operator.shape[1]} columns) leaves nothing of y"
     return f"{told}, and the weakest of them is worth {search.weakest(found.fit):.3g} of it"
 
 
