@@ -84,7 +84,7 @@ bench-regression: $(VENV)-bench/.ready-bench ## Compare with other estimators of
 	$(VENV)-bench/bin/python benchmarks/regression.py $(ARGS)
 
 correctness: $(VENV)/.ready-test ## Judge five thousand answers in extended precision: is anything said that is not so?
-	$(BIN)/python benchmarks/correctness.py $(ARGS)
+	$(VENV)/bin/python benchmarks/correctness.py $(ARGS)
 
 clean: ## Remove the environments, the demo's output and all caches
 	rm -rf $(VENV) $(VENV)-* demo dist docs/_build docs/auto_gallery reproduction-quick reproduction-full .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -709,3 +709,82 @@ def test_bounded_maximum_likelihood(seed):
     )  # fmt: skip
     np.testing.assert_allclose(found, other.x, atol=1e-5)
     assert found[:6].min() >= 0
+
+
+# ---- folds, groups, weights and columns of all kinds ------------------------------------------------------------
+
+
+def test_folds_have_to_show_every_class():
+    X, _ = drawn(60, 5)
+    y = np.repeat([0, 1], 30)
+    with pytest.raises(ValueError, match="fold 0 of cv has no row of class 1 to train on"):
+        SparseFlowClassifier(cv=[(np.arange(30), np.arange(30, 60))]).fit(X, y)
+    three = np.repeat(["a", "b", "c"], 20)
+    with pytest.raises(ValueError, match="fold 1 of cv has no row of class c to train on"):
+        SparseFlowClassifier(cv=[(np.arange(0, 60, 2), np.arange(1, 60, 2)), (np.arange(40), np.arange(40, 60))]).fit(
+            X, three
+        )
+    weights = np.ones(60)
+    weights[30:45] = 0  # of the second class there are rows, but none that counts
+    with pytest.raises(ValueError, match="fold 0 of cv has no row of class 1 to train on"):
+        SparseFlowClassifier(cv=[(np.arange(45), np.arange(45, 60))]).fit(X, y, sample_weight=weights)
+
+
+def test_groups_stay_together():
+    X, y = drawn(60, 4)
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(12), 5))
+    model = SparseFlowClassifier(cv=GroupKFold(3)).fit(X, y, groups=groups)
+    split = SparseFlowClassifier(cv=list(GroupKFold(3).split(X, y, groups))).fit(X, y)
+    np.testing.assert_array_equal(model.coef_, split.coef_)
+    with pytest.raises(ValueError, match=r"groups must have one entry per row of X \(60\), got 3"):
+        SparseFlowClassifier(cv=GroupKFold(3)).fit(X, y, groups=groups[:3])
+
+
+@pytest.mark.parametrize("copy", ["equal", "scaled", "negative", "sum"])
+@pytest.mark.parametrize("seed", range(2))
+def test_of_dependent_features_the_criterion_keeps_one(copy, seed):
+    X, y = drawn(150, 6, 2, seed=seed)
+    more = {"equal": X[:, 0], "scaled": 3.7 * X[:, 0] + 11, "negative": -X[:, 0], "sum": X[:, 0] + X[:, 1]}[copy]
+    Z = np.column_stack([X, more])
+    model, plain = SparseFlowClassifier(stop="criterion").fit(Z, y), SparseFlowClassifier(stop="criterion").fit(X, y)
+    assert plain.support_[0, :2].all()
+    np.testing.assert_allclose(model.decision_function(Z), plain.decision_function(X), rtol=1e-6, atol=1e-8)
+    assert model.support_.sum() == plain.support_.sum()
+
+
+@pytest.mark.parametrize("options", [FAST, {"stop": "criterion"}])
+def test_a_common_factor_of_the_weights_changes_nothing(options):
+    X, y = drawn(100, 10)
+    for w in (np.ones(100), np.random.default_rng(0).uniform(0.5, 2, 100)):
+        plain = SparseFlowClassifier(**options).fit(X, y, sample_weight=w)
+        assert plain.support_.any()
+        for factor in (1e-6, 7.0, 1e6):
+            model = SparseFlowClassifier(**options).fit(X, y, sample_weight=factor * w)
+            np.testing.assert_allclose(model.coef_, plain.coef_, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e155, 1e300])
+def test_columns_whose_squares_leave_the_range(size):
+    X, y = drawn(100, 6)
+    factors = np.where(np.arange(6) % 2 == 0, size, 1.0)
+    plain, model = SparseFlowClassifier(**FAST).fit(X, y), SparseFlowClassifier(**FAST).fit(X * factors, y)
+    assert plain.support_[0, :3].all()
+    np.testing.assert_allclose(model.coef_ * factors, plain.coef_, rtol=1e-6)
+
+
+def test_a_column_far_from_zero_is_as_good_as_near():
+    X, y = drawn(100, 6)
+    shift = 1e9 * (np.arange(6) == 1)
+    near, far = SparseFlowClassifier(**FAST).fit(X, y), SparseFlowClassifier(**FAST).fit(X + shift, y)
+    np.testing.assert_allclose(far.coef_, near.coef_, atol=1e-5)
+    np.testing.assert_allclose(far.decision_function(X + shift), near.decision_function(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1e8, 1e300])
+def test_feature_weights_of_any_size(size):
+    X, y = drawn(100, 6)
+    given = np.ones(6)
+    given[:2] = 1 / size, size
+    model = SparseFlowClassifier(stop="criterion", feature_weights=given).fit(X, y)
+    assert model.support_[0, 0]
+    assert np.isfinite(model.coef_).all()

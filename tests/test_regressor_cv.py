@@ -63,8 +63,13 @@ def brute_force(X, y, folds, follow, times, *, w, free, positive=False):
     for f, (train, test) in enumerate(folds):
         root = np.sqrt(w[train])
         A = root[:, None] * without(U[train], w[train], X[np.ix_(train, penalised)])
-        path = follow(hf.Problem(A, root * without(U[train], w[train], y[train])), sizes, positive)
-        for k, time in enumerate(times * w.sum() / w[train].sum()):
+        part = w[train].sum() / w.sum()
+        bounds, pace = sizes, part
+        if follow is by_saddles:  # a clock for each feature
+            shown = (A**2).sum(axis=0) / sizes**2
+            bounds, pace = sizes * np.maximum(shown, part), 1.0
+        path = follow(hf.Problem(A, root * without(U[train], w[train], y[train])), bounds, positive)
+        for k, time in enumerate(times / pace):
             for s, share in enumerate(SHARES):
                 x = share * cleared(path(time), path) + (1 - share) * cleared(path.average(time), path)
                 left = y - X[:, penalised] @ x
@@ -367,13 +372,6 @@ def test_weights_are_repetitions(dynamics):
     np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=rtol, atol=1e-9)
 
 
-def test_a_common_factor_of_all_weights_changes_nothing_but_the_clock():
-    X, y = noisy()
-    fits = [SparseFlowRegressorCV().fit(X, y, sample_weight=np.full(60, w)) for w in (1e-4, 1.0)]
-    np.testing.assert_allclose(fits[0].coef_, fits[1].coef_, atol=1e-10)
-    np.testing.assert_allclose(fits[0].times_, fits[1].times_ * 100, rtol=1e-9)
-
-
 # ---- options and kinds of data ----------------------------------------------------------------------------------
 
 
@@ -617,3 +615,88 @@ def test_bad_data():
         model.fit(X[:4], y[:4])
     with pytest.raises(ValueError, match=r"no time could be compared: .* broke off before it, or errors overflowed"):
         model.fit(X, 1e200 * y)
+
+
+# ---- events: rows that only some folds have ---------------------------------------------------------------------
+
+
+def event(m, n, first, last, *, effect, others=0, sigma=0.5, seed=0):
+    """A column that is 1 in a few neighbouring rows and 0 elsewhere, before Gaussian ones."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((m, n))
+    X[:, 0] = 0
+    X[first:last, 0] = 1
+    return X, effect * X[:, 0] + X[:, 1 : 1 + others].sum(axis=1) + sigma * rng.standard_normal(m)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "effect", "others"),
+    [
+        ((100, 30), (45, 53), 5.0, 0),
+        ((100, 100), (45, 53), 2.0, 5),
+        ((100, 50), (45, 50), 3.0, 3),
+        ((150, 40), (100, 110), 2.0, 2),
+        ((100, 40), (38, 46), 2.0, 2),
+    ],
+)
+def test_an_event_inside_a_fold_is_kept(shape, rows, effect, others):
+    truth = np.where(np.arange(shape[1]) == 0, effect, np.arange(shape[1]) <= others)
+    errors = []
+    for seed in range(8):
+        X, y = event(*shape, *rows, effect=effect, others=others, seed=seed)
+        model, lasso = SparseFlowRegressorCV().fit(X, y), LassoCV(cv=5).fit(X, y)
+        assert model.support_[: 1 + others].all()
+        assert lasso.coef_[0] != 0
+        errors.append([np.linalg.norm(fit.coef_ - truth) for fit in (model, lasso)])
+    ours, others = np.mean(errors, axis=0)
+    assert ours < 0.7 * others
+
+
+def test_of_equal_errors_the_latest_counts():
+    X, y = event(100, 30, 45, 53, effect=5.0)
+    model = SparseFlowRegressorCV(read_out="iterate").fit(X, y)
+    mean, k = model.mean_errors_[0, :, 0], int(np.flatnonzero(model.times_[0] == model.stop_time_)[0])
+    assert mean[k] == pytest.approx(mean.min(), rel=1e-12)
+    assert mean[k - 1] == pytest.approx(mean[k], rel=1e-12)
+    assert mean[k + 1] > mean[k] * (1 + 1e-9)
+
+
+def test_a_column_of_which_a_fold_has_little_does_not_come_in_early():
+    """Heavy tails: without its longest rows a column is short, and its coefficient mostly noise."""
+    lost = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_t(1.5, (100, 40))
+        y = X[:, :3].sum(axis=1) + 2 * rng.standard_normal(100)
+        lost += np.count_nonzero(~SparseFlowRegressorCV().fit(X, y).support_[:3])
+    assert lost == 0
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e-3, 7.0, 1e6])
+@pytest.mark.parametrize("dynamics", ["saddles", "flow"])
+def test_a_common_factor_of_all_weights_changes_nothing(factor, dynamics):
+    X, y = noisy()
+    for w in (np.ones(60), np.random.default_rng(0).uniform(0.5, 2, 60)):
+        plain = SparseFlowRegressorCV(dynamics=dynamics, cv=3).fit(X, y, sample_weight=w)
+        model = SparseFlowRegressorCV(dynamics=dynamics, cv=3).fit(X, y, sample_weight=factor * w)
+        np.testing.assert_allclose(model.times_, plain.times_, rtol=1e-6)
+        np.testing.assert_allclose(model.coef_, plain.coef_, atol=1e-6)
+        np.testing.assert_allclose(model.mean_errors_, plain.mean_errors_, rtol=1e-3)
+
+
+def test_columns_far_from_zero_or_out_of_range():
+    X, y = noisy(60, 20)
+    plain = SparseFlowRegressorCV().fit(X, y)
+    far = SparseFlowRegressorCV().fit(X + 1e9 * (np.arange(20) == 1), y)
+    np.testing.assert_allclose(far.coef_, plain.coef_, atol=1e-5)
+    for size in (1e-300, 1e-170, 1e155, 1e300):
+        factors = np.where(np.arange(20) % 2 == 0, size, 1.0)
+        model = SparseFlowRegressorCV().fit(X * factors, y)
+        np.testing.assert_allclose(model.coef_ * factors, plain.coef_, rtol=1e-7, atol=1e-12)
+        assert model.intercept_ == pytest.approx(plain.intercept_)
+
+
+def test_float32_stays():
+    X, y = noisy()
+    model = SparseFlowRegressorCV().fit(X.astype(np.float32), y.astype(np.float32))
+    assert model.coef_.dtype == np.asarray(model.intercept_).dtype == np.float32

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import aslinearoperator
 from scipy.stats import norm, t
 
 import hadaflow as hf
-from hadaflow.selection._fit import Moves, Pool
+from hadaflow.selection._fit import Candidates, Moves, Pool
 
 NAMES = ["fdr", "ebic", "bic", "aic"]
 
@@ -182,10 +182,13 @@ def test_moves_tell_what_least_squares_does(seed, positive):
     """The closed forms of docs/mathematics.md against least squares afresh."""
     rng = np.random.default_rng(seed)
     A, y = rng.standard_normal((9, 6)), rng.standard_normal(9)
-    pool = Pool(hf.Problem(A, y).operator, y, A.T @ y)
+    operator = hf.Problem(A, y).operator
+    pool = Pool(operator, y, A.T @ y, operator.column_rounding(np.linalg.norm(A, axis=0)))
     pool.extend(np.arange(6))
     fit = pool.fit(np.array([3, 0, 4]))
-    moves = Moves.of(fit, pool.gram[:, fit.positions], pool.gram.diagonal(), pool.pull, fit.positions, positive)
+    squares = pool.gram.diagonal()
+    candidates = Candidates.of(pool, fit, None, squares, pool.pull, pool.rounding[pool.working.index])
+    moves = Moves.of(fit, candidates, fit.positions, positive)
 
     def change(support):
         values, rss = least_squares(A, y, support)
@@ -447,3 +450,35 @@ def test_only_problems_with_the_squared_loss():
     logistic = hf.Problem(np.eye(3), np.array([1.0, -1.0, 1.0]), loss=hf.losses.Logistic())
     with pytest.raises(ValueError, match="select works for the squared loss only"):
         hf.select(logistic)
+
+
+# ---- nearly dependent columns -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closeness", [1e-3, 1e-5, 1e-7, 1e-9, 1e-11])
+@pytest.mark.parametrize("n", [3, 10, 60])
+def test_a_difference_of_close_columns_is_found(closeness, n):
+    rng = np.random.default_rng(n)
+    A = rng.standard_normal((150, n))
+    between = rng.standard_normal(150)
+    A[:, 1] = A[:, 0] + closeness * between
+    y = 3 * between + A[:, 2] + 0.1 * rng.standard_normal(150)
+    chosen = hf.select(hf.Problem(A, y))
+    reference = np.linalg.lstsq(np.column_stack([A[:, [0, 2]], between]), y)[0]
+    left = np.linalg.norm(y - np.column_stack([A[:, [0, 2]], between]) @ reference)
+    assert set(chosen.support()) >= {0, 1, 2}
+    assert np.linalg.norm(y - A @ chosen.x) <= left * (1 + 1e-3)
+    assert chosen.sigma == pytest.approx(0.1, rel=0.2)
+    alone = hf.select(hf.Problem(A, 3 * A[:, 0] + 0.1 * rng.standard_normal(150)), read_out="model")
+    assert np.abs(alone.x).max() < 4  # one of the two is enough
+
+
+@pytest.mark.parametrize("copies", [1.0, 3.0, -0.1])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_copies_up_to_rounding_are_dependent(copies, dtype):
+    A, y, _ = drawn(60, 20, 3, sigma=0.5, seed=2)
+    A = A.astype(dtype)
+    chosen = hf.select(hf.Problem(np.hstack([A, dtype(copies) * A]), y.astype(dtype)), read_out="model")
+    plain = hf.select(hf.Problem(A, y.astype(dtype)), read_out="model")
+    np.testing.assert_array_equal(np.unique(chosen.model % 20), np.sort(plain.model))
+    assert len(chosen.model) == len(plain.model)

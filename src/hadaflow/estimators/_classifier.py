@@ -13,8 +13,10 @@ from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
 from hadaflow._validation import flag, one_of, positive_number, whole_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
 from hadaflow.estimators._logistic import Data, Fit, Options, Run
+from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._read_offs import Fold, read_off
-from hadaflow.estimators._validated import column_weights, row_weights
+from hadaflow.estimators._validated import column_weights, prepared_data, row_weights, warn_if_not_ok
+from hadaflow.estimators._weights import reweighted
 from hadaflow.selection import criterion_prices
 from hadaflow.stopping import Rule
 
@@ -46,7 +48,8 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
 
         - "auto": at the time of the smallest cross-validated log loss, from one path per fold.
         - "criterion": the support on the path with the smallest information criterion, with maximum likelihood on it.
-          Needs no folds, and about a fifth of the time; better where signals are strong, worse where they are weak.
+          Needs no folds, and about a fifth of the time; better where signals are strong, worse where they are weak. Of
+          features that explain each other the first stay.
         - "null_gradient": no gradient left that chance alone would not make, ``sqrt(2 log n)`` of its standard
           deviations.
         - "plateau": where x has stayed the same while flow time doubled.
@@ -101,8 +104,13 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
     Raises
     ------
     TypeError, ValueError
-        From ``fit``, if a parameter has the wrong kind or range, X, y or sample_weight are not what scikit-learn takes,
-        or y has one class only.
+        From ``fit``, if a parameter has the wrong kind or range, X, y, sample_weight or groups are not what
+        scikit-learn takes, y has one class only, or the rows that a fold trains on do not show every class.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If ``status_`` is not ok: steps ran out.
 
     See Also
     --------
@@ -111,7 +119,8 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
 
     Notes
     -----
-    Row weights count repetitions ("descend": to about 1e-5, as rounding decides over steps). "auto" takes one path
+    Whole row weights count repetitions ("descend": to about 1e-5, as rounding decides over steps); others, and those of
+    classes, are relative, as in :class:`hadaflow.estimators.SparseFlowRegressor`. "auto" takes one path
     per class and fold, and one more: some hundred steps of the integrator each, of about ten passes over X; folds are
     compared in flow time per row. Free directions are orthogonal to the penalised features in the weighted rows, and
     start at product scale 3. They follow the others with a delay that leaves the intercept some thousandths of a unit
@@ -162,7 +171,7 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         self.progress = progress
 
     @with_callbacks  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SparseFlowClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> SparseFlowClassifier:
         """Fit the model.
 
         Parameters
@@ -172,7 +181,9 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         y : array_like of shape (m,)
             Labels, of two or more classes.
         sample_weight : array_like of shape (m,), optional
-            How often each row counts, not negative.
+            What each row counts, not negative; a common factor does not matter.
+        groups : array_like of shape (m,), optional
+            Groups of rows, for splitters that keep them together; "auto" alone leaves rows out.
 
         Returns
         -------
@@ -191,18 +202,21 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         given = self._feature_weights(X.shape[1])
         weights = self._row_weights(y, sample_weight)
         kept = np.arange(len(y)) if weights is None else np.flatnonzero(weights)
-        folds = self._folds(X, y, kept) if options.stop == "auto" else []
+        folds = self._folds(X, y, kept, groups) if options.stop == "auto" else []
         if len(kept) < len(y):
             X, y, weights = X[kept], y[kept], weights[kept]  # type: ignore[index]
             weights = None if (weights == 1).all() else weights
         self.classes_ = _classes(self, y)
+        _check_folds(folds, y, self.classes_)
+        prepared = prepared_data(X, intercept)
         names = list(self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
         fits = []
         for name in subtasks(self, names, "class", X, y):
             labels = np.where(y == name, 1.0, -1.0).astype(X.dtype)
-            run = Run(Data(X, labels, weights, intercept, given), options)
+            run = Run(Data(prepared.X, labels, weights, intercept, given), options)
             fits.append((read_off(run, folds, self._spread, refit), run))
-        self._keep(fits, X.dtype)
+        self._keep(fits, prepared, X.dtype)
+        warn_if_not_ok(self, [fit.status for fit, _ in fits])
         return self
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
@@ -245,8 +259,8 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
 
         return list(Parallel(n_jobs=self.n_jobs)(delayed(function)(*task) for task in tasks))
 
-    def _keep(self, fits: list[tuple[Fit, Run]], dtype: Any) -> None:
-        rows = [run.features.coefficients(fit.x) for fit, run in fits]
+    def _keep(self, fits: list[tuple[Fit, Run]], prepared: Prepared, dtype: Any) -> None:
+        rows = [prepared.back(*run.features.coefficients(fit.x)) for fit, run in fits]
         self.coef_ = np.stack([coef for coef, _ in rows]).astype(dtype)
         self.intercept_ = np.array([intercept for _, intercept in rows], dtype=dtype)
         self.support_ = self.coef_ != 0
@@ -284,18 +298,24 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
             totals = np.bincount(place, weights)
             present = totals > 0
             factors = np.divide(weights.sum() / present.sum(), totals, out=np.zeros_like(totals), where=present)
-        return np.asarray(weights * factors[place])
+        if not (weights * factors[place]).any():
+            raise ValueError(
+                "class_weight and sample_weight leave no row with a positive weight: there is nothing to fit"
+            )
+        return reweighted(weights, factors[place])
 
-    def _folds(self, X: Any, y: NDArray[Any], kept: NDArray[np.intp]) -> list[Fold]:
+    def _folds(self, X: Any, y: NDArray[Any], kept: NDArray[np.intp], groups: Any) -> list[Fold]:
         """Pairs of training and test rows, counted among those kept."""
         from sklearn.model_selection import check_cv
 
+        if groups is not None and len(groups) != len(y):
+            raise ValueError(f"groups must have one entry per row of X ({len(y)}), got {len(groups)}")
         if self.cv is None or isinstance(self.cv, (int, np.integer)):
             return _stratified(y[kept], whole_number(5 if self.cv is None else self.cv, "cv", minimum=2))
         place = np.full(len(y), -1)
         place[kept] = np.arange(len(kept))
         folds = []
-        for train, test in check_cv(self.cv, y, classifier=True).split(X, y):
+        for train, test in check_cv(self.cv, y, classifier=True).split(X, y, groups):
             fold = place[np.arange(len(y))[train]], place[np.arange(len(y))[test]]
             folds.append((fold[0][fold[0] >= 0], fold[1][fold[1] >= 0]))
         folds = [(train, test) for train, test in folds if len(train) and len(test)]
@@ -338,6 +358,18 @@ def _classes(estimator: Any, y: NDArray[Any]) -> NDArray[Any]:
             f"{classes[0]!s}"
         )
     return classes
+
+
+def _check_folds(folds: list[Fold], y: NDArray[Any], classes: NDArray[Any]) -> None:
+    """Each fold has to show every class: of one that it has not seen it would say that it does not exist."""
+    for k, (train, _) in enumerate(folds):
+        missing = np.setdiff1d(classes, y[train])
+        if len(missing):
+            raise ValueError(
+                f"fold {k} of cv has no row of class {missing[0]!s} to train on (of positive weight), so that its loss "
+                f"says nothing about that class: take a splitter that spreads the classes, such as StratifiedKFold or "
+                f'StratifiedGroupKFold, fewer folds, or stop="criterion", which needs none'
+            )
 
 
 def _stratified(y: NDArray[Any], count: int) -> list[Fold]:

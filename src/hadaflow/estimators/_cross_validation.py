@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hadaflow._threads import one_blas_thread
 from hadaflow._validation import Index
-from hadaflow.estimators._design import Design, counted
+from hadaflow.estimators._design import Design
 from hadaflow.estimators._following import Follower, Horizon, Points
 from hadaflow.operators import as_operator
 from hadaflow.problems import Problem
@@ -57,7 +57,7 @@ class Rows:
     @property
     def half(self) -> int:
         """Half of them."""
-        return max(1, counted(self.weights, len(self.y)) // 2)
+        return max(1, round(self.total) // 2)
 
     def take(self, index: Index) -> Rows:
         """Some of the rows, without those that count nothing."""
@@ -108,7 +108,9 @@ def fold_errors(rows: Rows, fold: Fold, tracks: list[Track], shares: tuple[float
     """Mean squared errors of the rows left out, shape (tracks, times, shares); infinite where a path broke off before.
 
     Time runs as fast as there are rows: ``1/2 sum_j w_j (...)^2`` over a part of the rows does at time t what the sum
-    over all of them does at t times that part.
+    over all of them does at t times that part. On the saddle path it runs for each feature as fast as the rows show of
+    its square length, if that is more: an event that falls on a few rows, none of them left out, comes in no earlier
+    than on all data.
 
     Notes
     -----
@@ -122,7 +124,7 @@ def fold_errors(rows: Rows, fold: Fold, tracks: list[Track], shares: tuple[float
         left_out = LeftOut(design, train, test)
         errors = []
         for track in tracks:
-            points = track.follower.points(problem, track.times / part, track.steps, averaged=min(shares) < 1)
+            points = track.follower.points(problem, part, track.times, track.steps, averaged=min(shares) < 1)
             errors.append(left_out.errors(points, shares))
         return np.stack(errors)
 
@@ -191,7 +193,7 @@ class Choice:
     least, deviation : float
         Smallest mean error, and its standard error over the folds.
     smallest : int
-        Place of the time with the smallest error.
+        Place of the first time with the smallest error.
     last : int
         Place of the last time that was compared.
     """
@@ -218,7 +220,10 @@ def summary(errors: Vector) -> tuple[Vector, Vector]:
 
 
 def choose(errors: Vector, rule: str) -> Choice:
-    """The smallest mean error, the earliest of equals; or the earliest time within one standard error of it."""
+    """The smallest mean error, the latest of equals; or the earliest time within one standard error of it.
+
+    Between two jumps nothing changes. All data may have the second half of a plateau only in common with the folds.
+    """
     mean, deviation = summary(errors)
     if not np.isfinite(mean).any():
         raise ValueError("no time could be compared: every path of some fold broke off before it, or errors overflowed")
@@ -226,7 +231,8 @@ def choose(errors: Vector, rule: str) -> Choice:
     bound = float(mean.min()) + (_ROUNDING * empty if math.isfinite(empty) else 0.0)
     track, best, share = (int(k) for k in np.unravel_index(int((mean <= bound).argmax()), mean.shape))
     column = mean[track, :, share]
-    time = best
+    differs = column[best:] > bound
+    time = best + (int(differs.argmax()) if differs.any() else len(differs)) - 1
     if rule == "one_se":
         time = int((column <= column[best] + deviation[track, best, share]).argmax())
     last = int(np.flatnonzero(np.isfinite(column))[-1])

@@ -65,11 +65,16 @@ class Projected(Operator):
     def column_squares(self) -> Vector:
         return self._squares
 
+    def column_rounding(self, lengths: Vector) -> Vector:
+        """That of the columns before anything was taken out."""
+        return super().column_rounding(lengths) if self.matrix_free else self._rounding
+
     def _measured(self) -> Vector:
         """``||A_i||^2 - ||Q^T A_i||^2``, and afresh where the difference has lost its digits."""
         if self.matrix_free:
             return super().column_squares()
         whole = self._whole_squares()
+        self._rounding = np.finfo(self.dtype).eps * np.sqrt(whole)
         left: Vector = whole - (self._operator.rmatmat(self._weighted(self._basis)) ** 2).sum(axis=1)
         lost = np.flatnonzero(left <= _LOST * whole)
         for few in self._slabs(lost):
@@ -121,8 +126,8 @@ class Design:
     free : int array
         The others.
     rows : int
-        Degrees of freedom of y: the sum of the row weights, rounded, less the rank of U; weights of which one is below
-        1 cannot count repetitions, and then it is the number of rows.
+        Degrees of freedom of y: the sum of the row weights (:func:`hadaflow.estimators._weights.relative`), rounded,
+        less the rank of U.
     """
 
     operator: Operator
@@ -152,7 +157,7 @@ class Design:
         operator = whole if not len(free) else as_operator(X[:, penalised])
         if root is not None or basis.shape[1]:
             operator = Projected(operator, root, basis)
-        total = counted(sample_weight, m)
+        total = m if sample_weight is None else round(float(sample_weight.sum()))
         return cls(
             operator, penalised, free, max(1, total - len(kept)), intercept, whole, root, weighted[:, kept], basis, kept
         )
@@ -187,13 +192,6 @@ class Design:
 
     def _rooted(self, r: Vector) -> Vector:
         return r if self._root is None else r * self._root
-
-
-def counted(weights: Vector | None, rows: int) -> int:
-    """How many rows there are: weights count repetitions, unless some are below 1 and cannot."""
-    if weights is None or float(weights[weights > 0].min(initial=np.inf)) < 1:
-        return rows if weights is None else int((weights > 0).sum())
-    return round(float(weights.sum()))
 
 
 def orthonormal(columns: Vector) -> tuple[Vector, Index]:

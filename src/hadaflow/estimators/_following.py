@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -97,8 +97,8 @@ class Follower(Protocol):
         """Follow the path until ``most`` coordinates are active; None for its end."""
         ...
 
-    def points(self, problem: Problem, times: Vector, steps: int, *, averaged: bool) -> Points:
-        """The path at increasing times; ``steps`` is how many it is expected to take."""
+    def points(self, problem: Problem, part: float, times: Vector, steps: int, *, averaged: bool) -> Points:
+        """The path on a part of the rows, at increasing times of all data; it is expected to take ``steps`` steps."""
         ...
 
     def arrive(self, problem: Problem, horizon: Horizon, time: float) -> tuple[Path, Points, Vector]:
@@ -113,12 +113,15 @@ class Saddles:
     Attributes
     ----------
     weights : ndarray of shape (n,)
-        Bounds of the dual coordinates.
+        Bounds of the dual coordinates on all data.
+    squares : ndarray of shape (n,)
+        Square lengths of the columns on all data.
     positive : bool
         Whether x must not be negative.
     """
 
     weights: Vector
+    squares: Vector
     positive: bool
 
     def survey(self, problem: Problem, most: int | None, progress: ProgressCallback | None) -> Horizon:
@@ -136,12 +139,17 @@ class Saddles:
         last = max(first, float(path.times[-1])) * (_BEYOND if ended else 1.0)
         return Horizon(first, last, ended, path.stats.events, path)
 
-    def points(self, problem: Problem, times: Vector, steps: int, *, averaged: bool) -> Points:
+    def points(self, problem: Problem, part: float, times: Vector, steps: int, *, averaged: bool) -> Points:
+        # The pull of a feature grows with what the rows show of it. So does its bound, lest it come in earlier than on
+        # all data where all of it is there, and at the same time where as much is missing of it as of the rows.
+        own = problem.operator.column_squares()
+        shown = np.divide(own, self.squares, out=np.zeros_like(own), where=self.squares > 0)
+        follower = replace(self, weights=self.weights * np.maximum(shown, part))
         events = _ROOM + 5 * steps // 4
-        path = self._path(problem, events)
+        path = follower._path(problem, events)
         while _broken(path, events) and path.times[-1] < times[-1]:
             events *= 2
-            path = self._path(problem, events)
+            path = follower._path(problem, events)
         return on_plateaus(path, times)
 
     def arrive(self, problem: Problem, horizon: Horizon, time: float) -> tuple[Path, Points, Vector]:
@@ -231,7 +239,9 @@ class Training:
 
     def survey(self, problem: Problem, most: int | None, progress: ProgressCallback | None) -> Horizon:
         """As far as the saddle path has to go: to where it explains as much."""
-        scout = Saddles(self.weights, not self.model.signed).survey(problem, most, progress)
+        scout = Saddles(self.weights, problem.operator.column_squares(), not self.model.signed).survey(
+            problem, most, progress
+        )
         first = self._begins(problem)
         if first is None:  # nothing ever moves
             path = self._run(problem, _LONGER, None, progress)
@@ -280,7 +290,8 @@ def _steps(path: FlowPath | Trajectory) -> int:
 class Flow(Training):
     """Gradient flow."""
 
-    def points(self, problem: Problem, times: Vector, steps: int, *, averaged: bool) -> Points:
+    def points(self, problem: Problem, part: float, times: Vector, steps: int, *, averaged: bool) -> Points:
+        times = times / part
         return self._at(self._flow(problem, float(times[-1]), tolerance=_ACCURACY), times, averaged)
 
     def arrive(self, problem: Problem, horizon: Horizon, time: float) -> tuple[Path, Points, Vector]:
@@ -311,7 +322,8 @@ class Flow(Training):
 class Descent(Training):
     """Gradient descent; x at a time is that of the first step at or after it."""
 
-    def points(self, problem: Problem, times: Vector, steps: int, *, averaged: bool) -> Points:
+    def points(self, problem: Problem, part: float, times: Vector, steps: int, *, averaged: bool) -> Points:
+        times = times / part
         stop = stopping.MaxTime(float(times[-1])) | stopping.MaxSteps(4 * steps + _FEW_STEPS)
         return self._at(
             quietly(descend, problem, self.model, init_scale=self.start, stop=stop, record=_both(times)), times

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy.linalg as la
 from numpy.typing import NDArray
 
 from hadaflow import stopping
@@ -24,6 +25,7 @@ from hadaflow.problems import Problem
 from hadaflow.recording import Recorder
 from hadaflow.results import ProgressCallback, Status
 from hadaflow.selection._criterion import CriterionName
+from hadaflow.selection._fit import independent
 from hadaflow.stopping import Rule, Verdict, Watch
 
 Vector = NDArray[np.float64]
@@ -36,6 +38,7 @@ _IDLE = 1e-2  # of the gradient that chance makes: what a free direction may hav
 _MOVED = 1e-2  # of the loss: a fall that shows that features are at work
 _LOOK_EVERY = 8  # moments: looking costs passes
 _FOREVER = 1e300  # flow time; a finite one, as the limit need not exist
+_SAME = 1e-13  # of the length of a column: its rounding, up to a hundred standard deviations away from zero
 _STEPS = 20_000  # of integrator or descent at most
 
 
@@ -194,6 +197,24 @@ class Run:
         result[: self.inner] = 0.0
         result[support] = x[support]
         return result
+
+    def distinct(self, support: Index, x: Float) -> tuple[Index, Float]:
+        """A support without the features that earlier ones of it explain to rounding, and x with their part moved."""
+        if len(support) < 2:
+            return support, x
+        columns = self.problem.operator.columns(support)
+        lengths = np.linalg.norm(columns, axis=0)
+        q, r, kept = independent(columns, _SAME * lengths)
+        if len(kept) == len(support):
+            return support, x
+        dropped = np.setdiff1d(np.arange(len(support)), kept)
+        shares = la.solve_triangular(r, q.T @ columns[:, dropped], check_finite=False)
+        if self.options.positive and shares.min() < -1e-6:  # without them, coefficients of others would be negative
+            return support, x
+        moved = np.array(x)
+        moved[support[kept]] += (shares @ x[support[dropped]]).astype(x.dtype)
+        moved[support[dropped]] = 0.0
+        return support[kept], moved
 
     def best_on(self, support: Index) -> Vector | None:
         """Maximum likelihood with the features of a support alone; None if they separate the labels."""

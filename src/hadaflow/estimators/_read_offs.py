@@ -149,12 +149,16 @@ class _Supports(Rule):
         rows = max(1, round(run.features.total) - len(run.features.free_directions))
         prices = criterion_prices(rows, run.inner, criterion=run.options.criterion).prices
         known: dict[bytes, Vector | None] = {}
+        reduced: dict[bytes, Index] = {}
         self.best = _Candidate(math.inf, np.zeros(problem.shape[1]), 0, 0.0, False)
         since, under_way = math.inf, False
 
         def look(moment: Moment) -> Verdict | None:
             nonlocal since, under_way
-            support = run.support(moment.x)
+            whole = run.support(moment.x)
+            if whole.tobytes() not in reduced:
+                reduced[whole.tobytes()] = run.distinct(whole, moment.x)[0]
+            support = reduced[whole.tobytes()]
             if len(support) >= len(prices):
                 return Verdict(f"{len(support)} features are more than the criterion considers")
             price, key = float(prices[len(support)]), support.tobytes()
@@ -163,7 +167,7 @@ class _Supports(Rule):
                 known[key] = run.best_on(support)
             if key in known and (known[key] is None or not seen):
                 found = known[key]
-                x = run.sparse(moment.x) if found is None else found
+                x = run.distinct(whole, run.sparse(moment.x))[1] if found is None else found
                 candidate = _Candidate(2 * run.loss(x) + price, x, len(support), moment.time, found is None)
                 if candidate.value < self._limit(candidate.separates):
                     self.best, since = candidate, moment.time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ SADDLE_STOPS = ("auto", "criterion", "discrepancy", "null_gradient", "plateau", 
 TRAINING_STOPS = ("auto", "discrepancy", "null_gradient", "plateau", "end")
 
 _SLACK = 1 + 1e-9  # a model without entries leaves exactly the noise that is estimated from it
+_NOTHING = 1e-6  # of y: below, in either precision, rounding is left
 _MOST_STEPS = 100_000  # of descent, as hadaflow.descend takes by default
 _STEEPEST_PATH = 64  # jumps of the first piece of a path whose end is not known
 
@@ -196,7 +197,7 @@ def _residuals(path: SaddlePath) -> Vector:
 
 
 def _choice(problem: Problem, weights: Vector, rows: int, options: Options, read_out: Any) -> Selection:
-    return select(
+    chosen = select(
         problem,
         criterion=options.criterion,
         chance=options.chance,
@@ -205,6 +206,31 @@ def _choice(problem: Problem, weights: Vector, rows: int, options: Options, read
         weights=weights,
         rows=rows,
         progress=options.progress,
+    )
+    return _on_a_line(chosen, problem, rows)
+
+
+def _on_a_line(chosen: Selection, problem: Problem, rows: int) -> Selection:
+    """The end of the path, if it leaves nothing of y with one entry less than degrees of freedom.
+
+    No criterion considers so many, as hardly anything would be left to tell the noise from. But noise does not lie on a
+    line: three such rows show that there is none.
+    """
+    path, size = chosen.path, norm(problem.y)
+    model = np.flatnonzero(path.final)
+    if path.status is not Status.EXACT or not len(chosen.model) < len(model) == rows - 1:
+        return chosen
+    left = norm(problem.operator.matvec(path.final.astype(np.float64)) - problem.y)
+    if left > _NOTHING * size:
+        return chosen
+    return replace(
+        chosen,
+        x=path.final,
+        read_out="model",
+        time=float(path.times[-1]),
+        reason=f"the end of the path leaves nothing of y, with {len(model)} features and {rows} degrees of freedom",
+        sigma=left,
+        model=model,
     )
 
 

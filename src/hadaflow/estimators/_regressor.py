@@ -11,14 +11,18 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from hadaflow._validation import Index, flag, norm, one_of, positive_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
 from hadaflow.estimators._design import Design
+from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, Options, Reading, read
 from hadaflow.estimators._validated import (
     column_weights,
     is_operator,
     noise_size,
     prediction_data,
+    prepared_data,
     row_weights,
+    scalar,
     training_data,
+    warn_if_not_ok,
 )
 from hadaflow.operators import as_operator
 from hadaflow.problems import Problem
@@ -119,7 +123,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         geometric mean of product scale and largest entry, ``sqrt(a^D max |x|)``, are set to zero. A feature that the
         intercept or unpenalised features explain gets 0.
     intercept_ : float or ndarray of shape (n_targets,)
-        Intercept.
+        Intercept, in the precision of X.
     support_ : ndarray of bool, of the shape of ``coef_``
         Where the coefficients are not zero.
     reason_, status_, sigma_, stop_time_, n_iter_
@@ -143,6 +147,11 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         From ``fit``, if a parameter has the wrong kind or range or excludes another, or X, y or sample_weight are not
         what scikit-learn takes.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If ``status_`` is not ok: the path did not get where it was to go.
+
     See Also
     --------
     SparseFlowRegressorCV : the stopping time by cross-validation.
@@ -150,9 +159,12 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
 
     Notes
     -----
-    One saddle path: a few dozen passes over X. ``sample_weight`` counts repetitions of rows, also in the degrees of
-    freedom: scale weights that mean precision to mean 1. X may be a SciPy LinearOperator; then features are not scaled
-    by their lengths. Source: papers A and B; docs/mathematics.md, "Choosing a model".
+    One saddle path: a few dozen passes over X. Whole weights are counts: row j stands there ``w_j`` times, also in the
+    degrees of freedom. All others are relative, and the rows are worth Kish's ``(sum w)^2 / sum w^2`` of them; sigma is
+    that of a row of mean weight. A common factor does not matter (docs/estimators.md). Columns far from zero or beyond
+    the range of squares are moved and scaled in a copy of X before; ``path_`` is about that copy. X may be a SciPy
+    LinearOperator; then features are not scaled by their lengths. Source: papers A and B; docs/mathematics.md,
+    "Choosing a model".
 
     Examples
     --------
@@ -206,7 +218,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         y : array_like of shape (m,) or (m, n_targets)
             Targets; each is fitted by itself.
         sample_weight : array_like of shape (m,), optional
-            How often each row counts, not negative.
+            What each row counts, not negative: counts if whole numbers, else relative to one another.
 
         Returns
         -------
@@ -218,10 +230,12 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         weights = row_weights(sample_weight, len(y))
         X, y, weights = _counted(X, y, weights)
         given = column_weights(self.feature_weights, X.shape[1])
-        design = self._design(X, weights, given)
+        prepared = prepared_data(X, flag(self.fit_intercept, "fit_intercept"))
+        design = self._design(prepared.X, weights, given)
         targets = y[:, None] if y.ndim == 1 else y
         told = subtasks(self, list(targets.T), "target", X, y)
-        fits = [self._fit_target(design, target, given, options, refit) for target in told]
+        fits = [self._fit_target(prepared, design, target, given, options, refit) for target in told]
+        warn_if_not_ok(self, [fit[0].status for fit in fits])
         self._keep(fits, design.penalised, single=y.ndim == 1)
         self.dynamics_ = options.dynamics
         return self
@@ -238,20 +252,22 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         return Design.of(X, weights, intercept, given)
 
     def _fit_target(
-        self, design: Design, y: NDArray[Any], given: Vector | None, options: Options, refit: bool
+        self, prepared: Prepared, design: Design, y: NDArray[Any], given: Vector | None, options: Options, refit: bool
     ) -> tuple[Reading, NDArray[Any], float, Any]:
         problem = Problem(design.operator, design.target(y))
         lengths = feature_lengths(design)
         weights = lengths if given is None else lengths * given[design.penalised]
         reading = read(problem, weights, design.rows, options)
         x = least_squares(problem, reading.x, options.positive) if refit else reading.x
-        coef, intercept = design.coefficients(x, y)
+        coef, intercept = prepared.back(*design.coefficients(x, y))
         return reading, coef, intercept, reading.certificate(problem, weights, options.positive)
 
     def _keep(self, fits: list[tuple[Reading, NDArray[Any], float, Any]], features: Index, single: bool) -> None:
         readings, coefs, intercepts, certificates = (list(column) for column in zip(*fits, strict=True))
         self.coef_ = coefs[0] if single else np.stack(coefs)
-        self.intercept_ = intercepts[0] if single else np.array(intercepts, dtype=self.coef_.dtype)
+        self.intercept_ = (
+            scalar(intercepts[0], self.coef_.dtype) if single else np.array(intercepts, dtype=self.coef_.dtype)
+        )
         self.support_ = self.coef_ != 0
         self.path_features_ = features
         self.certificate_ = certificates[0] if single else certificates

@@ -21,9 +21,17 @@ from hadaflow.certificates import Certificate
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
 from hadaflow.estimators._cross_validation import Fold, Found, Rows, Search, summary
 from hadaflow.estimators._following import Descent, Flow, Follower, Saddles, Training
+from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._readings import Reading
 from hadaflow.estimators._regressor import LinearPrediction, SparseFlowRegressor, feature_lengths, least_squares
-from hadaflow.estimators._validated import column_weights, is_operator, row_weights, training_data
+from hadaflow.estimators._validated import (
+    column_weights,
+    is_operator,
+    prepared_data,
+    row_weights,
+    scalar,
+    training_data,
+)
 from hadaflow.problems import Problem
 from hadaflow.results import Status
 
@@ -155,7 +163,9 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
     -----
     The cost is one path per fold and one on all data (and a saddle path, for "flow" and "descend", to see how far to
     go). Features count by the lengths of their columns in all data, so that the paths of all folds run on one clock: a
-    fold with a part p of the rows is at time t / p where all data are at t. Paths are followed to half as many active
+    fold with a part p of the rows is at time t / p where all data are at t; on the saddle path a feature of which the
+    fold has a larger part (an event of a few rows, all of them there) runs slower by as much. Of equal errors, those of
+    one plateau, the latest counts. Paths are followed to half as many active
     features as there are rows, and again to their end if the error is smallest there. Source: docs/mathematics.md,
     "The average and the lasso".
 
@@ -213,7 +223,8 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         y : array_like of shape (m,) or (m, n_targets)
             Targets; each is fitted by itself.
         sample_weight : array_like of shape (m,), optional
-            How often each row counts, not negative; in training and in the errors on rows left out.
+            What each row counts, not negative, in training and in the errors on rows left out: counts if whole numbers,
+            else relative to one another.
         groups : array_like of shape (m,), optional
             Groups of rows, for splitters that keep them together.
 
@@ -230,19 +241,22 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         X = X.tocsr() if sp.issparse(X) else X
         weights = row_weights(sample_weight, len(y))
         given = column_weights(self.feature_weights, X.shape[1])
+        prepared = prepared_data(X, bool(self.fit_intercept))
         folds = self._folds(X, y, weights, groups)
         targets = [y] if y.ndim == 1 else list(y.T)
         tasks = subtasks(self, list(range(len(folds) * len(targets))), "fold", X, y)
         fits = []
         for target in targets:
-            rows = Rows(X, target, weights, bool(self.fit_intercept), given)
-            fits.append(self._fit_target(rows, folds, settings, tasks))
+            rows = Rows(prepared.X, target, weights, bool(self.fit_intercept), given)
+            fits.append(self._fit_target(prepared, rows, folds, settings, tasks))
         next(tasks, None)  # the end of the last
         self._keep(fits, single=y.ndim == 1)
         self.dynamics_, self.shares_ = settings.dynamics, settings.shares
         return self
 
-    def _fit_target(self, rows: Rows, folds: list[Fold], settings: _Settings, tasks: Iterator[int]) -> _Fit:
+    def _fit_target(
+        self, prepared: Prepared, rows: Rows, folds: list[Fold], settings: _Settings, tasks: Iterator[int]
+    ) -> _Fit:
         positive = bool(self.positive)
         whole = rows.take(np.arange(len(rows.y)))
         design = SparseFlowRegressor._design(self, whole.X, whole.weights, whole.feature_weights)
@@ -261,7 +275,7 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         steps = best.horizon.steps
         reading = Reading(x, path, found.time, Status.STOPPED, _reason(found, share), None, steps, dual)
         kept = least_squares(problem, x, positive) if self.refit else x
-        coef, intercept = design.coefficients(kept, whole.y)
+        coef, intercept = prepared.back(*design.coefficients(kept, whole.y))
         return _Fit(found, reading, coef, intercept, reading.certificate(problem, weights, positive), share)
 
     def _folds(self, X: Any, y: NDArray[Any], weights: Vector | None, groups: Any) -> list[Fold]:
@@ -288,7 +302,9 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
     def _keep(self, fits: list[_Fit], single: bool) -> None:
         self.coef_ = fits[0].coef if single else np.stack([fit.coef for fit in fits])
         intercepts = [fit.intercept for fit in fits]
-        self.intercept_ = intercepts[0] if single else np.array(intercepts, dtype=self.coef_.dtype)
+        self.intercept_ = (
+            scalar(intercepts[0], self.coef_.dtype) if single else np.array(intercepts, dtype=self.coef_.dtype)
+        )
         self.support_ = self.coef_ != 0
         weights = self.feature_weights
         self.path_features_ = np.flatnonzero(np.ones(self.n_features_in_) if weights is None else weights)
@@ -344,7 +360,7 @@ def _several(value: Any, name: str, default: float | None) -> list[Any]:
 
 def _followers(problem: Problem, weights: Vector, settings: _Settings, positive: bool) -> list[Follower]:
     if settings.dynamics == "saddles":
-        return [Saddles(weights, positive)]
+        return [Saddles(weights, problem.operator.column_squares(), positive)]
     kind: type[Flow | Descent] = Flow if settings.dynamics == "flow" else Descent
     return [kind.of(problem, weights, positive, depth, scale) for depth, scale in settings.starts]
 
@@ -356,7 +372,7 @@ def _reason(found: Found, share: float) -> str:
         f"smallest mean squared error on rows left out, {choice.least:.4g} (standard error {choice.deviation:.2g}, "
         f"{folds} folds)"
     )
-    if choice.time != choice.smallest:
+    if choice.time < choice.smallest:
         told = f"{choice.error:.4g} is the earliest within one standard error of the {told}"
     return f"{told}, at time {found.time:.4g} with share {share:g} of the iterate"
 

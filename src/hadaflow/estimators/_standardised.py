@@ -21,6 +21,7 @@ Vector = NDArray[np.float64]
 
 _MOST_DENSE = 1 << 24  # entries of a sparse matrix that may be laid out as a dense one in a step
 _LIGHTEST = 0.1  # product scale of a penalised feature at most, however light it is
+_SHARPEST = 1e6  # condition of the mirror map at entries of about 1 that the flow of this loss still follows
 _FREE = 3.0  # product scale of free directions, in log odds: as large as what they usually come to
 
 
@@ -155,6 +156,8 @@ class Features:
         weights = np.ones(self.operator.inner) if feature_weights is None else feature_weights[self._penalised]
         # However light, a penalised feature starts small: with a positive model its start is its first coefficient.
         small = np.minimum(weighted_start(depth, init_scale, weights, 1.0), max(init_scale, _LIGHTEST ** (1 / depth)))
+        if depth > 2:  # however heavy, it is to be told from its barrier once it has come in
+            small = np.maximum(small, min(init_scale, (depth / (depth - 2) / _SHARPEST) ** (1 / (depth - 2))))
         directions = self.operator.shape[1] - self.operator.inner
         return np.concatenate([small, np.full(directions, _FREE ** (1 / depth))])
 

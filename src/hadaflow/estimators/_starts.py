@@ -10,6 +10,7 @@ from hadaflow.problems import Problem
 Vector = NDArray[np.float64]
 
 _SHARE = 1e-8  # product scale where none is given, relative to the size of the coefficients
+_LIGHTEST = 1e-2  # product scale of a light feature at most, relative to that size: it is to grow, not to be there
 _SMALLEST, _LARGEST = 1e-280, 1e280
 
 
@@ -38,4 +39,5 @@ def weighted_start(depth: float, init_scale: float | None, weights: Vector, size
             scale = np.sqrt(size) * (a / np.sqrt(size)) ** relative
     else:
         scale = np.full(len(weights), a)
+    scale = np.minimum(scale, max(a, (_LIGHTEST * size) ** (1 / depth)))
     return np.asarray(np.clip(scale, _SMALLEST ** (1 / depth), _LARGEST ** (1 / depth)))

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from hadaflow._validation import check_finite, positive_number, real_array
+from hadaflow.estimators._prepared import Prepared
+from hadaflow.estimators._weights import relative
 from hadaflow.operators import as_operator
+from hadaflow.results import Status
 
 Vector = NDArray[np.float64]
+
+_WIDEST = math.log(1e12)  # of a feature's weight to the mean: beyond, it comes at once or never
+_UNUSUAL = math.log(1e50)  # of their mean: beyond, products with lengths of columns may leave the range of doubles
 
 
 def is_operator(X: Any) -> bool:
@@ -56,13 +65,17 @@ def prediction_data(estimator: Any, X: Any) -> Any:
 
 
 def row_weights(sample_weight: Any, count: int) -> Vector | None:
-    """Weights of the rows, not negative and not all zero; None if all are 1."""
+    """Weights of the rows, relative to one another; None if all are the same.
+
+    They are not negative, and add up to the degrees of freedom: see :func:`hadaflow.estimators._weights.relative`.
+    """
     if sample_weight is None:
         return None
     probe = np.empty((count, 1))
     weights: Vector = _check_sample_weight(sample_weight, probe, dtype=np.float64, ensure_non_negative=True)
     if not weights.any():
         raise ValueError("sample_weight is zero everywhere: there is nothing to fit")
+    weights = relative(weights)
     return None if (weights == 1).all() else weights
 
 
@@ -79,7 +92,39 @@ def column_weights(feature_weights: Any, n: int) -> Vector | None:
             f"feature_weights must not be negative, but entry {int(weights.argmin())} is {weights.min():g}; "
             f"0 leaves a feature unpenalised"
         )
-    return weights
+    return _in_reach(weights)
+
+
+def _in_reach(weights: Vector) -> Vector:
+    """Weights as they are; or, where they differ by more than can be told apart, about 1 and cut off."""
+    present = weights > 0
+    if not present.any():
+        return weights
+    middle = float(np.log(weights[present]).mean())
+    logs = np.log(weights[present]) - middle
+    if float(np.abs(logs).max()) <= _WIDEST and abs(middle) <= _UNUSUAL:
+        return weights
+    result = np.zeros(len(weights))
+    result[present] = np.exp(np.clip(logs, -_WIDEST, _WIDEST))
+    return result
+
+
+def prepared_data(X: Any, intercept: bool) -> Prepared:
+    """X with its columns near zero and in range; an operator as it is."""
+    return Prepared(X, None, None) if is_operator(X) else Prepared.of(X, intercept)
+
+
+def scalar(value: Any, dtype: Any) -> Any:
+    """A number in the precision of the data: a float for float64."""
+    return float(value) if dtype == np.float64 else dtype.type(value)
+
+
+def warn_if_not_ok(estimator: Any, statuses: list[Status]) -> None:
+    """Say so, once, if a path did not get where it was to go."""
+    bad = [status for status in statuses if not status.ok]
+    if bad:
+        name = type(estimator).__name__
+        warnings.warn(f"{name} has status_ {bad[0].name}: {bad[0]}", ConvergenceWarning, stacklevel=4)
 
 
 def noise_size(sigma: Any) -> float | None:

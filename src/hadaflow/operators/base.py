@@ -166,6 +166,10 @@ class Operator(ABC):
             total[few] = np.asarray(abs(self.columns(few)).T @ r)
         return total
 
+    def column_rounding(self, lengths: Vector) -> Vector:
+        """Length of what rounding of the data may have added to columns of these lengths, shape (n,)."""
+        return np.asarray(float(np.finfo(self.dtype).eps) * lengths)
+
     def spectral_square(self, iterations: int = 6) -> float:
         """An estimate of ``||A||^2`` from power iterations: from below, and rarely by more than a third."""
         v = np.random.default_rng(0).standard_normal(self.shape[1])

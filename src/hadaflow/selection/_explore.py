@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg as la
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index
@@ -20,6 +21,9 @@ Vector = NDArray[np.float64]
 _FIRST = 48  # jumps of the first look at the path
 _STARTS = 6  # plateaus from which a model is looked for
 _NEAR = 4.0  # times the excess risk of the best model: above, the average is not expected to fall below it
+_FEW, _SPARE, _SLAB = 128, 32, 1 << 24  # columns, rows beyond twice as many, and entries, that are looked at at once
+_NEARLY = 1e-2  # of its square length left by earlier ones: a column that nearly depends on others
+_HUGE = 1e6  # times the square of y: entries of x whose images cancel, which inner products do not survive
 _ROOM = 3  # times as many entries as the best model has, the path has to have seen
 
 
@@ -68,6 +72,7 @@ def explore(search: Search, follow: Callable[[int], SaddlePath]) -> Explored:
     """Follow the path, twice as far each time, until neither the best model nor the best average lies near its end."""
     most = max(2, min(search.operator.shape[1], search.criterion.rows))
     events = min(_FIRST, 2 * most)
+    spanned = _whole(search)
     while True:
         path = follow(events)
         sizes = np.diff(path.x.indptr)
@@ -75,7 +80,7 @@ def explore(search: Search, follow: Callable[[int], SaddlePath]) -> Explored:
         criteria = np.full(len(sizes), np.inf)
         known = sizes <= search.criterion.most
         criteria[known] = search.criterion(np.maximum(fits.rss[known], search.pool.floor), sizes[known])
-        best = search.polished(_best_model(search, path, int(criteria.argmin())))
+        best = search.polished(_best_model(search, path, int(criteria.argmin()), spanned))
         average = fits.best_average(search.variance(best), search.criterion.rows)
         room = _ROOM * len(best) <= sizes.max()
         hopeless = average.risk > search.variance(best) * (1 + _NEAR * len(best) / search.criterion.rows)
@@ -96,16 +101,39 @@ def _simplest(search: Search, path: SaddlePath, best: Fit) -> Fit:
     return best if search.illegal(fit) else fit
 
 
-def _best_model(search: Search, path: SaddlePath, likely: int) -> Fit:
-    """The best end of local searches from plateaus of several sizes."""
+def _best_model(search: Search, path: SaddlePath, likely: int, spanned: Fit | None) -> Fit:
+    """The best end of local searches from plateaus of several sizes, and from one more fit."""
     sizes = np.diff(path.x.indptr)
     _widen(search, path)
     top = max(1, min(int(sizes.max()), search.criterion.most))
     wanted = np.unique(np.geomspace(1, top, _STARTS).astype(np.intp))
     rows = {likely, *(int(np.argmax(sizes >= size)) for size in wanted if size <= sizes.max())}
     starts = [search.start(path.x[[row]].indices) for row in sorted(rows)]
+    starts += [] if spanned is None else [spanned]
     distinct = {tuple(np.sort(search.coordinates(fit))): fit for fit in starts}
     return min((search.settle(fit) for fit in distinct.values()), key=search.value)
+
+
+def _whole(search: Search) -> Fit | None:
+    """All columns, pruned, where they are few and some nearly depend on others.
+
+    Such columns may say together what none says alone, and no single change of a support finds them.
+    """
+    (m, n), every = search.operator.shape, np.arange(search.operator.shape[1])
+    if search.operator.matrix_free or n > min(search.criterion.most, _FEW) or m * n > _SLAB or n < 2:
+        return None
+    columns = search.operator.columns(every)
+    columns = columns.toarray() if hasattr(columns, "toarray") else columns
+    present = np.flatnonzero(search.squares > 0)
+    some = np.unique(np.linspace(0, m - 1, 2 * n + _SPARE).astype(np.intp))  # what depends on others does so there
+    return search.start(present) if _close(columns[some][:, present]) and _close(columns[:, present]) else None
+
+
+def _close(columns: Vector) -> bool:
+    """Whether some column nearly depends on earlier ones."""
+    gram = columns.T @ columns
+    r, failed = la.lapack.dpotrf(gram, lower=0)
+    return bool(failed != 0 or (r.diagonal() ** 2 <= _NEARLY * gram.diagonal()).any())
 
 
 def _widen(search: Search, path: SaddlePath) -> None:
@@ -144,11 +172,16 @@ class _PlateauFits:
         x = plateaus[:, visited].toarray().astype(np.float64)
         spans = np.diff(path.times)[:, None] * x[:-1]
         w = np.vstack([np.zeros((1, len(visited))), spans.cumsum(axis=0)]) - path.times[:, None] * x
-        image, bent = x @ gram, w @ gram
-        rss = pool.square - 2 * x @ pull + (image * x).sum(axis=1)
-        slope = w @ pull - (image * w).sum(axis=1)
+        if float(np.abs(x).sum(axis=1).max(initial=0.0)) ** 2 > _HUGE * pool.square:
+            columns = pool.columns(positions)
+            left, image = pool.y - x @ columns.T, w @ columns.T
+            rss, slope, bend = (left**2).sum(axis=1), (left * image).sum(axis=1), (image**2).sum(axis=1)
+        else:
+            image, bent = x @ gram, w @ gram
+            rss = np.maximum(pool.square - 2 * x @ pull + (image * x).sum(axis=1), 0.0)
+            slope, bend = w @ pull - (image * w).sum(axis=1), (bent * w).sum(axis=1)
         counts = np.diff(plateaus.indptr).astype(np.intp)
-        return cls(np.maximum(rss, 0.0), slope, (bent * w).sum(axis=1), counts, path.times, path.status.ok)
+        return cls(rss, slope, bend, counts, path.times, path.status.ok)
 
     def best_average(self, variance: float, rows: int) -> Average:
         """Where ``rss / rows + 2 variance count / rows`` is smallest."""

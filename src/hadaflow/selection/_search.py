@@ -11,7 +11,7 @@ from hadaflow._span import Span
 from hadaflow._validation import Index
 from hadaflow.operators import Operator
 from hadaflow.selection._criterion import Criterion
-from hadaflow.selection._fit import Fit, Moves, Pool
+from hadaflow.selection._fit import Candidates, Fit, Moves, Pool
 
 Vector = NDArray[np.float64]
 
@@ -33,10 +33,11 @@ class Search:
     pull: Vector
     squares: Vector
     criterion: Criterion
+    rounding: Vector
     positive: bool = False
 
     def __post_init__(self) -> None:
-        self.pool = Pool(self.operator, self.y, self.pull)
+        self.pool = Pool(self.operator, self.y, self.pull, self.rounding)
 
     def value(self, fit: Fit) -> float:
         """The criterion."""
@@ -69,7 +70,7 @@ class Search:
 
     def polished(self, fit: Fit) -> Fit:
         """The same support from the data themselves: the Gram matrix has half their digits."""
-        if len(fit) == 0:
+        if len(fit) == 0 or fit.basis is not None:
             return fit
         chosen = fit.positions
         support = Span(self.pool.working.columns[:, chosen], self.pool.gram[np.ix_(chosen, chosen)])
@@ -95,8 +96,10 @@ class Search:
 
     def _better(self, fit: Fit) -> Fit | None:
         """The best single change, if it improves the criterion."""
-        gram = self.pool.gram
-        after = self._after(fit, gram[:, fit.positions], gram.diagonal(), self.pool.pull, fit.positions)
+        pool, index = self.pool, self.pool.working.index
+        squares, rounding = pool.gram.diagonal(), self.rounding[index]
+        candidates = Candidates.of(pool, fit, None, squares, pool.pull, rounding)
+        after = self._after(fit, candidates, fit.positions)
         now = self.value(fit) - _MARGIN * (1 + abs(self.value(fit)))
         for change in _smallest(after, now):
             changed = self._changed(fit, int(change))
@@ -104,11 +107,11 @@ class Search:
                 return changed
         return None
 
-    def _after(self, fit: Fit, cross: Vector, squares: Vector, pull: Vector, inside: Index) -> Vector:
+    def _after(self, fit: Fit, candidates: Candidates, inside: Index) -> Vector:
         """The criterion after each change: adding each of w columns, dropping each of k, exchanging (w, k)."""
-        moves = Moves.of(fit, cross, squares, pull, inside, self.positive)
+        moves = Moves.of(fit, candidates, inside, self.positive)
         count = len(fit)
-        added = np.full(len(squares), np.inf)
+        added = np.full(len(candidates.squares), np.inf)
         if count < self.criterion.most:
             added = self._valued(fit, moves.added, count + 1)
         dropped = self._valued(fit, moves.dropped, count - 1)
@@ -145,14 +148,9 @@ class Search:
         """Columns outside the pool that would improve the criterion; about one pass over A."""
         if self.operator.matrix_free:  # a product for each of the support, and no lengths of columns
             return np.empty(0, dtype=np.intp)
-        support = self.coordinates(fit)
-        columns = self.pool.working.columns
-        cross = np.empty((len(self.squares), 0))
-        if len(support):
-            block = columns[:, fit.positions]
-            cross = self.operator.rmatmat(block.toarray() if hasattr(block, "toarray") else block)
+        candidates = Candidates.of(self.pool, fit, self.operator, self.squares, self.pull, self.rounding)
         n, k = len(self.squares), len(fit)
-        after = self._after(fit, cross, self.squares, self.pull, support)
+        after = self._after(fit, candidates, self.coordinates(fit))
         best, now = np.minimum(after[:n], after[n + k :].reshape(n, k).min(axis=1, initial=np.inf)), self.value(fit)
         best[self.pool.working.index] = np.inf
         better = np.flatnonzero(best < now - _MARGIN * (1 + abs(now)))
