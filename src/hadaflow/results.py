@@ -38,7 +38,7 @@ class Status(Enum):
         Ok. x is the first plateau of the saddle path (with products only, the first that leaps come upon) whose
         residual ``||A x - y||_2`` is at most the noise level that was given. Checked: that residual.
     LEAST_SQUARES
-        Ok, if that is what you want. No x fits y; x minimises ``||A x - y||_2`` over all x, or over all ``x >= 0`` where
+        Ok, if that is what you want. No x fits y; it minimises ``||A x - y||_2`` over all x, or ``x >= 0`` where
         only those were asked for, and among all such points it is the one of smallest (weighted) l1 norm (from a given
         start: the one where its flow ends). Rows count as long as they are given. Checked: ``||A x - y||`` is within
         1e-8 of a proved lower bound on that of all x, rounding of the residual aside (``certificate.fit_gap``), and the
