@@ -9,7 +9,8 @@ from scipy.sparse.linalg import aslinearoperator
 import hadaflow as hf
 from hadaflow.certificates import prove_fit
 from hadaflow.convergence import quietly
-from hadaflow.operators import as_operator, even_rows
+from hadaflow.operators import as_operator
+from hadaflow.operators.around import even_rows
 
 ANSWER = {5: 1.0, 60: -2.0, 90: 0.5}
 

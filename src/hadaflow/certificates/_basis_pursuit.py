@@ -12,7 +12,8 @@ from hadaflow._validation import Index, coordinates, instance, norm, positive_nu
 from hadaflow.certificates._arguments import vector
 from hadaflow.certificates._fit import CLOSEST, prove_fit
 from hadaflow.certificates._uniqueness import independent, separates
-from hadaflow.operators import Operator, Scaled, even_rows
+from hadaflow.operators import Operator, Scaled
+from hadaflow.operators.around import even_rows
 from hadaflow.problems import Problem, require_squared
 
 Vector = NDArray[np.float64]

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._validation import norm
-from hadaflow.operators import Metered, Operator, Scaled, even_rows
+from hadaflow.operators import Metered, Operator, Scaled
+from hadaflow.operators.around import even_rows
 from hadaflow.problems import Problem
 
 Vector = NDArray[np.float64]

@@ -116,9 +116,10 @@ def _end(
         passes, unit = unit.meter.passes, to_unit(problem)
         found = _solved(unit, model, init_scale, branches, effort)
     x, nu = unit.original_x(found.x).astype(problem.dtype), unit.original_dual(found.nu)
-    status = _checked(unit, problem, x, found.status, branches is not None and not model.signed, effort.tolerance)
-    stats = Stats(time.perf_counter() - began, passes + unit.meter.passes, found.steps, 0, "limit", ("limit",))
     product_scale = 0.0 if branches is None else model.product_scale(init_scale, problem.shape[1])
+    size = norm(x) if problem.y.any() else product_scale  # a limit of zero is small relative to the start
+    status = _checked(unit, problem, x, found.status, branches is not None and not model.signed, effort.tolerance, size)
+    stats = Stats(time.perf_counter() - began, passes + unit.meter.passes, found.steps, 0, "limit", ("limit",))
     return Limit(x, nu, status, stats, found.residual, found.mismatch, problem, product_scale)
 
 
@@ -141,12 +142,14 @@ def _solved(unit: UnitProblem, model: Model, init_scale: Scale, branches: Branch
     return _Found(x, outcome.nu * branches.dual_scale, status, outcome.steps, outcome.residual, outcome.mismatch)
 
 
-def _checked(unit: UnitProblem, problem: Problem, x: Float, status: Status, positive: bool, tolerance: float) -> Status:
+def _checked(
+    unit: UnitProblem, problem: Problem, x: Float, status: Status, positive: bool, tolerance: float, size: float
+) -> Status:
     """The status, if x proves it: every row fits, or nothing fits better."""
     wide, eps = x.astype(np.float64), float(np.finfo(problem.dtype).eps)
     y = problem.y.astype(np.float64)
     if status is Status.LIMIT:
-        terms = unit.meter.row_lengths * norm(wide) + np.abs(y)
+        terms = unit.meter.row_lengths * size + np.abs(y)
         allowed = max(_FITTED, tolerance, _ROUNDING * eps)
         return status if (np.abs(unit.meter.matvec(wide) - y) <= allowed * terms).all() else Status.NOT_CONVERGED
     if status is Status.LEAST_SQUARES:

@@ -65,6 +65,21 @@ class Projected(Operator):
     def column_squares(self) -> Vector:
         return self._squares
 
+    @property
+    def size_bound(self) -> float:
+        """Of columns that are known one by one already."""
+        return super().size_bound if self.matrix_free else float(np.sqrt(self._squares.max(initial=0.0)))
+
+    def _measured_rows(self) -> Vector:
+        """Bounds: those of the rows before anything was taken out."""
+        return self._weighted(self._operator.row_lengths)
+
+    def abs_matvec(self, v: Vector) -> Vector:
+        """As ever, and the length of every column before anything was taken out: that is what its rounding is of."""
+        if self.matrix_free:
+            return super().abs_matvec(v)
+        return super().abs_matvec(v) + float(self._rounding @ v) / float(np.finfo(self.dtype).eps)
+
     def column_rounding(self, lengths: Vector) -> Vector:
         """That of the columns before anything was taken out."""
         return super().column_rounding(lengths) if self.matrix_free else self._rounding

@@ -4,7 +4,7 @@ Everything above this package asks an :class:`Operator` for three things: ``A @ 
 columns of ``A`` as a matrix. All products are returned in float64, whatever the dtype of the data.
 """
 
-from hadaflow.operators.around import Metered, Scaled, even_rows
+from hadaflow.operators.around import Metered, Scaled
 from hadaflow.operators.base import Columns, Operator
 from hadaflow.operators.dense import DenseOperator
 from hadaflow.operators.making import as_operator
@@ -22,5 +22,4 @@ __all__ = [
     "Scaled",
     "SparseOperator",
     "as_operator",
-    "even_rows",
 ]

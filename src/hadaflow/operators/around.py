@@ -74,9 +74,12 @@ class Scaled(Operator):
 
     @property
     def size_bound(self) -> float:
-        lengths = self._operator.row_lengths
-        size = norm(lengths if self._rows is None else lengths * self._rows)
+        rows = self._rows
+        size = self._operator.size_bound if rows is None else norm(self._operator.row_lengths * rows)
         return size * float(np.abs(self._factors).max())
+
+    def abs_matvec(self, v: Vector) -> Vector:
+        return self._of_rows(self._operator.abs_matvec(v * np.abs(self._factors)))
 
     def _measured_columns(self) -> Vector:
         if self._rows is None or self.matrix_free:
@@ -138,6 +141,10 @@ class Metered(Operator):
         if self._operator._column_lengths is None:  # of a LinearOperator they follow from the rows
             self.passes += 0 if self.matrix_free else 1
         return self._operator.column_lengths
+
+    @property
+    def size_bound(self) -> float:
+        return self._operator.size_bound
 
     def _measured_rows(self) -> Vector:
         if self._operator._row_lengths is None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hadaflow as hf
+from hadaflow.convergence import quietly
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.recording import entries
 from hadaflow.stopping import MaxSteps
@@ -133,7 +134,8 @@ def _by_descent(data: Data, schedule: Schedule) -> Curves:
         "error": lambda moment: np.sum((moment.x.astype(np.float64) - truth) ** 2),
     }
     every = 1 if schedule.iterations < _DENSE else _SPARSE
-    run = hf.descend(
+    run = quietly(  # its end is looked at below
+        hf.descend,
         data.problem,
         hf.HadamardPower(schedule.depth),
         init_scale=schedule.init_scale,
