@@ -700,3 +700,17 @@ def test_float32_stays():
     X, y = noisy()
     model = SparseFlowRegressorCV().fit(X.astype(np.float32), y.astype(np.float32))
     assert model.coef_.dtype == np.asarray(model.intercept_).dtype == np.float32
+
+
+def test_a_path_that_rounding_ends_is_told():
+    """A cubic in a number far from zero, whose powers are nearly dependent."""
+    rng = np.random.default_rng(0)
+    base = 51.5 + 0.02 * rng.standard_normal(200)
+    t = (base - base.mean()) / base.std()
+    X, y = np.column_stack([base, base**2, base**3]), t - t**2 + t**3 + 0.05 * rng.standard_normal(200)
+    with pytest.warns(ConvergenceWarning, match="rounding ended the saddle path.*centre them"):
+        SparseFlowRegressorCV().fit(X, y)
+    assert (
+        SparseFlowRegressorCV().fit(np.column_stack([t, t**2, t**3]), y).score(np.column_stack([t, t**2, t**3]), y)
+        > 0.99
+    )

@@ -51,6 +51,8 @@ class Horizon:
         Jumps or steps until then.
     path : SaddlePath, FlowPath or Trajectory
         The path.
+    lost : bool
+        Whether rounding ended it: what columns that are close to the span of others would add is not on it.
     """
 
     first: float
@@ -58,6 +60,7 @@ class Horizon:
     ended: bool
     steps: int
     path: Path
+    lost: bool = False
 
     def grid(self, count: int) -> Vector:
         """Times evenly spread in log-time; at the first nothing has come in yet."""
@@ -137,7 +140,7 @@ class Saddles:
             return Horizon(first, float(path.times[k]), False, k, path)
         ended = path.status is not Status.NOT_CONVERGED
         last = max(first, float(path.times[-1])) * (_BEYOND if ended else 1.0)
-        return Horizon(first, last, ended, path.stats.events, path)
+        return Horizon(first, last, ended, path.stats.events, path, lost=not ended)
 
     def points(self, problem: Problem, part: float, times: Vector, steps: int, *, averaged: bool) -> Points:
         # The pull of a feature grows with what the rows show of it. So does its bound, lest it come in earlier than on

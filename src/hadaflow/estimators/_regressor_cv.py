@@ -153,7 +153,8 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
     Warns
     -----
     ConvergenceWarning
-        If the error is smallest at the last time compared although the path goes on.
+        If the error is smallest at the last time compared although the path goes on, or rounding ended the path because
+        features nearly depend on others.
 
     See Also
     --------
@@ -378,7 +379,15 @@ def _reason(found: Found, share: float) -> str:
 
 
 def _warn(found: Found) -> None:
-    """Say so, if the path should have been followed further."""
+    """Say so, if the path should have been followed further, or could not be."""
+    if found.best.horizon.lost:
+        warnings.warn(
+            "rounding ended the saddle path before it had fitted what it could: some features nearly depend on others, "
+            "such as powers of one far from zero; centre them before taking powers, or take SparseFlowRegressor, which "
+            "looks at such features together",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
     if found.cut_short:
         warnings.warn(
             f"the error on rows left out is smallest at the last time compared, {found.last_time:.4g}, but the path "
