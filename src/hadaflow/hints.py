@@ -6,9 +6,8 @@ from collections.abc import Callable
 from html import escape
 
 import numpy as np
-import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from hadaflow._span import lengths_of
 from hadaflow._validation import Float, Index, norm
 from hadaflow.problems import Problem
 
@@ -111,16 +110,8 @@ def stretch_of(problem: Problem, x: Float) -> float:
         for i in range(0, len(index), step):
             part = index[i : i + step]
             sizes = np.abs(x[part].astype(np.float64)) / size_y  # first, so that units beyond all squares do no harm
-            total += float(_lengths(problem.operator.columns(part)) @ sizes)
+            total += float(lengths_of(problem.operator.columns(part)) @ sizes)
     return total
-
-
-def _lengths(columns: NDArray[np.float64] | sp.csc_array) -> NDArray[np.float64]:
-    """Euclidean lengths of columns whose squares may overflow."""
-    top = float(abs(columns).max()) or 1.0
-    part = columns / top
-    lengths: NDArray[np.float64] = np.sqrt(np.asarray((part * part).sum(axis=0)).ravel()) * top
-    return lengths
 
 
 def with_hint(text: str, hint: str | None) -> str:

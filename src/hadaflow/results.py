@@ -321,6 +321,7 @@ class Recovery(Answer):
             "non-zeros": f"{len(self.support())} of {n}",
             "gap": f"{c.gap:.2g}",
             "residual": f"{c.residual:.2g}  (||A x - y|| / ||y||)",
+            "worst row": f"{c.backward_error:.2g}  (|A x - y| / (|A| |x| + |y|), the largest)",
             "unique": "yes, proved" if c.unique else "not proved",
         }
         return as_html(f"Recovery, {m} x {n}", rows | ({} if self.hint is None else {"hint": self.hint}))

@@ -104,6 +104,7 @@ def _report(result: hf.Recovery) -> Report:
         },
         rows={
             **proof(certificate, weighted=result.weights is not None),
+            "worst row": f"{certificate.backward_error:.2g}  (|Ax - y| / (|A||x| + |y|), the largest)",
             "non-zeros": f"{len(support)} of {n}{' stand out; none is exactly zero' if dense else ''}",
             "unique": f"{'yes, proved' if certificate.unique else 'not proved'}  (margin {certificate.margin:.2g})",
             "time": f"{stats.seconds:.3g} s, {stats.passes:.4g} passes over A",
