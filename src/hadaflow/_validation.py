@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.linalg.blas import ddot
 
 Float = NDArray[np.floating[Any]]
 Index = NDArray[np.intp]
@@ -172,8 +173,7 @@ def coordinates(value: object, name: str, length: int) -> Index:
 def norm(vector: NDArray[np.floating[Any]]) -> float:
     """Euclidean norm in float64 that neither overflows nor underflows on the way."""
     v = np.asarray(vector, dtype=np.float64).ravel(order="K")
-    with np.errstate(over="ignore"):
-        squared = float(v.dot(v))
+    squared = float(ddot(v, v)) if v.size else 0.0  # of BLAS: NumPy's would warn of an overflow
     if 1e-280 < squared < 1e280:  # what underflowed in it would not have been seen
         return math.sqrt(squared)
     top = float(np.abs(v).max(initial=0.0))
