@@ -1,7 +1,7 @@
 """Is anything said that is not so? Thousands of small problems, each answer judged in extended precision.
 
     python benchmarks/correctness.py                          # 5000 problems, some minutes on two cores
-    python benchmarks/correctness.py --families weights --count 200 --output /tmp/weights.jsonl.gz
+    python benchmarks/correctness.py --families weights --count 200 --output weights.jsonl.gz
     python benchmarks/correctness.py --one rows_in_units:11   # one problem: what was said, and what is wrong with it
 
 Keeps a record per problem and writes a page of them beside it. Ends with 1 if anything said was not so.

@@ -17,6 +17,7 @@ Vector = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 1e3  # units of eps that a column may be changed by for the bound to count
 _ROUNDING_FAR = 1e-9  # the same where products alone are known, and lengths of columns are estimates
+_MOST_ENTRIES = 1 << 27  # of columns on the support, up to which they are factored
 _TOLD = 0.1  # of the residual that rounding may explain
 CLOSEST = 1e-8  # relative distance from the bound at which a fit counts as the best
 
@@ -68,7 +69,8 @@ def prove_fit(
     eps : float
         Rounding unit in which x is stored.
     most_columns : int, optional
-        Columns that may be asked of a LinearOperator; with more on the support the residual itself serves.
+        Columns that may be asked of a LinearOperator. With more on the support (or more than 2^27 of their entries) the
+        residual itself serves.
 
     Returns
     -------
@@ -86,7 +88,8 @@ def prove_fit(
     if (np.abs(residual) <= rounding).all():  # row by row: the rounding of a long row may exceed all that others have
         return FitProof(0.0, 0.0, 0.0)
     direction = residual / left
-    if len(on) and (operator.at_hand or most_columns is None or len(on) <= most_columns):
+    affordable = operator.at_hand or most_columns is None or len(on) <= most_columns
+    if affordable and 0 < len(on) * len(y) <= _MOST_ENTRIES:
         direction = Span(at_work(operator.columns(on))).project_out(direction)
     length = norm(direction)
     if length == 0:

@@ -92,7 +92,7 @@ def recover(
 
 def _report(result: hf.Recovery) -> Report:
     certificate, stats, support, n = result.certificate, result.stats, result.support(), len(result.x)
-    dense = np.count_nonzero(result.x) > len(support)
+    dense, ways = np.count_nonzero(result.x) > len(support), ", then ".join(dict.fromkeys(stats.tried))
     return Report(
         status=result.status,
         problem=result.problem,
@@ -108,7 +108,7 @@ def _report(result: hf.Recovery) -> Report:
             "non-zeros": f"{len(support)} of {n}{' stand out; none is exactly zero' if dense else ''}",
             "unique": f"{'yes, proved' if certificate.unique else 'not proved'}  (margin {certificate.margin:.2g})",
             "time": f"{stats.seconds:.3g} s, {stats.passes:.4g} passes over A",
-            "steps": f"{stats.events} events, {stats.newton_steps} Newton steps  ({', then '.join(dict.fromkeys(stats.tried))})",
+            "steps": f"{stats.events} events, {stats.newton_steps} Newton steps  ({ways})",
         },
         vectors={"output": ("x", result.x)},
         arrays={"x": result.x, "dual": result.dual, "support": support},
