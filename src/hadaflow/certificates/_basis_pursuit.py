@@ -12,8 +12,9 @@ from hadaflow._validation import Index, coordinates, instance, norm, positive_nu
 from hadaflow.certificates._arguments import vector
 from hadaflow.certificates._fit import CLOSEST, prove_fit
 from hadaflow.certificates._uniqueness import independent, separates
-from hadaflow.operators import Operator, Scaled
+from hadaflow.operators import Columns, Operator, Scaled
 from hadaflow.operators.around import even_rows
+from hadaflow.operators.base import at_work
 from hadaflow.problems import Problem, require_squared
 
 Vector = NDArray[np.float64]
@@ -149,8 +150,9 @@ def certify(
     on = np.flatnonzero(x) if support is None else coordinates(support, "support", n)
     y, eps = problem.y.astype(np.float64), float(np.finfo(problem.dtype).eps)
     fit, correlation = problem.operator.both(x, dual)
-    terms = problem.operator.abs_matvec(np.abs(x)) + np.abs(y)
-    judge = _Dual.of(problem.operator, dual, correlation, w, positive)
+    columns = at_work(problem.operator.columns(on)) if support is None and problem.operator.at_hand else None
+    terms = np.abs(y) + _terms(problem.operator, np.abs(x), on, columns)
+    judge = _Dual.of(problem.operator, dual, correlation, w, positive, on, columns)
 
     lower = judge.lower_bound(fit if least_squares else y, noise_level * norm(dual))
     l1_norm = float((w * np.abs(x)).sum())
@@ -177,7 +179,9 @@ def certify(
     else:
         few = not problem.operator.matrix_free or len(on) <= most_columns
         possible = optimal and few and margin > 0 and not x[off].any()
-        unique = possible and separates(judge.operator, on, x[on], judge.vector / judge.highest, w, positive)
+        unique = possible and separates(
+            judge.operator, on, x[on], judge.vector / judge.highest, w, positive, judge.columns
+        )
     return Certificate(
         residual=norm(residual) / size_y if size_y > 0 else norm(residual),
         l1_norm=l1_norm,
@@ -206,6 +210,8 @@ class _Dual:
         ``|A_i^T dual| / w_i``.
     doubt : ndarray of shape (n,)
         What rounding may have taken from it, where that decides what the largest is.
+    columns : ndarray or sparse array, or None
+        Columns of this operator on the support, if they are at hand already.
     """
 
     operator: Operator
@@ -213,20 +219,35 @@ class _Dual:
     factors: Vector | None
     reach: Vector
     doubt: Vector
+    columns: Columns
 
     @classmethod
-    def of(cls, operator: Operator, dual: Vector, correlation: Vector, weights: Vector, positive: bool) -> _Dual:
+    def of(
+        cls,
+        operator: Operator,
+        dual: Vector,
+        correlation: Vector,
+        weights: Vector,
+        positive: bool,
+        on: Index,
+        columns: Columns,
+    ) -> _Dual:
         reach = (correlation if positive else np.abs(correlation)) / weights
         factors = even_rows(operator)
         if factors is not None:
             operator, dual = Scaled(operator, 1.0, None, factors), dual / factors
+            columns = None
         slack, top = _slack(len(dual)) * norm(dual), float(reach.max())
-        doubt, near = np.zeros_like(reach), np.array([int(reach.argmax())])
+        near = np.array([int(reach.argmax())])
         if operator.at_hand:  # all that rounding might have lifted, or kept from being lifted, above the largest
             near = np.flatnonzero(reach + slack * operator.size_bound / weights >= top)
-        if top > 0:
+        doubt = np.zeros_like(reach)
+        if columns is not None and top > 0:
+            doubt[on] = slack * lengths_of(columns) / weights[on]
+            near = near[~np.isin(near, on)]
+        if len(near) and top > 0:
             doubt[near] = slack * lengths_of(operator.columns(near)) / weights[near]
-        return cls(operator, dual, factors, reach, doubt)
+        return cls(operator, dual, factors, reach, doubt, columns)
 
     @property
     def highest(self) -> float:
@@ -246,6 +267,13 @@ class _Dual:
     def margin(self, off: NDArray[np.bool_]) -> float:
         """How far the largest reach off the support stays below the largest of all, relatively."""
         return 1.0 - float(self.reach[off].max(initial=0.0)) / self.highest if self.highest > 0 else 1.0
+
+
+def _terms(operator: Operator, sizes: Vector, on: Index, columns: Columns) -> Vector:
+    """``|A| |x|``, from the columns on the support of x if these are at hand."""
+    if columns is None:
+        return operator.abs_matvec(sizes)
+    return np.asarray(abs(columns) @ sizes[on]) + operator.hidden_terms(sizes)
 
 
 def _slack(terms: int) -> float:

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._validation import Index, norm
-from hadaflow.operators import Operator
+from hadaflow.operators import Columns, Operator
 from hadaflow.operators.base import at_work
 
 Vector = NDArray[np.float64]
@@ -21,7 +21,9 @@ _INSIDE = 1e-8  # relative distance from its bound that a dual coordinate off th
 _MET = 1e-9  # and up to which those on it meet theirs, where nothing sharper is known
 
 
-def separates(operator: Operator, on: Index, x: Vector, dual: Vector, weights: Vector, positive: bool) -> bool:
+def separates(
+    operator: Operator, on: Index, x: Vector, dual: Vector, weights: Vector, positive: bool, columns: Columns = None
+) -> bool:
     """Whether a dual vector near the given one proves that x is the only minimiser.
 
     It has to meet its bounds with the signs of x on the support, to stay strictly below them elsewhere, and the columns
@@ -42,8 +44,10 @@ def separates(operator: Operator, on: Index, x: Vector, dual: Vector, weights: V
         Weights of the l1 norm.
     positive : bool
         Whether x is non-negative.
+    columns : ndarray or sparse array of shape (m, k), optional
+        The columns of the support, if they are at hand already.
     """
-    columns = at_work(operator.columns(on))
+    columns = at_work(operator.columns(on)) if columns is None else columns
     factored = _factored(columns)
     if factored is None:
         return False

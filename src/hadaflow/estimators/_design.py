@@ -74,11 +74,9 @@ class Projected(Operator):
         """Bounds: those of the rows before anything was taken out."""
         return self._weighted(self._operator.row_lengths)
 
-    def abs_matvec(self, v: Vector) -> Vector:
-        """As ever, and the length of every column before anything was taken out: that is what its rounding is of."""
-        if self.matrix_free:
-            return super().abs_matvec(v)
-        return super().abs_matvec(v) + float(self._rounding @ v) / float(np.finfo(self.dtype).eps)
+    def hidden_terms(self, v: Vector) -> Vector | float:
+        """The length of every column before anything was taken out: that is what its rounding is of."""
+        return 0.0 if self.matrix_free else float(self._rounding @ v) / float(np.finfo(self.dtype).eps)
 
     def column_rounding(self, lengths: Vector) -> Vector:
         """That of the columns before anything was taken out."""

@@ -81,6 +81,10 @@ class Scaled(Operator):
     def abs_matvec(self, v: Vector) -> Vector:
         return self._of_rows(self._operator.abs_matvec(v * np.abs(self._factors)))
 
+    def hidden_terms(self, v: Vector) -> Vector | float:
+        terms = self._operator.hidden_terms(v * np.abs(self._factors))
+        return terms if self._rows is None else terms * self._rows
+
     def _measured_columns(self) -> Vector:
         if self._rows is None or self.matrix_free:
             return self._operator.column_lengths * np.abs(self._factors)
@@ -146,6 +150,9 @@ class Metered(Operator):
     def size_bound(self) -> float:
         return self._operator.size_bound
 
+    def hidden_terms(self, v: Vector) -> Vector | float:
+        return self._operator.hidden_terms(v)
+
     def _measured_rows(self) -> Vector:
         if self._operator._row_lengths is None:
             self.passes += PROBES if self.matrix_free else 1
@@ -164,8 +171,11 @@ def even_rows(operator: Operator) -> Vector | None:
     The lengths of rows of a LinearOperator are estimates: it takes more to believe them.
     """
     lengths = operator.row_lengths
+    alike = _ALIKE_ESTIMATES if operator.matrix_free else _ALIKE
+    if 0 < float(lengths.max()) <= alike * float(lengths.min()):
+        return None
     present = lengths[lengths > 0]
-    if len(present) == 0 or present.max() <= (_ALIKE_ESTIMATES if operator.matrix_free else _ALIKE) * present.min():
+    if len(present) == 0 or present.max() <= alike * present.min():
         return None
     exponents = np.frexp(lengths / np.exp(np.log(present).mean()))[1]
     return np.where(lengths > 0, np.ldexp(1.0, np.clip(1 - exponents, -900, 900)), 1.0)

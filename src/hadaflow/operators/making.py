@@ -49,9 +49,10 @@ def as_operator(A: Any) -> Operator:
         reject_kind(A.dtype, "A")
         matrix = A.astype(float_dtype(A.dtype), copy=False)
         _check_size(matrix.shape)
-        operator: Operator = SparseOperator(matrix)
-        check_finite(operator._csc.data, "A.data")  # type: ignore[attr-defined]
-        return operator
+        sparse = SparseOperator(matrix)
+        if not np.isfinite(sparse.row_lengths).all():
+            check_finite(sparse._csc.data, "A.data")
+        return sparse
     if is_partitioned(A) or hasattr(A, "__dask_graph__"):
         return PartitionedOperator(A)
     if hasattr(A, "matvec") and hasattr(A, "shape"):  # PyLops operators are no subclass of SciPy's

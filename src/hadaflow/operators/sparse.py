@@ -41,24 +41,17 @@ class SparseOperator(Operator):
         return self._wide[:, index]
 
     def column_squares(self) -> Vector:
-        return np.asarray(self._wide.multiply(self._wide).sum(axis=0)).ravel()
+        return np.asarray(np.bincount(self._places(), self._wide.data**2, minlength=self.shape[1]), dtype=np.float64)
 
     def _measured_columns(self) -> Vector:
-        return self._lengths(axis=0)
+        return _lengths(self._wide.data, self._places(), self.shape[1])
 
     def _measured_rows(self) -> Vector:
-        return self._lengths(axis=1)
+        return _lengths(self._wide.data, self._wide.indices, self.shape[0])
 
-    def _lengths(self, axis: int) -> Vector:
-        """Along an axis, also where squares leave the range of doubles."""
-        top = np.asarray(abs(self._wide).max(axis=axis).todense()).ravel()
-        factors = sp.diags_array(1 / np.where(top > 0, top, 1.0))
-        scaled = self._wide @ factors if axis == 0 else factors @ self._wide
-        with np.errstate(under="ignore"):
-            return np.asarray(top * np.sqrt(np.asarray(scaled.multiply(scaled).sum(axis=axis)).ravel()))
-
-    def abs_matvec(self, v: Vector) -> Vector:
-        return np.asarray(abs(self._wide) @ v)
+    def _places(self) -> Index:
+        """The column of each entry."""
+        return np.repeat(np.arange(self.shape[1]), np.diff(self._wide.indptr))
 
     def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
         matrix = self._csc.tocsr().astype(dtype, copy=False)  # rows: the faster order for A @ x
@@ -69,3 +62,15 @@ class SparseOperator(Operator):
             return residual, transposed @ residual
 
         return Sweep(products, 2.0)
+
+
+def _lengths(entries: Vector, places: Index, count: int) -> Vector:
+    """Length of each of ``count`` vectors, also where squares leave the range of doubles."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = np.bincount(places, entries * entries, minlength=count)
+        if ((squares == 0) | ((squares > 1e-250) & (squares < 1e250))).all() and entries.any():
+            return np.asarray(np.sqrt(squares))
+        tops = np.zeros(count)
+        np.maximum.at(tops, places, np.abs(entries))
+        scaled = entries / np.where(tops > 0, tops, 1.0)[places]
+        return np.asarray(tops * np.sqrt(np.bincount(places, scaled * scaled, minlength=count)))
