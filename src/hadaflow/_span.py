@@ -128,14 +128,22 @@ class Span:
 
 def lengths_of(columns: Any) -> Vector:
     """Length of each column, also where squares leave the range of doubles."""
+    with np.errstate(over="ignore", under="ignore"):
+        squares = _squares(columns)
+        if ((squares > 1e-250) & (squares < 1e250)).all():
+            return np.asarray(np.sqrt(squares))
+        tops = abs(columns).max(axis=0)
+        tops = np.asarray(tops.toarray()).ravel() if sp.issparse(columns) else tops
+        factors = 1 / np.where(tops > 0, tops, 1.0)
+        scaled = columns @ sp.diags_array(factors) if sp.issparse(columns) else columns * factors
+        return np.asarray(tops * np.sqrt(_squares(scaled)))
+
+
+def _squares(columns: Any) -> Vector:
+    """Square length of each column."""
     if sp.issparse(columns):
-        top = np.asarray(abs(columns).max(axis=0).toarray()).ravel()
-        scaled = columns @ sp.diags_array(1 / np.where(top > 0, top, 1.0))
-        squares = np.asarray(scaled.multiply(scaled).sum(axis=0)).ravel()
-    else:
-        top = np.abs(columns).max(axis=0)
-        squares = ((columns / np.where(top > 0, top, 1.0)) ** 2).sum(axis=0)
-    return np.asarray(top * np.sqrt(squares))
+        return np.asarray(columns.multiply(columns).sum(axis=0)).ravel()
+    return np.asarray(np.einsum("ij,ij->j", columns, columns))
 
 
 def _gram(columns: Any) -> Vector:

@@ -244,7 +244,7 @@ class _Dual:
         doubt = np.zeros_like(reach)
         if columns is not None and top > 0:
             doubt[on] = slack * lengths_of(columns) / weights[on]
-            near = near[~np.isin(near, on)]
+            near = near[doubt[near] == 0]
         if len(near) and top > 0:
             doubt[near] = slack * lengths_of(operator.columns(near)) / weights[near]
         return cls(operator, dual, factors, reach, doubt, columns)
