@@ -142,6 +142,27 @@ def test_a_pull_that_is_left_refutes_non_negative_least_squares():
     assert prove_fit(operator, np.array([0.0, 0.0]), -y, positive=True).holds
 
 
+@pytest.mark.parametrize(("A", "y"), [([[1.0], [1.0], [-3.0]], [1.0, 1.0, 1.0]), ([[1.0, 2.0], [0, 1]], [-1.0, -1.0])])
+def test_the_nearest_non_negative_point_may_be_zero(A, y):
+    for data in (np.array(A), sp.csc_array(A), np.array(A, dtype=np.float32)):
+        r = hf.recover(data, np.array(y, dtype=data.dtype), positive=True)
+        assert r.status is hf.Status.LEAST_SQUARES
+        assert not r.x.any()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_direction_that_only_huge_entries_reach_is_not_overlooked(seed):
+    """A singular value of 1e-13: least squares with small entries leaves what entries of 1e10 would fit."""
+    rng = np.random.default_rng(seed)
+    u, v = np.linalg.qr(rng.standard_normal((20, 20)))[0], np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    A = (u[:, :12] * np.append(np.linspace(1, 2, 11), 1e-13)) @ v
+    y = A @ rng.standard_normal(12) + 1e-3 * u[:, 11] + 1e-3 * u[:, 15]
+    r = quietly(hf.recover, A, y)
+    q, _ = np.linalg.qr(A)
+    best = np.linalg.norm(y - q @ (q.T @ y))
+    assert not r.status.ok or np.linalg.norm(A @ r.x - y) <= best * (1 + 1e-6) + 1e-5
+
+
 def test_nearly_dependent_columns_of_a_tall_system():
     rng = np.random.default_rng(5)
     A = rng.standard_normal((30, 6))

@@ -78,7 +78,7 @@ class Span:
     def least_squares(self, y: Vector, guess: Vector) -> Vector:
         """``argmin ||columns b - y||``, refined from a guess."""
         b, left = guess, y - self.columns @ guess
-        for _ in range(_REFINEMENTS):
+        for _ in range(_REFINEMENTS if len(guess) else 0):
             trial = b + self._coefficients(left)
             rest = y - self.columns @ trial
             if not norm(rest) < norm(left):
@@ -89,7 +89,7 @@ class Span:
     def dual_with(self, target: Vector) -> Vector:
         """The shortest nu with ``columns.T @ nu = target``."""
         nu, left = np.zeros(self.columns.shape[0]), target
-        for _ in range(_REFINEMENTS):
+        for _ in range(_REFINEMENTS if len(target) else 0):
             trial = nu + self._shortest(left)
             rest = target - np.asarray(self.columns.T @ trial)
             if not norm(rest / self.lengths) < norm(left / self.lengths):
@@ -103,6 +103,8 @@ class Span:
         The last step takes out what rounding left of the products themselves. Of rows much longer than others the
         result then has digits of its own, not those that the largest entry leaves it.
         """
+        if len(self.lengths) == 0:
+            return r
         for _ in range(2):
             fitted = self.columns @ self._coefficients(r) if self.q is None else self.q @ (self.q.T @ r)
             r = r - fitted

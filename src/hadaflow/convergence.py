@@ -92,12 +92,13 @@ class Exact(NamedTuple):
 def exact_within(problem: Problem) -> Exact:
     """Up to what an answer to this problem counts as exact.
 
-    A row may be off by 1e3 units of its rounding; where columns are not at hand what that is is a bound or an estimate,
-    and 1e-9 has to do.
+    A row may be off by 1e3 units of its rounding. What a row of a LinearOperator rounds is not known: there it may be
+    off by 1e-12 of a bound on its terms.
     """
     rounding = 1e3 * float(np.finfo(problem.dtype).eps)
-    residual = max(1e-9, rounding)
-    return Exact(max(1e-8, rounding), residual, rounding if problem.operator.at_hand else residual)
+    return Exact(
+        max(1e-8, rounding), max(1e-9, rounding), max(1e-12, rounding) if problem.operator.matrix_free else rounding
+    )
 
 
 def told(result: Result, asked: str = "") -> Result:

@@ -20,6 +20,7 @@ from hadaflow.problems import Problem, require_squared
 Vector = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
+_MOST_ENTRIES = 1 << 26  # of columns that are brought here to be looked at row by row
 MOST_COLUMNS = 2048  # asked of a LinearOperator, one product each
 
 
@@ -44,8 +45,8 @@ class Certificate:
     backward_error : float
         Largest ``|A x - y|_j / (|A| |x| + |y|)_j`` over the rows: by so much, relatively, entries of A and y would have
         to change for ``A x = y`` to hold to the last digit (Oettli and Prager). Rounding alone makes a few 1e-16. No
-        row is drowned by longer ones here, as it is in ``residual``. Where columns are not at hand the denominator is
-        a bound, the length of the row times ``||x||_2`` plus ``|y|_j``; of a LinearOperator that length is estimated.
+        row is drowned by longer ones here, as it is in ``residual``. Of a LinearOperator (and a Dask array with a very
+        large support) the denominator is a bound: the length of the row, estimated, times ``||x||_2``, plus ``|y|_j``.
     fit_gap : float
         Where least squares were asked for: how far ``||A x - y||`` is, relatively, from a proved lower bound on that
         of all (non-negative) x; else 0.
@@ -150,7 +151,7 @@ def certify(
     on = np.flatnonzero(x) if support is None else coordinates(support, "support", n)
     y, eps = problem.y.astype(np.float64), float(np.finfo(problem.dtype).eps)
     fit, correlation = problem.operator.both(x, dual)
-    columns = at_work(problem.operator.columns(on)) if support is None and problem.operator.at_hand else None
+    columns = at_work(problem.operator.columns(on)) if support is None and _affordable(problem.operator, on) else None
     terms = np.abs(y) + _terms(problem.operator, np.abs(x), on, columns)
     judge = _Dual.of(problem.operator, dual, correlation, w, positive, on, columns)
 
@@ -267,6 +268,11 @@ class _Dual:
     def margin(self, off: NDArray[np.bool_]) -> float:
         """How far the largest reach off the support stays below the largest of all, relatively."""
         return 1.0 - float(self.reach[off].max(initial=0.0)) / self.highest if self.highest > 0 else 1.0
+
+
+def _affordable(operator: Operator, on: Index) -> bool:
+    """Whether the columns of a support are at hand, or come here in one pass that proves uniqueness, too."""
+    return operator.at_hand or (not operator.matrix_free and len(on) * operator.shape[0] <= _MOST_ENTRIES)
 
 
 def _terms(operator: Operator, sizes: Vector, on: Index, columns: Columns) -> Vector:

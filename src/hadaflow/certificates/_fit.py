@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._span import Span
+from hadaflow._span import Span, lengths_of
 from hadaflow._validation import norm
 from hadaflow.operators import Operator
 from hadaflow.operators.base import at_work
@@ -15,8 +15,8 @@ from hadaflow.operators.base import at_work
 Vector = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
-_ROUNDING = 1e3  # units of eps that a column may be changed by for the bound to count
-_ROUNDING_FAR = 1e-9  # the same where products alone are known, and lengths of columns are estimates
+_ROUNDING = 8.0  # units of eps that a column may be changed by for the bound to count
+_ROUNDING_FAR = 1e-14  # the same where products alone are known, and lengths of columns are estimates
 _MOST_ENTRIES = 1 << 27  # of columns on the support, up to which they are factored
 _TOLD = 0.1  # of the residual that rounding may explain
 CLOSEST = 1e-8  # relative distance from the bound at which a fit counts as the best
@@ -70,7 +70,7 @@ def prove_fit(
         Rounding unit in which x is stored.
     most_columns : int, optional
         Columns that may be asked of a LinearOperator. With more on the support (or more than 2^27 of their entries) the
-        residual itself serves.
+        residual itself serves; with more in all their lengths are estimates.
 
     Returns
     -------
@@ -94,18 +94,26 @@ def prove_fit(
     length = norm(direction)
     if length == 0:
         return FitProof(0.0, 1.0, 1.0)
-    pull, lengths = operator.rmatvec(direction), operator.column_lengths
+    pull, lengths = operator.rmatvec(direction), _lengths(operator, most_columns)
     wrong = np.maximum(pull, 0.0) if positive else np.abs(pull)
     violation = _largest_ratio(wrong, lengths * length)
     # What a violation is worth to an x about as large as this one.
     worth = 2 * _largest_ratio(wrong, lengths) * float(lengths @ np.abs(x))
     bound = max(0.0, float(y @ direction) - worth) / length
-    allowed = _ROUNDING * _EPS if operator.at_hand else _ROUNDING_FAR
+    allowed = _ROUNDING_FAR if operator.matrix_free else _ROUNDING * _EPS
     part = rounding / left
     explained = min(norm(part), float(np.abs(residual / left) @ part) + norm(part) ** 2)
     told = violation <= allowed and explained <= _TOLD  # else the residual may be no more than rounding
     gap = max(0.0, 1 - bound / left - explained) if told else 1.0
     return FitProof(bound, gap, violation)
+
+
+def _lengths(operator: Operator, most_columns: int | None) -> Vector:
+    """Lengths of the columns; of a LinearOperator measured one by one if it may be asked for so many."""
+    n = operator.shape[1]
+    if operator.matrix_free and (most_columns is None or n <= most_columns):
+        return lengths_of(operator.columns(np.arange(n)))
+    return operator.column_lengths
 
 
 def _largest_ratio(numbers: Vector, sizes: Vector) -> float:
