@@ -208,7 +208,9 @@ def test_given_support():
 
 
 def test_proves():
-    certificate = hf.Certificate(1e-11, 1.0, 1.0, 1e-9, 0.5, backward_error=1e-11, fit_gap=0.0, unique=True)
+    certificate = hf.Certificate(
+        1e-11, 1.0, 1.0, 1e-9, 0.5, backward_error=1e-11, scaled_residual=1e-11, fit_gap=0.0, unique=True
+    )
     assert certificate.proves()
     assert not certificate.proves(gap=1e-10)
     assert not certificate.proves(residual=1e-12)

@@ -69,6 +69,35 @@ def test_rows_in_any_units_from_a_start_and_with_noise():
     np.testing.assert_allclose(hf.recover(A, y, noise_level=1e-3).x, x, atol=1e-6)
 
 
+@pytest.mark.parametrize("exponent", [6, 10, 14, 16, 19])
+@pytest.mark.parametrize("positive", [False, True])
+def test_a_row_of_zeros_on_the_right_beside_a_tiny_one(exponent, positive):
+    """What the long row rounds is more than all of y; that does not put y out of reach."""
+    for seed in range(10):
+        rng = np.random.default_rng([exponent, seed])
+        units = 10.0 ** (np.array([-0.5, 0.5]) * exponent) * rng.uniform(1, 2, 2)
+        A = np.array([[1.0, 0.0, 0.0], [1.0, -1.0, 1.0]]) * units[:, None]
+        y = np.array([A[0, 0] * rng.integers(1, 9), 0.0])
+        r = hf.recover(A, y, positive=positive)
+        assert r.status is hf.Status.EXACT
+        assert r.certificate.l1_norm == pytest.approx(2 * y[0] / A[0, 0])
+
+
+def test_a_path_by_products_that_leaves_something_is_not_exact():
+    t, rng = np.linspace(0, 1, 7), np.random.default_rng(0)
+    A = np.exp(-np.outer(t, np.geomspace(0.03, 20, 5))) * [1e6, 1e-3, 1e-5, 10, 100]
+    y = A @ np.ones(5) + 1e-7 * np.abs(A).max() * rng.standard_normal(7)
+    path = quietly(hf.saddles, hf.Problem(aslinearoperator(A), y))
+    assert path.status is not hf.Status.EXACT
+
+
+def test_a_limit_on_columns_of_zeros():
+    A = sp.csr_array(np.array([[0.0, 1, 0, 1], [0, 1, 0, 0], [0, 0, 1, 1]]))
+    for data in (A, A.toarray()):
+        r = quietly(hf.recover, data, [0, -8.5, 0], positive=True, depth=2, init_scale=0.5)
+        assert np.linalg.norm(A @ r.x - [0, -8.5, 0]) == pytest.approx(8.5)
+
+
 def test_a_path_that_misses_short_rows_is_not_exact():
     A, y, x = rows_in_units(1e12)
     path = quietly(hf.saddles, hf.Problem(A, y))

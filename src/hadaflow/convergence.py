@@ -86,7 +86,7 @@ class Exact(NamedTuple):
 
     def fits(self, certificate: Certificate) -> bool:
         """Whether x carries y, as a whole and row by row."""
-        return certificate.residual <= self.residual and certificate.backward_error <= self.backward_error
+        return certificate.scaled_residual <= self.residual and certificate.backward_error <= self.backward_error
 
 
 def exact_within(problem: Problem) -> Exact:
@@ -153,7 +153,7 @@ def _reached(result: Recovery | Limit | SaddlePath | FlowPath | Trajectory, aske
     """Which call it was, and how far it got beside what was asked for."""
     if isinstance(result, Recovery):
         c = result.certificate
-        residual = f"relative residual ||A x - y|| / ||y|| = {c.residual:.2g}"
+        residual = f"relative residual ||A x - y|| / ||y|| = {c.scaled_residual:.2g}"
         if result.model is not None:
             return "recover", f"{residual} (asked for: {asked})"
         exact = exact_within(result.problem)

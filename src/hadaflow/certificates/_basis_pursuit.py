@@ -47,6 +47,9 @@ class Certificate:
         to change for ``A x = y`` to hold to the last digit (Oettli and Prager). Rounding alone makes a few 1e-16. No
         row is drowned by longer ones here, as it is in ``residual``. Of a LinearOperator (and a Dask array with a very
         large support) the denominator is a bound: the length of the row, estimated, times ``||x||_2``, plus ``|y|_j``.
+    scaled_residual : float
+        The residual with rows brought to about the same length, by powers of two R: ``||R (A x - y)|| / ||R y||``.
+        That of rows which are alike already is ``residual``.
     fit_gap : float
         Where least squares were asked for: how far ``||A x - y||`` is, relatively, from a proved lower bound on that
         of all (non-negative) x; else 0.
@@ -62,16 +65,18 @@ class Certificate:
     gap: float
     margin: float
     backward_error: float
+    scaled_residual: float
     fit_gap: float
     unique: bool
 
     def proves(self, *, gap: float = 1e-8, residual: float = 1e-10) -> bool:
         """Whether x is feasible to ``residual`` and within ``gap`` of the minimal l1 norm, both relative.
 
-        The residual counts both as a whole and row by row (``backward_error``), so that no row is drowned by longer
-        ones. The defaults suit float64; an x stored in float32 has a residual of some 1e-7 from that alone.
+        The residual counts both as a whole (``scaled_residual``) and row by row (``backward_error``), so that no row is
+        drowned by longer ones. The defaults suit float64; an x stored in float32 has a residual of some 1e-7 from that
+        alone.
         """
-        return self.gap <= gap and max(self.residual, self.backward_error) <= residual
+        return self.gap <= gap and max(self.scaled_residual, self.backward_error) <= residual
 
 
 def certify(
@@ -157,13 +162,14 @@ def certify(
 
     lower = judge.lower_bound(fit if least_squares else y, noise_level * norm(dual))
     l1_norm = float((w * np.abs(x)).sum())
-    size_y, residual = norm(y), np.abs(fit - y)
+    residual = np.abs(fit - y)
     backward_error = float(np.divide(residual, terms, out=np.zeros(m), where=terms > 0).max())
     fit_gap = 0.0
     if least_squares:
         fit_gap = prove_fit(problem.operator, x, y, positive=positive, eps=eps, most_columns=most_columns).gap
     allowed = max(1e-8, 1e3 * eps)
-    fits = max(norm(residual) / (size_y or 1.0), backward_error) <= max(1e-9, 1e3 * eps)
+    scaled_residual = _relative(residual if judge.factors is None else residual * judge.factors, y, judge.factors)
+    fits = max(scaled_residual, backward_error) <= max(1e-9, 1e3 * eps)
     feasible = fit_gap <= CLOSEST if least_squares else fits
     size = max(l1_norm, lower)
     gap = abs(l1_norm - lower) / size if size > 0 else 0.0
@@ -184,12 +190,13 @@ def certify(
             judge.operator, on, x[on], judge.vector / judge.highest, w, positive, judge.columns
         )
     return Certificate(
-        residual=norm(residual) / size_y if size_y > 0 else norm(residual),
+        residual=_relative(residual, y, None),
         l1_norm=l1_norm,
         lower_bound=lower,
         gap=gap,
         margin=margin,
         backward_error=backward_error,
+        scaled_residual=scaled_residual,
         fit_gap=fit_gap,
         unique=unique or only,
     )
@@ -268,6 +275,11 @@ class _Dual:
     def margin(self, off: NDArray[np.bool_]) -> float:
         """How far the largest reach off the support stays below the largest of all, relatively."""
         return 1.0 - float(self.reach[off].max(initial=0.0)) / self.highest if self.highest > 0 else 1.0
+
+
+def _relative(residual: Vector, y: Vector, factors: Vector | None) -> float:
+    """Length of a residual relative to that of y (with rows multiplied by factors); absolute where y = 0."""
+    return norm(residual) / (norm(y if factors is None else y * factors) or 1.0)
 
 
 def _affordable(operator: Operator, on: Index) -> bool:

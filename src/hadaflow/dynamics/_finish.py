@@ -65,6 +65,7 @@ def proved(unit: UnitProblem, end: End, positive: bool) -> Status:
     fit, pull = operator.both(x, end.nu)
     terms = operator.abs_matvec(np.abs(x)) + np.abs(y)
     fits = bool((np.abs(fit - y) <= _ROUNDING * eps * terms).all())
+    fits = fits and norm(fit - y) <= max(1e-9, _ROUNDING * eps) * norm(y)
     reach = (pull if positive else np.abs(pull)) - unit.doubt(norm(end.nu))
     total, bound = float(np.abs(x).sum()), float(fit @ end.nu) / max(1.0, float(reach.max(initial=0.0)))
     minimal = total - bound <= max(1e-8, _ROUNDING * eps) * total

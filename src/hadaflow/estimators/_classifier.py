@@ -181,7 +181,8 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         y : array_like of shape (m,)
             Labels, of two or more classes.
         sample_weight : array_like of shape (m,), optional
-            What each row counts, not negative; a common factor does not matter.
+            What each row counts, not negative; a common factor does not matter, unless it turns
+            counts into other numbers.
         groups : array_like of shape (m,), optional
             Groups of rows, for splitters that keep them together; "auto" alone leaves rows out.
 

@@ -55,6 +55,8 @@ def _sharpened(problem: Problem, end: Limit, support: Index, positive: bool) -> 
         return []
     columns = problem.operator.columns(support)
     size = float(np.abs(columns).max())
+    if size == 0.0:
+        return []
     columns = columns / size  # squares of the data as they are might overflow
     basis = Span(columns)
     if not basis.well_conditioned:
