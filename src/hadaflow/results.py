@@ -29,8 +29,8 @@ class Status(Enum):
         Ok. x minimises ``sum_i w_i |x_i|`` (over ``x >= 0`` where that was asked for) among all solutions of
         ``A x = y``. Checked on the answer itself, by its certificate: a relative gap of at most 1e-8, or a proof that x
         is the only solution; a relative residual of at most 1e-9, rows brought to one length; and in every row, so that
-        those in small units count like others, one of at most 1e3 units of what that row rounds (of a LinearOperator: 1e-12 of a bound on its
-        terms). In float32 1.2e-4 stands for these numbers.
+        those in small units count like others, one of at most 1e3 units of what that row rounds (of a LinearOperator:
+        1e-12 of a bound on its terms). In float32 1.2e-4 stands for these numbers.
     LIMIT
         Ok. x is where gradient flow from the given start ends, and solves ``A x = y``. Checked: a residual of at most
         1e-8, of all rows together and of each relative to its size, and ``x = B(A^T nu)`` to the tolerance.
