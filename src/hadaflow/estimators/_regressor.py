@@ -159,12 +159,12 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
 
     Notes
     -----
-    One saddle path: a few dozen passes over X. Whole weights are counts: row j stands there ``w_j`` times, also in the
-    degrees of freedom. All others are relative, and the rows are worth Kish's ``(sum w)^2 / sum w^2`` of them; sigma is
-    that of a row of mean weight. A common factor does not matter, unless it turns counts into other numbers
-    (docs/estimators.md). Columns far from zero or beyond the range of squares are moved and scaled in a copy of X
-    before; ``path_`` is about that copy. X may be a SciPy LinearOperator; then features are not scaled by their lengths. Source: papers A and B; docs/mathematics.md,
-    "Choosing a model".
+    One saddle path: a few dozen passes over X. Whole weights are counts: row j stands there ``w_j`` times, also in
+    the degrees of freedom. All others are relative, and the rows are worth Kish's ``(sum w)^2 / sum w^2`` of them;
+    sigma is that of a row of mean weight. A common factor does not matter, unless it turns counts into other
+    numbers (docs/estimators.md). Columns far from zero or beyond the range of squares are moved and scaled in a
+    copy of X before; ``path_`` is about that copy. X may be a SciPy LinearOperator; then features are not scaled by
+    their lengths. Source: papers A and B; docs/mathematics.md, "Choosing a model".
 
     Examples
     --------
