@@ -74,6 +74,11 @@ class Projected(Operator):
         """Bounds: those of the rows before anything was taken out."""
         return self._weighted(self._operator.row_lengths)
 
+    @property
+    def source_lengths(self) -> Vector:
+        """Lengths of the columns before anything was taken out."""
+        return super().source_lengths if self.matrix_free else self._rounding / float(np.finfo(self.dtype).eps)
+
     def hidden_terms(self, v: Vector) -> Vector | float:
         """The length of every column before anything was taken out: that is what its rounding is of."""
         return 0.0 if self.matrix_free else float(self._rounding @ v) / float(np.finfo(self.dtype).eps)

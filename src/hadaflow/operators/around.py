@@ -81,6 +81,12 @@ class Scaled(Operator):
     def abs_matvec(self, v: Vector) -> Vector:
         return self._of_rows(self._operator.abs_matvec(v * np.abs(self._factors)))
 
+    @property
+    def source_lengths(self) -> Vector:
+        if self._rows is not None:
+            return self.column_lengths
+        return self._operator.source_lengths * np.abs(self._factors)
+
     def hidden_terms(self, v: Vector) -> Vector | float:
         terms = self._operator.hidden_terms(v * np.abs(self._factors))
         return terms if self._rows is None else terms * self._rows
@@ -149,6 +155,11 @@ class Metered(Operator):
     @property
     def size_bound(self) -> float:
         return self._operator.size_bound
+
+    @property
+    def source_lengths(self) -> Vector:
+        self.passes += 1 if self._operator._column_lengths is None and not self.matrix_free else 0
+        return self._operator.source_lengths
 
     def hidden_terms(self, v: Vector) -> Vector | float:
         return self._operator.hidden_terms(v)

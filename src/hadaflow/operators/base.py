@@ -122,6 +122,11 @@ class Operator(ABC):
         """A bound on the length of every column: that of all of A as one vector."""
         return norm(self.row_lengths)
 
+    @property
+    def source_lengths(self) -> Vector:
+        """Lengths of the columns before anything was taken out of them: what their rounding is relative to."""
+        return self.column_lengths
+
     def _measured_columns(self) -> Vector:
         if self.matrix_free:
             return np.full(self.shape[1], norm(self.row_lengths) / self.shape[1] ** 0.5)
