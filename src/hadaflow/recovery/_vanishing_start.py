@@ -55,8 +55,9 @@ def vanishing_start(problem: Problem, options: Options, *, reachable: bool = Fal
             found.extend(_least_squares(problem, options, min(found, key=_rank), tried))
             if found[-1].status.ok:
                 break
-    lost = not any(_feasible(recovery) or recovery.status.ok for recovery in found)
-    if lost and options.noise_level > 0:  # so small a level that rounding hid it: the end of the path is within it
+    failed = not any(recovery.status.ok for recovery in found)
+    lost = failed and not any(_feasible(recovery) for recovery in found)
+    if failed and options.noise_level > 0:  # so small a level that rounding hid it: the end of the path is within it
         exact = vanishing_start(problem, replace(options, noise_level=0.0), reachable=reachable)
         tried.append(exact.stats)
         found += [exact] if exact.status is Status.EXACT else []
