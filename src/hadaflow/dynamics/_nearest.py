@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg as la
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._span import Span
@@ -23,7 +21,6 @@ from hadaflow.operators.base import at_work
 Vector = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
-_RANK = 1e-14  # of the largest pivot, for columns of unit length: below it a column depends on the others
 _MOST_WORK = 2e11  # operations; beyond, no nearest point is looked for
 _REACHED = 64.0  # units of the rounding of a row that may be left of y
 _PULLED = 16.0  # units of rounding by which a column has to be pulled to join
@@ -99,25 +96,12 @@ def start_dual(unit: UnitProblem, near: Nearest, positive: bool) -> Vector:
 
 
 def _of_range(unit: UnitProblem) -> Nearest:
-    columns = unit.operator.columns(np.arange(unit.operator.shape[1]))
-    dense = np.asarray(columns.toarray() if sp.issparse(columns) else columns)
-    lengths = np.linalg.norm(dense, axis=0)
-    used = np.flatnonzero(lengths > 0)
-    scaled = dense[:, used] / lengths[used]
-    rows = np.argsort(-np.abs(scaled).max(axis=1, initial=0.0), kind="stable")
-    q, r, order = la.qr(scaled[rows], mode="economic", pivoting=True, check_finite=False)
-    pivots = np.abs(r.diagonal())
-    rank = int(np.count_nonzero(pivots > _RANK * pivots.max(initial=0.0)))
-    basis = q[:, :rank]
-    y = unit.y[rows]
-    coefficients = basis.T @ y
-    residual = y - basis @ coefficients
-    residual = residual - basis @ (basis.T @ residual)
-    values = la.lapack.dtrtrs(r[:rank, :rank], coefficients)[0] if rank else coefficients
-    back = np.empty_like(residual)
-    back[rows] = residual
-    index = used[order[:rank]]
-    return Nearest(unit.y - back, back, index, values / lengths[index])
+    n = unit.operator.shape[1]
+    whole = Span(at_work(unit.operator.columns(np.arange(n))))
+    residual = whole.project_out(unit.y)
+    values = whole.least_squares(unit.y, np.zeros(n))
+    index = np.flatnonzero(values)
+    return Nearest(unit.y - residual, residual, index, values[index])
 
 
 class _Cone:
