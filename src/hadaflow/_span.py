@@ -42,7 +42,7 @@ class Span:
         self.columns = columns
         m, k = columns.shape
         if gram is None:
-            gram = _gram(columns) if k <= m else None
+            gram = gram_of(columns) if k <= m else None
         with np.errstate(invalid="ignore", over="ignore"):
             lengths = lengths_of(columns) if gram is None else np.sqrt(gram.diagonal())
         self.lengths = np.where(lengths > 0, lengths, 1.0)
@@ -148,6 +148,7 @@ def _squares(columns: Any) -> Vector:
     return np.asarray(np.einsum("ij,ij->j", columns, columns))
 
 
-def _gram(columns: Any) -> Vector:
+def gram_of(columns: Any) -> Vector:
+    """Inner products of the columns."""
     gram = columns.T @ columns
     return np.asarray(gram.toarray() if sp.issparse(gram) else gram)

@@ -9,6 +9,7 @@ import scipy.linalg as la
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from hadaflow._span import gram_of, lengths_of
 from hadaflow._validation import Index, norm
 from hadaflow.operators import Columns, Operator
 from hadaflow.operators.base import at_work
@@ -101,15 +102,8 @@ def _factored(columns: Any) -> tuple[Vector, Vector, float] | None:
 
 def _unit_gram(columns: Any) -> tuple[Vector, Vector] | None:
     """Gram matrix of the columns scaled to unit length, and their lengths; None if one of them is zero."""
-    if sp.issparse(columns):
-        columns = sp.csc_array(columns)
-        top = np.asarray(abs(columns).max(axis=0).toarray()).ravel()
-    else:
-        top = np.abs(columns).max(axis=0)
-    if not top.all():
+    length = lengths_of(columns)
+    if not length.all():
         return None
-    scaled = columns @ sp.diags_array(1 / top) if sp.issparse(columns) else columns * (1 / top)
-    gram = scaled.T @ scaled
-    gram = np.asarray(gram.toarray() if sp.issparse(gram) else gram)
-    length = np.sqrt(gram.diagonal())
-    return np.asfortranarray(gram / length / length[:, None]), length * top
+    scaled = columns @ sp.diags_array(1 / length) if sp.issparse(columns) else columns * (1 / length)
+    return np.asfortranarray(gram_of(scaled)), length
