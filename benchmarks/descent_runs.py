@@ -273,11 +273,11 @@ def flow(effort: Effort, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Record
         bound = 0.005 ** (depth / 4)
         windows: dict[str, Any] = {}
 
-        def near(moment: hf.Moment) -> float:
-            return float(np.abs(moment.x[:k] - 1).max())
+        def near(snapshot: hf.Snapshot) -> float:
+            return float(np.abs(snapshot.x[:k] - 1).max())
 
-        def outside(moment: hf.Moment) -> float:
-            return float(moment.x[k:].max())
+        def outside(snapshot: hf.Snapshot) -> float:
+            return float(snapshot.x[k:].max())
 
         def walk(depth: int = depth, count: int = count, every: int = 10**9, **metrics: Any) -> hf.Trajectory:
             return hf.descend(
@@ -296,8 +296,8 @@ def flow(effort: Effort, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Record
             def go() -> None:
                 model, end = hf.HadamardPower(depth), length / per_time
                 path = hf.flow(problem, model, init_scale=0.005, t_end=end, tolerance=tolerance)
-                start = path.first(lambda moment: near(moment) < 0.1)
-                stop = path.first(lambda moment: outside(moment) > bound)
+                start = path.first(lambda snapshot: near(snapshot) < 0.1)
+                stop = path.first(lambda snapshot: outside(snapshot) > bound)
                 windows[f"flow {tolerance:g}"] = [start * per_time, stop * per_time]
 
             return timed(go)
@@ -342,7 +342,7 @@ def rules(shape: tuple[int, int] = (250, 10_000), largest: int = 64, most: int =
             init_scale=1e-12,
             step=rule,
             loss="mean",
-            stop=When(lambda moment: error(moment) <= goals[-1] * size) | MaxSteps(most),
+            stop=When(lambda snapshot: error(snapshot) <= goals[-1] * size) | MaxSteps(most),
             record=hf.Recorder(every=1, metrics={"error": error}),
         )
         history = run.history

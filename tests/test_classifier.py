@@ -260,7 +260,7 @@ def test_heavier_features_come_in_later():
     times = []
     for weight in (1, 4):
         path = SparseFlowClassifier(feature_weights=[weight, 1, 1, 1, 1, 1], stop="end").fit(X, y).path_
-        times.append([path.first(lambda moment, i=i: abs(moment.x[i]) > 0.1) for i in (0, 1)])
+        times.append([path.first(lambda snapshot, i=i: abs(snapshot.x[i]) > 0.1) for i in (0, 1)])
     assert times[1][0] / times[1][1] > 2 * times[0][0] / times[0][1]
 
 

@@ -54,8 +54,8 @@ def summary_of(run, *arguments):
 def interruption(after):
     """A rule that raises what Ctrl-C raises, once flow time is past ``after``."""
 
-    def fail(moment):
-        if moment.time > after:
+    def fail(snapshot):
+        if snapshot.time > after:
             raise KeyboardInterrupt
         return False
 
@@ -124,7 +124,7 @@ def test_stops_reach_the_library(run, problem, command, options, rule):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_validation_keeps_the_best_moment(run, problem, command):
+def test_validation_keeps_the_best_snapshot(run, problem, command):
     rng = np.random.default_rng(8)
     A = rng.standard_normal((20, N)) / np.sqrt(M)
     y = A @ hf.limit(problem, MODEL, init_scale=1e-6).x + 0.3 * rng.standard_normal(20)

@@ -360,7 +360,7 @@ def known(A, positive, seed=0):
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 @pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_auto_never_raises_the_loss_and_never_changes_a_sign(ensemble, depth):
-    record = hf.Recorder(every=1, metrics={"loss": lambda moment: 0.5 * moment.residual @ moment.residual})
+    record = hf.Recorder(every=1, metrics={"loss": lambda snapshot: 0.5 * snapshot.residual @ snapshot.residual})
     for sign in ("both", "positive"):
         for product_scale in (1e-100, 1e-6, 1e-2, 1e3):
             Watched.seen.clear()
@@ -547,7 +547,7 @@ def interrupt(*_):
 
 
 def test_interrupt_from_the_progress_callback(monkeypatch):
-    from hadaflow.dynamics import _descent_loop
+    from hadaflow.solvers.descent import loop as _descent_loop
 
     monkeypatch.setattr(_descent_loop, "_REPORT_EVERY", -1.0)
     A, y, _ = planted()
@@ -570,7 +570,7 @@ def test_interrupt_from_the_progress_callback(monkeypatch):
 
 def test_interrupt_from_a_stopping_rule():
     A, y, _ = planted()
-    stop = When(lambda moment: interrupt() if moment.step == 25 else False)
+    stop = When(lambda snapshot: interrupt() if snapshot.step == 25 else False)
     run = hf.descend(hf.Problem(A, y), hf.HadamardPower(2), init_scale=0.3, step=0.01, stop=stop)
     assert run.status is hf.Status.INTERRUPTED
     assert run.steps == 25
@@ -585,10 +585,10 @@ def test_interrupt_of_a_batch_keeps_the_runs_that_are_over():
     A, y, _ = planted()
     scales = [0.1, 0.2, 0.3, 0.4]
 
-    def condition(moment):
-        if moment.setting.init_scale == 0.4 and moment.step == 30:
+    def condition(snapshot):
+        if snapshot.setting.init_scale == 0.4 and snapshot.step == 30:
             raise KeyboardInterrupt
-        return moment.step == {0.1: 10, 0.2: 30}.get(moment.setting.init_scale, -1)
+        return snapshot.step == {0.1: 10, 0.2: 30}.get(snapshot.setting.init_scale, -1)
 
     runs = hf.descend_batch(hf.Problem(A, y), hf.HadamardPower(2), init_scale=scales, step=0.01, stop=When(condition))
     assert [run.status.name for run in runs] == ["STOPPED", "STOPPED", "INTERRUPTED", "INTERRUPTED"]
@@ -599,7 +599,7 @@ def test_interrupt_of_a_batch_keeps_the_runs_that_are_over():
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
-def test_interrupt_at_any_moment_leaves_what_belongs_together():
+def test_interrupt_at_any_snapshot_leaves_what_belongs_together():
     """In the middle of a step too: iterate, average, dual and clock are those of one step."""
     A, y, _ = planted()
     before = signal.signal(signal.SIGALRM, interrupt)
@@ -607,10 +607,10 @@ def test_interrupt_at_any_moment_leaves_what_belongs_together():
         for wait in np.random.default_rng(0).uniform(1e-4, 3e-3, 100):
             armed = []
 
-            def arm(moment):
-                if moment.step == 3 and not armed:  # noqa: B023
+            def arm(snapshot):
+                if snapshot.step == 3 and not armed:  # noqa: B023
                     armed.append(signal.setitimer(signal.ITIMER_REAL, wait))  # noqa: B023
-                return moment.step >= 10**9
+                return snapshot.step >= 10**9
 
             runs = hf.descend_batch(
                 hf.Problem(A, y), hf.HadamardPower(2), init_scale=[0.3, 0.2], step=0.01, stop=When(arm)
@@ -680,7 +680,7 @@ def test_lasso_certificate_is_valid_in_every_run(noisy, step, depth, sign):
     problem, model = hf.Problem(A, y), hf.HadamardPower(depth, sign)
     for steps in (1, 10, 100, 1000):
         seen = []
-        stop = MaxSteps(steps) | When(lambda moment: seen.append(moment.lasso_gap) is not None)  # noqa: B023
+        stop = MaxSteps(steps) | When(lambda snapshot: seen.append(snapshot.lasso_gap) is not None)  # noqa: B023
         run = hf.descend(problem, model, init_scale=1e-4 ** (1 / depth), step=step, loss="mean", stop=stop)
         least = lasso_minimum(A, y, run.penalty, positive=sign == "positive")
         half = 0.5 * y @ y
@@ -718,11 +718,11 @@ def test_support_and_refit():
     np.testing.assert_allclose(run.refit(), x, atol=1e-12)
 
 
-def test_moments_are_read_only():
+def test_snapshots_are_read_only():
     A, y, _ = planted()
 
-    def meddle(moment):
-        moment.x[:] = 0
+    def meddle(snapshot):
+        snapshot.x[:] = 0
 
     with pytest.raises(ValueError, match="read-only"):
         hf.descend(hf.Problem(A, y), hf.HadamardPower(2), init_scale=0.1, stop=When(meddle))

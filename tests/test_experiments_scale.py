@@ -32,7 +32,7 @@ def test_the_clock_is_that_of_the_saddle_path():
     assert hf.saddles(problem).times[1] == pytest.approx(1.0)
     for depth, scale in ((2.0, 1e-40), (3.0, 1e-12), (4.0, 1e-12)):
         path = hf.flow(problem, hf.HadamardPower(depth), init_scale=scale ** (1 / depth), t_end=2 / rate(depth, scale))
-        half = path.first(lambda moment: moment.x[0] > 0.5)
+        half = path.first(lambda snapshot: snapshot.x[0] > 0.5)
         assert half * rate(depth, scale) == pytest.approx(1.0, abs=1e-2)
 
 

@@ -147,14 +147,14 @@ def test_the_average_is_a_lasso_solution_and_its_certificate_holds():
     y = A[:, :3] @ [1.0, -2.0, 1.5] + 0.05 * rng.standard_normal(30)
     path = hf.flow(hf.Problem(A, y), hf.HadamardPower(2), init_scale=1e-10, t_end=200.0)
     for t in (5.0, 20.0, 80.0, 200.0):
-        moment, penalty = path.moment(t), path.penalty(t)
+        snapshot, penalty = path.snapshot(t), path.penalty(t)
         lasso = Lasso(penalty / 30, fit_intercept=False, tol=1e-12, max_iter=100_000).fit(A, y).coef_
 
         def objective(x, penalty=penalty):
             return 0.5 * np.sum((A @ x - y) ** 2) + penalty * np.abs(x).sum()
 
-        true_gap = (objective(moment.average) - objective(lasso)) / (0.5 * y @ y)
-        assert -1e-9 <= true_gap <= moment.lasso_gap + 1e-9
+        true_gap = (objective(snapshot.average) - objective(lasso)) / (0.5 * y @ y)
+        assert -1e-9 <= true_gap <= snapshot.lasso_gap + 1e-9
         assert true_gap < 3e-3
 
 
@@ -170,7 +170,7 @@ def test_the_stop_is_exact_in_time():
         path(1.1 * path.t_end)
 
 
-def test_a_rule_with_memory_returns_the_moment_it_chose():
+def test_a_rule_with_memory_returns_the_snapshot_it_chose():
     rng = np.random.default_rng(5)
     A = rng.standard_normal((40, 60))
     y = A[:, 0] + 0.5 * rng.standard_normal(40)
@@ -187,16 +187,16 @@ def test_a_rule_with_memory_returns_the_moment_it_chose():
 def test_the_first_time_of_a_condition():
     problem, _ = small()
     path = hf.flow(problem, hf.HadamardPower(3), init_scale=0.05, t_end=1e3)
-    hit = path.first(lambda moment: moment.x[2] > 0.5)
+    hit = path.first(lambda snapshot: snapshot.x[2] > 0.5)
     assert path(hit)[2] == pytest.approx(0.5, abs=1e-9)
-    assert path.first(lambda moment: moment.x[2] > 5) == np.inf
-    assert path.first(lambda moment: moment.x[2] > 0.5, after=2 * hit) == 2 * hit
+    assert path.first(lambda snapshot: snapshot.x[2] > 5) == np.inf
+    assert path.first(lambda snapshot: snapshot.x[2] > 0.5, after=2 * hit) == 2 * hit
 
 
-def test_moments_are_recorded_at_the_times_asked_for():
+def test_snapshots_are_recorded_at_the_times_asked_for():
     problem, _ = small()
     times = np.array([0.0, 0.3, 7.0, 40.0])
-    record = hf.Recorder(times=times, x=True, average=True, metrics={"first": lambda moment: moment.x[0]})
+    record = hf.Recorder(times=times, x=True, average=True, metrics={"first": lambda snapshot: snapshot.x[0]})
     path = hf.flow(problem, hf.HadamardPower(2), init_scale=0.05, t_end=100.0, record=record)
     np.testing.assert_array_equal(path.history.times, [*times, 100.0])
     np.testing.assert_allclose(path.history.x, path(path.history.times), atol=1e-12)
@@ -457,17 +457,17 @@ def test_beyond_its_last_step_a_path_stays_where_it_is():
         np.testing.assert_array_equal(path(t), path(last))
         left = problem.A @ path.average(t)
         np.testing.assert_allclose(left, problem.y - path.dual(t) / t, atol=1e-9)
-        assert path.moment(t).relative_residual < 1e-5
-    assert path.first(lambda moment: True, after=10 * last) == 10 * last
+        assert path.snapshot(t).relative_residual < 1e-5
+    assert path.first(lambda snapshot: True, after=10 * last) == 10 * last
 
 
 def test_the_last_stretch_of_a_path_counts():
     problem, _ = small()
     path = hf.flow(problem, hf.HadamardPower(3), init_scale=0.1, stop=hf.stopping.Residual(1e-3))
     assert path.times[-2] < path.t_end < path.curve.knots[-1]
-    hit = path.first(lambda moment: moment.relative_residual <= 1.0001e-3)
+    hit = path.first(lambda snapshot: snapshot.relative_residual <= 1.0001e-3)
     assert path.times[-2] < hit <= path.t_end
-    assert path.first(lambda moment: True, after=2 * path.t_end) == np.inf
+    assert path.first(lambda snapshot: True, after=2 * path.t_end) == np.inf
     assert path.history.times[-1] == path.t_end
     with pytest.raises(TypeError, match="condition"):
         path.first(None)
@@ -489,7 +489,7 @@ def test_a_clamped_end_does_not_disturb_long_steps():
     scale = hf.start_from_data(problem, model)
     times = hf.flow(problem, model, init_scale=scale, method="proximal", stop=hf.stopping.MaxSteps(20)).times
     path = hf.flow(problem, model, init_scale=scale, method="proximal", t_end=times[-2] * 1.001)
-    sizes = [path.moment(t).residual_norm for t in (path.times[-3], path.times[-2], path.t_end)]
+    sizes = [path.snapshot(t).residual_norm for t in (path.times[-3], path.times[-2], path.t_end)]
     assert sizes[0] > sizes[1] > sizes[2]
 
 

@@ -164,10 +164,10 @@ def test_weights_and_signs(run):
 def test_depths(run):
     names, figures = run("depths")
     assert figures == 2
-    waits = [path.first(lambda moment: np.abs(moment.x[:3]).min() > 0.2) for path in names["paths"].values()]
+    waits = [path.first(lambda snapshot: np.abs(snapshot.x[:3]).min() > 0.2) for path in names["paths"].values()]
     assert np.all(np.diff(waits) > 0)  # "the deeper the model, the longer it waits"
     first = names["paths"][3]
-    order = [first.first(lambda moment, i=i: abs(moment.x[i]) > 0.1) for i in range(3)]
+    order = [first.first(lambda snapshot, i=i: abs(snapshot.x[i]) > 0.1) for i in range(3)]
     assert np.all(np.diff(order) > 0)  # "the largest first"
 
     def slope(depth):

@@ -10,8 +10,8 @@ import hadaflow as hf
 
 PUBLIC = [
     "Certificate", "ConvergenceWarning", "Costs", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History",
-    "LassoCertificate", "Limit", "Model", "Moment", "Plan", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath",
-    "Selection", "Stats", "Status", "Trajectory", "certify", "certify_lasso", "criterion_prices", "descend",
+    "LassoCertificate", "Limit", "Model", "Plan", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath",
+    "Selection", "Snapshot", "Stats", "Status", "Trajectory", "certify", "certify_lasso", "criterion_prices", "descend",
     "descend_batch", "dot_test", "flow", "limit", "losses", "plan", "recording", "recover", "saddles", "select",
     "start_from_data", "steps", "stopping", "theory",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from scipy.linalg import null_space
 from scipy.sparse.linalg import aslinearoperator
 
 import hadaflow as hf
-from hadaflow.dynamics import _normal
+from hadaflow.solvers.newton import normal as _normal
 
 # Limits for A = [1, r], y = 1, at product scale w0: (r, w0, depth, x1, x2).
 SIGNED = [

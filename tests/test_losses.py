@@ -16,10 +16,10 @@ from sklearn.linear_model import LogisticRegression
 
 import hadaflow as hf
 from hadaflow._sweep import sweep_of
-from hadaflow.dynamics._field import Field
-from hadaflow.dynamics._stiff import _ActiveColumns, _Krylov
 from hadaflow.losses import Logistic, Loss, Squared
 from hadaflow.recording import Recorder
+from hadaflow.solvers.flow.field import Field
+from hadaflow.solvers.flow.stiff import _ActiveColumns, _Krylov
 from hadaflow.stopping import MaxSteps, MaxTime, Residual
 
 
@@ -126,8 +126,8 @@ def test_a_problem_carries_its_loss():
     assert hf.Problem(A, y).squared
     assert repr(hf.Problem(A, y)) == "Problem(12 x 30, float64, ndarray)"
     assert repr(logistic(A, y)) == "Problem(12 x 30, float64, ndarray, Logistic())"
-    np.testing.assert_array_equal(hf.Problem(A, y).first_pull, y)
-    np.testing.assert_array_equal(logistic(A, y).first_pull, y / 2)
+    np.testing.assert_array_equal(hf.Problem(A, y).negative_gradient_at_zero, y)
+    np.testing.assert_array_equal(logistic(A, y).negative_gradient_at_zero, y / 2)
     with pytest.raises(TypeError, match=r"loss must be a loss out of hadaflow\.losses, such as Logistic\(\), got 'log"):
         hf.Problem(A, y, loss="logistic")
 
@@ -187,14 +187,14 @@ def test_the_general_way_agrees_with_that_of_squares(kind, depth):
 def test_the_squared_loss_is_computed_as_ever(easy):
     problem = hf.Problem(easy.A, easy.y)
     seen = []
-    stop = hf.stopping.When(lambda moment: seen.append(moment) or moment.step == 20)
+    stop = hf.stopping.When(lambda snapshot: seen.append(snapshot) or snapshot.step == 20)
     hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, stop=stop, loss="mean")
-    for moment in seen:
-        np.testing.assert_array_equal(moment.residual, easy.A @ moment.x - easy.y)
-        assert moment.loss == pytest.approx(0.5 * np.sum(moment.residual**2), rel=1e-14)
-    moment = hf.flow(problem, hf.HadamardPower(2), init_scale=0.1, t_end=1.0).moment(0.7)
-    np.testing.assert_array_equal(moment.residual, easy.A @ moment.x - easy.y)
-    assert moment.loss == pytest.approx(0.5 * np.sum(moment.residual**2), rel=1e-14)
+    for snapshot in seen:
+        np.testing.assert_array_equal(snapshot.residual, easy.A @ snapshot.x - easy.y)
+        assert snapshot.loss == pytest.approx(0.5 * np.sum(snapshot.residual**2), rel=1e-14)
+    snapshot = hf.flow(problem, hf.HadamardPower(2), init_scale=0.1, t_end=1.0).snapshot(0.7)
+    np.testing.assert_array_equal(snapshot.residual, easy.A @ snapshot.x - easy.y)
+    assert snapshot.loss == pytest.approx(0.5 * np.sum(snapshot.residual**2), rel=1e-14)
 
 
 def test_squares_take_the_fused_pass_and_others_two():
@@ -289,10 +289,10 @@ def test_all_kinds_of_operators_agree(m, n, scale):
     for kind in FORMATS:
         np.testing.assert_allclose(paths[kind](times), paths["dense"](times), atol=1e-4)
         np.testing.assert_allclose(runs[kind].x, runs["dense"].x, atol=1e-10)
-        moment = paths[kind].moment(2.0)
-        np.testing.assert_allclose(moment.residual, Logistic().gradient(A @ moment.x, y), atol=1e-12)
-        np.testing.assert_allclose(moment.gradient, A.T @ moment.residual, atol=1e-12)
-        assert moment.loss == pytest.approx(Logistic().value(A @ moment.x, y))
+        snapshot = paths[kind].snapshot(2.0)
+        np.testing.assert_allclose(snapshot.residual, Logistic().gradient(A @ snapshot.x, y), atol=1e-12)
+        np.testing.assert_allclose(snapshot.gradient, A.T @ snapshot.residual, atol=1e-12)
+        assert snapshot.loss == pytest.approx(Logistic().value(A @ snapshot.x, y))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -384,7 +384,7 @@ def test_the_loss_falls_as_the_bregman_distance_says():
         distance = float(model.potential(size * z, 0.05).sum())
         for t in (0.1, 1.0, 100.0, 1e4):
             bound = Logistic().value(size * (A @ z), y) + distance / t
-            assert path.moment(t).loss <= bound
+            assert path.snapshot(t).loss <= bound
             assert Logistic().value(A @ path.average(t), y) <= bound
 
 
@@ -392,7 +392,7 @@ def test_separable_labels_are_followed_for_as_long_as_asked():
     A, y = labelled()
     path = hf.flow(logistic(A, y), hf.HadamardPower(2), init_scale=0.05, t_end=1e13)
     for t in (1e6, 1e13):  # the loss falls like 1 / t, however small it has become
-        assert 1e-3 < path.moment(t).loss * t < 10
+        assert 1e-3 < path.snapshot(t).loss * t < 10
     margins = [float((y * (A @ x)).min() / np.abs(x).sum()) for x in path([1e2, 1e6, 1e13])]
     assert margins == sorted(margins)
     run = hf.descend(logistic(A, y), hf.HadamardPower(2), init_scale=0.05)
@@ -413,7 +413,7 @@ def test_counts(kind):
     A = np.column_stack([A, np.ones(60)])
     problem = hf.Problem(FORMATS[kind](A), y, loss=Poisson())
     seen = []
-    stop = hf.stopping.When(lambda moment: seen.append(moment.loss) and False)
+    stop = hf.stopping.When(lambda snapshot: seen.append(snapshot.loss) and False)
     run = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, stop=stop | MaxSteps(100_000))
     assert run.reason.endswith("the gradient has vanished")
     assert seen[-1] < 0
@@ -450,7 +450,7 @@ def test_long_steps_follow_the_flow_at_first():
 def test_auto_never_lets_the_loss_rise():
     A, y = labelled(flipped=0.3)
     losses = []
-    stop = hf.stopping.When(lambda moment: losses.append(moment.loss) or False) | MaxSteps(300)
+    stop = hf.stopping.When(lambda snapshot: losses.append(snapshot.loss) or False) | MaxSteps(300)
     hf.descend(logistic(A, y), hf.HadamardPower(3), init_scale=0.05, stop=stop, loss="mean")
     assert losses[0] == pytest.approx(12 * math.log(2))
     assert np.max(np.diff(losses)) <= 1e-14 * losses[0]
@@ -483,8 +483,8 @@ SQUARES_ONLY = {
     "stopping.Discrepancy": stopped_by(hf.stopping.Discrepancy(0.1)),
     "stopping.CertificateGap": stopped_by(hf.stopping.CertificateGap()),
     "stopping.LassoGap": stopped_by(MaxTime(1e9) & hf.stopping.LassoGap(0.1)),
-    "l1_gap": lambda p: path_of(p).moment(0.5).l1_gap,
-    "lasso_gap": lambda p: run_of(p) and stopped_by(hf.stopping.When(lambda moment: moment.lasso_gap < 0))(p),
+    "l1_gap": lambda p: path_of(p).snapshot(0.5).l1_gap,
+    "lasso_gap": lambda p: run_of(p) and stopped_by(hf.stopping.When(lambda snapshot: snapshot.lasso_gap < 0))(p),
 }
 
 
@@ -549,7 +549,7 @@ def test_validation_takes_the_loss_of_the_problem():
     A, y = labelled(60, 100, seed=3, flipped=0.2)
     held, train = slice(0, 20), slice(20, None)
     rule = hf.stopping.Validation(A[held], y[held], patience=5.0)
-    record = Recorder(metrics={"held": lambda moment: Logistic().value(A[held] @ moment.x, y[held])})
+    record = Recorder(metrics={"held": lambda snapshot: Logistic().value(A[held] @ snapshot.x, y[held])})
     run = hf.descend(
         logistic(A[train], y[train]), hf.HadamardPower(2), init_scale=1e-3, step=0.002, stop=rule, record=record
     )

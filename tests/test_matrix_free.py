@@ -8,10 +8,10 @@ from scipy.fft import dctn, idctn
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import hadaflow as hf
-from hadaflow.dynamics._faces import Descent, Point
-from hadaflow.dynamics._leaps import leap
-from hadaflow.dynamics._scaling import to_unit
 from hadaflow.operators import as_operator
+from hadaflow.solvers.implicit.faces import Descent, Point
+from hadaflow.solvers.implicit.leaps import leap
+from hadaflow.units import to_unit
 
 SIDE = 64
 N = SIDE * SIDE

@@ -28,8 +28,8 @@ def train(problem, w, k, depth, product_scale, step, steps, every=1):
     """The history of one run: leading coordinates, signed maximum of the others, squared error."""
     metrics = {
         "leading": entries(np.arange(k)),
-        "largest": lambda moment: moment.x[k:].max(initial=-np.inf),
-        "error": lambda moment: np.sum((moment.x.astype(np.float64) - w) ** 2),
+        "largest": lambda snapshot: snapshot.x[k:].max(initial=-np.inf),
+        "error": lambda snapshot: np.sum((snapshot.x.astype(np.float64) - w) ** 2),
     }
     run = hf.descend(
         problem,

@@ -78,7 +78,7 @@ def test_products_are_those_of_the_whole_matrix(dtype, chunks, counted):
         (far.columns(np.array([3, 0, 199])), near.columns(np.array([3, 0, 199]))),
         (far.column_squares(), near.column_squares()),
         *zip(far.residual(v, r), near.residual(v, r), strict=True),
-        *zip(far.both(v, r), near.both(v, r), strict=True),
+        *zip(far.matvec_and_rmatvec(v, r), near.matvec_and_rmatvec(v, r), strict=True),
         *zip(far.image_and_pull(v), near.image_and_pull(v), strict=True),
         *zip(far.sweep(near.dtype)(v.astype(near.dtype), r.astype(near.dtype)), near.residual(v, r), strict=True),
     ]
@@ -190,7 +190,7 @@ def test_limit_by_conjugate_gradients_takes_one_pass_each(depth, monkeypatch, co
     A, y, _ = instance()
     model, init_scale = hf.HadamardPower(depth), 1e-4 ** (1 / depth)
     near = hf.limit(hf.Problem(A, y), model, init_scale=init_scale)
-    monkeypatch.setattr("hadaflow.dynamics._normal.LARGEST_COPY", 0)
+    monkeypatch.setattr("hadaflow.solvers.newton.normal.LARGEST_COPY", 0)
     far = hf.limit(hf.Problem(da.from_array(A, (13, -1)), y), model, init_scale=init_scale)
     assert far.status is near.status
     np.testing.assert_allclose(far.x, near.x, atol=1e-9 * np.abs(near.x).max())

@@ -285,11 +285,11 @@ def test_the_window_of_a_flow(flow, noisy):
     ((start, end),) = span(ax)
     least = min(curves(ax)[0].get_ydata())
 
-    def near(moment):
-        return np.linalg.norm(moment.x - x) <= 1.5 * least
+    def near(snapshot):
+        return np.linalg.norm(snapshot.x - x) <= 1.5 * least
 
     found = flow.first(near)
-    lost = flow.first(lambda moment: not near(moment), after=1.01 * found)
+    lost = flow.first(lambda snapshot: not near(snapshot), after=1.01 * found)
     assert (start, end) == pytest.approx((found, lost), rel=0.1)
     assert keys(ax)[-1] == f"within 1.5 × the least, {start:.3g} to {end:.3g}"
 

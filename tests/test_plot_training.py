@@ -104,7 +104,7 @@ def test_the_picture_of_a_flow_is_true_to_the_path(noisy):
     times, norms = right.lines[0].get_data()
     np.testing.assert_allclose(norms, np.abs(path(times)).sum(axis=1), rtol=1e-12)
     times, residuals = bottom.lines[0].get_data()
-    expected = [path.moment(t).relative_residual for t in times]
+    expected = [path.snapshot(t).relative_residual for t in times]
     np.testing.assert_allclose(residuals, expected, rtol=1e-6, atol=1e-12)
 
 
@@ -129,7 +129,7 @@ def test_another_loss_has_the_pull_of_its_data_in_place_of_the_residual():
     bottom = draw(path).axes[1]
     assert bottom.get_ylabel() == "pull of the data, relative"
     times, pulls = bottom.lines[0].get_data()
-    np.testing.assert_allclose(pulls, [path.moment(t).relative_residual for t in times], rtol=1e-6)
+    np.testing.assert_allclose(pulls, [path.snapshot(t).relative_residual for t in times], rtol=1e-6)
 
 
 def test_it_begins_where_something_is_seen(noisy):
@@ -146,8 +146,8 @@ def test_the_window_opens_when_all_are_near_and_closes_when_another_is_large(noi
     path, x = noisy
     support = np.flatnonzero(x)
     start, end = shaded(draw(path, truth=x).axes[0])
-    near = path.first(lambda moment: (np.abs(moment.x - x)[support] <= 0.1 * np.abs(x[support])).all())
-    large = path.first(lambda moment: np.abs(np.delete(moment.x, support)).max() > 0.1, after=near)
+    near = path.first(lambda snapshot: (np.abs(snapshot.x - x)[support] <= 0.1 * np.abs(x[support])).all())
+    large = path.first(lambda snapshot: np.abs(np.delete(snapshot.x, support)).max() > 0.1, after=near)
     assert near <= start <= 1.05 * near
     assert large <= end <= 1.05 * large
     assert shaded(draw(path, truth=x, level=0.05).axes[1])[1] < end
@@ -159,7 +159,7 @@ def test_without_truth_the_last_values_count(noisy):
     support = np.flatnonzero(x)
     start, _ = shaded(draw(path, support=support, level=10.0).axes[0])
     end = path.x[support]
-    near = path.first(lambda moment: (np.abs(moment.x[support] - end) <= 0.1 * np.abs(end)).all())
+    near = path.first(lambda snapshot: (np.abs(snapshot.x[support] - end) <= 0.1 * np.abs(end)).all())
     assert near <= start <= 1.05 * near
 
 

@@ -22,7 +22,7 @@ def go(problem, record=None, *, steps=100, step=0.01, stop=None):
     return hf.descend(problem, hf.HadamardPower(2), init_scale=0.3, step=step, stop=stop, record=record)
 
 
-# ---- which moments ------------------------------------------------------------------------------------------------
+# ---- which snapshots ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("every", [1, 7, 50, 1000])
@@ -63,7 +63,7 @@ def test_default_is_forty_per_decade(problem):
     assert one.average is None
 
 
-def test_first_and_last_moment_are_always_kept(problem):
+def test_first_and_last_snapshot_are_always_kept(problem):
     for record in (hf.Recorder(every=64), hf.Recorder(times=[0.3]), hf.Recorder(per_decade=1)):
         history = go(problem, record).history
         assert history.steps[-1] == 100
@@ -126,19 +126,19 @@ def test_metrics_by_function(problem):
         "error": error_to(truth),
         "outside": largest_outside([3, 7]),
         "on": entries([7, 3]),
-        "step": lambda moment: moment.step,
+        "step": lambda snapshot: snapshot.step,
     }
     history = go(problem, hf.Recorder(every=25, x=True, metrics=metrics)).history
     np.testing.assert_allclose(history["error"], np.linalg.norm(history.x - truth, axis=1), rtol=1e-12)
     np.testing.assert_array_equal(history["outside"], np.abs(np.delete(history.x, [3, 7], axis=1)).max(axis=1))
     np.testing.assert_array_equal(history["on"], history.x[:, [7, 3]])
     np.testing.assert_array_equal(history["step"], history.steps)
-    assert repr(history) == "History(5 moments: x, error, outside, on, step)"
+    assert repr(history) == "History(5 snapshots: x, error, outside, on, step)"
 
 
 def test_a_metric_may_begin_with_a_whole_number(problem):
     """No value is cut to the type of the first one."""
-    metrics = {"half": lambda moment: 0 if moment.step == 0 else moment.step / 2}
+    metrics = {"half": lambda snapshot: 0 if snapshot.step == 0 else snapshot.step / 2}
     np.testing.assert_array_equal(
         go(problem, hf.Recorder(every=25, metrics=metrics)).history["half"] * 2, range(0, 101, 25)
     )
@@ -146,11 +146,11 @@ def test_a_metric_may_begin_with_a_whole_number(problem):
 
 def test_a_metric_must_keep_its_shape(problem):
     with pytest.raises(ValueError, match=r"on.*shape"):
-        go(problem, hf.Recorder(every=1, metrics={"on": lambda moment: moment.x[: 1 + moment.step // 2]}))
+        go(problem, hf.Recorder(every=1, metrics={"on": lambda snapshot: snapshot.x[: 1 + snapshot.step // 2]}))
 
 
 def test_kept_arrays_are_copies(problem):
-    record = hf.Recorder(every=1, x=True, metrics={"x": lambda moment: moment.x, "sum": lambda moment: moment.x.sum()})
+    record = hf.Recorder(every=1, x=True, metrics={"x": lambda at: at.x, "sum": lambda at: at.x.sum()})
     history = go(problem, record, steps=20).history
     np.testing.assert_array_equal(history["x"], history.x)
     assert not np.shares_memory(history["x"], history.x)
@@ -184,8 +184,8 @@ def test_stated_memory_is_the_memory_used(problem, kwargs, dtype):
     small = hf.Problem(problem.A.astype(dtype), problem.y.astype(dtype))
     record = hf.Recorder(every=3, **kwargs)
     history = go(small, record).history
-    assert used(history) == record.bytes_per_moment(small) * len(history)
-    assert record.most_moments(small) == record.max_bytes // record.bytes_per_moment(small)
+    assert used(history) == record.bytes_per_snapshot(small) * len(history)
+    assert record.most_snapshots(small) == record.max_bytes // record.bytes_per_snapshot(small)
 
 
 @pytest.mark.parametrize("metrics", [("residual",), {"some": entries(np.arange(20))}])
@@ -199,7 +199,7 @@ def test_thinning_keeps_within_the_bound(problem, rule, metrics):
     history = run.history
     size = used(history) / len(history)
     assert used(whole.history) > 2 * bound
-    assert bound / 3 < used(history) <= bound + size  # the last moment comes on top
+    assert bound / 3 < used(history) <= bound + size  # the last snapshot comes on top
     assert history.steps[0] == 0
     assert history.steps[-1] == 3000
     gaps = np.diff(history.steps)[:-1]
@@ -214,7 +214,7 @@ def test_thinning_keeps_within_the_bound(problem, rule, metrics):
     np.testing.assert_array_equal(run.x, whole.x)
 
 
-def test_at_least_sixteen_moments(problem):
+def test_at_least_sixteen_snapshots(problem):
     history = go(problem, hf.Recorder(every=1, x=True, max_bytes=1), steps=1000).history
     assert 8 <= len(history) <= 17
 
@@ -230,7 +230,7 @@ def test_memory_of_a_long_run_stays_near_the_bound(problem):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert bound / 3 < used(run.history) <= bound + record.bytes_per_moment(problem)
+    assert bound / 3 < used(run.history) <= bound + record.bytes_per_snapshot(problem)
     assert peak < 4 * bound
 
 
@@ -285,7 +285,7 @@ def test_refuses_bad_targets():
 
 def test_exception_of_a_metric_comes_through(problem):
     with pytest.raises(ZeroDivisionError):
-        go(problem, hf.Recorder(metrics={"bad": lambda moment: 1 / 0}))
+        go(problem, hf.Recorder(metrics={"bad": lambda snapshot: 1 / 0}))
 
 
 def test_with_steps_of_different_length(problem):

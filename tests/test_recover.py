@@ -279,7 +279,7 @@ def test_duplicate_columns_are_not_called_unique():
 @pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
 def test_certificate_decides_the_status(monkeypatch, easy):
     """A finish that goes wrong is not called exact."""
-    from hadaflow.dynamics import _finish
+    from hadaflow.solvers.path import finish as _finish
 
     honest = _finish.finish
 

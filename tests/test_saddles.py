@@ -61,7 +61,7 @@ def test_whole_path_with_weights():
 @pytest.mark.parametrize("s", [5, 20, 40])
 def test_many_blocks_give_the_same_path(monkeypatch, s):
     # A tiny working set and short blocks force every kind of look, retreat and extension.
-    from hadaflow.dynamics import _walk
+    from hadaflow.solvers.path import walk as _walk
 
     case = planted(40, 150, s, seed=2)
     expected = path_of(case)
@@ -221,7 +221,7 @@ def test_event_limit_is_said(hard):
 
 
 def test_factorisation_is_updated_not_redone(monkeypatch, hard):
-    from hadaflow.dynamics import _face
+    from hadaflow.solvers.path import face as _face
 
     made = []
     plain = _face._inverse

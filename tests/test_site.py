@@ -37,7 +37,7 @@ A_SENTENCE = {
     "hadaflow.blocks.goes_by_blocks",
     *(f"hadaflow.files.{name}" for name in ("atomic_writer", "check_output", "write_arrays", "write_text")),
     "hadaflow.experiments.known",
-    "hadaflow.recording.Tape",
+    "hadaflow.recording.RecordBuffer",
     "hadaflow.recording.as_recorder",
     "hadaflow.steps.as_rule",
     *(f"hadaflow.stopping.{name}" for name in ("MaxSeconds", "MaxSteps", "MaxTime")),

@@ -121,7 +121,7 @@ def steps_until(run, error):
 
 def convergence(n, step, steps, dtype=np.float64):
     problem, w = measurements(n, dtype=dtype)
-    record = hf.Recorder(every=50, metrics={"error": lambda moment: np.sum((moment.x.astype(float) - w) ** 2)})
+    record = hf.Recorder(every=50, metrics={"error": lambda snapshot: np.sum((snapshot.x.astype(float) - w) ** 2)})
     return hf.descend(
         problem, hf.HadamardPower(2), init_scale=1e-12, step=step, loss="mean", stop=MaxSteps(steps), record=record
     )

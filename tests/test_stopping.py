@@ -1,4 +1,4 @@
-"""When runs stop, why, and with which moment."""
+"""When runs stop, why, and with which snapshot."""
 
 import numpy as np
 import pytest
@@ -44,10 +44,10 @@ def noisy():
     return hf.Problem(A, A @ x + 0.3 * rng.standard_normal(40)), B, B @ x + 0.3 * rng.standard_normal(40), x
 
 
-def in_bounds(moment):
+def in_bounds(snapshot):
     """No run here is meant to take so many steps."""
-    assert moment.step < 60_000
-    return moment.step
+    assert snapshot.step < 60_000
+    return snapshot.step
 
 
 def go(problem, stop, *, step=0.01, a=0.05, every=1, depth=2, **metrics):
@@ -73,7 +73,7 @@ def test_steps(easy, steps):
 
 
 def test_seconds(easy):
-    run = go(easy, MaxSeconds(0.05), step=1e-6, every=1000, seconds=lambda moment: moment.seconds)
+    run = go(easy, MaxSeconds(0.05), step=1e-6, every=1000, seconds=lambda snapshot: snapshot.seconds)
     assert run.status is Status.STOPPED
     assert 0.05 <= run.history["seconds"][-1] <= run.stats.seconds < 5
     assert run.steps > 10
@@ -96,7 +96,7 @@ def test_flow_time_counts_the_loss(easy):
 
 
 def test_residual(easy):
-    run = go(easy, Residual(0.01), r=lambda moment: np.linalg.norm(easy.A @ moment.x - easy.y))
+    run = go(easy, Residual(0.01), r=lambda snapshot: np.linalg.norm(easy.A @ snapshot.x - easy.y))
     assert met_first(run, run.history["r"] <= 0.01 * np.linalg.norm(easy.y))
     assert run.status is Status.STOPPED
     assert "residual" in run.reason
@@ -106,7 +106,7 @@ def test_residual(easy):
 def test_discrepancy(noisy):
     problem = noisy[0]
     level = 0.3 * np.sqrt(40)
-    run = go(problem, Discrepancy(level, 1.1), step=1e-3, r=lambda moment: np.linalg.norm(moment.residual))
+    run = go(problem, Discrepancy(level, 1.1), step=1e-3, r=lambda snapshot: np.linalg.norm(snapshot.residual))
     assert met_first(run, run.history["r"] <= 1.1 * level)
     assert "noise level" in run.reason
 
@@ -158,10 +158,10 @@ def test_null_gradient_with_zero_columns():
 
 
 def test_condition(easy):
-    run = go(easy, When(lambda moment: moment.l1_norm > 1, name="a norm above one"), l1=lambda m: np.abs(m.x).sum())
+    run = go(easy, When(lambda snapshot: snapshot.l1_norm > 1, name="a norm above one"), l1=lambda m: np.abs(m.x).sum())
     assert met_first(run, run.history["l1"] > 1)
     assert run.reason == "a norm above one holds"
-    assert go(easy, When(lambda moment: moment.step == 5)).reason == "the given condition holds"
+    assert go(easy, When(lambda snapshot: snapshot.step == 5)).reason == "the given condition holds"
 
 
 def test_stable_support(easy):
@@ -169,7 +169,7 @@ def test_stable_support(easy):
     run = go(easy, StableSupport(3.0), step=0.05, a=1e-4, **metrics)
     masks, times, norms = run.history["s"], run.history.times, run.history["r"]
     assert masks[-1].any()
-    changed = np.flatnonzero((masks != masks[-1]).any(axis=1))[-1] + 1  # the first moment of this support
+    changed = np.flatnonzero((masks != masks[-1]).any(axis=1))[-1] + 1  # the first snapshot of this support
     since = max(times[changed], times[norms > 0.99 * norms[0]][-1])
     assert times[-2] < 3 * since <= times[-1]
     assert f"support ({masks[-1].sum()} coordinates)" in run.reason
@@ -194,10 +194,10 @@ def test_plateau(easy):
     assert np.linalg.norm(easy.A @ run.x - easy.y) < 0.1 * np.linalg.norm(easy.y)
 
 
-def test_validation_returns_the_best_moment(noisy):
+def test_validation_returns_the_best_snapshot(noisy):
     problem, B, z, truth = noisy
     rule = Validation(B, z, patience=3.0)
-    run = go(problem, rule, step=1e-3, error=lambda moment: np.linalg.norm(B @ moment.x - z), x=lambda m: m.x)
+    run = go(problem, rule, step=1e-3, error=lambda snapshot: np.linalg.norm(B @ snapshot.x - z), x=lambda m: m.x)
     errors, times, steps = run.history["error"], run.history.times, run.history.steps
     best = errors.argmin()
     assert run.steps == steps[best]
@@ -208,7 +208,7 @@ def test_validation_returns_the_best_moment(noisy):
     assert (np.diff(steps) == 1).all()  # what came after it is kept too, in order
     assert "validation" in run.reason
     assert np.linalg.norm(run.x - truth) < 0.5
-    # The rest of the result belongs to that moment too.
+    # The rest of the result belongs to that snapshot too.
     again = go(problem, MaxSteps(run.steps), step=1e-3)
     np.testing.assert_array_equal(run.average, again.average)
     np.testing.assert_array_equal(run.dual, again.dual)
@@ -226,7 +226,7 @@ def test_validation_in_a_batch(noisy):
         np.testing.assert_allclose(run.x, single.x, atol=1e-8)
 
 
-def test_validation_puts_the_best_moment_in_its_place_in_the_history(noisy):
+def test_validation_puts_the_best_snapshot_in_its_place_in_the_history(noisy):
     problem, B, z, _ = noisy
     run = go(problem, Validation(B, z), step=1e-3, every=50)
     assert run.steps % 50 > 0
@@ -258,7 +258,7 @@ def test_both(easy):
 def test_both_and_either_nest(easy):
     rule = (MaxTime(0.5) & Residual(0.9)) | MaxSteps(3)
     assert go(easy, rule).steps == 3
-    rule = (MaxTime(0.5) | MaxSteps(3)) & When(lambda moment: moment.step >= 7)
+    rule = (MaxTime(0.5) | MaxSteps(3)) & When(lambda snapshot: snapshot.step >= 7)
     assert go(easy, rule).steps == 7
     rule = MaxTime(0.5) & (MaxSteps(3) | Residual(1e-9))
     assert go(easy, rule).time == pytest.approx(0.5)
@@ -279,7 +279,7 @@ def test_both_and_either_nest(easy):
         (MaxSteps(5) & MaxTime(0.01), Status.STOPPED),
         (MaxSteps(5) | StableSupport() | Plateau(), Status.NOT_CONVERGED),
         (MaxSteps(5) | Validation(np.ones((1, 40)), np.ones(1)), Status.NOT_CONVERGED),
-        (MaxSteps(5) | When(lambda moment: False), Status.NOT_CONVERGED),
+        (MaxSteps(5) | When(lambda snapshot: False), Status.NOT_CONVERGED),
     ],
 )
 @pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
@@ -296,7 +296,7 @@ def test_the_default_stops_at_a_fit(easy):
 
 
 def test_kinds_of_rules():
-    """Whether a rule is about the present moment only, and whether it limits effort, add up in combinations."""
+    """Whether a rule is about the present snapshot only, and whether it limits effort, add up in combinations."""
     instant, patient, budget = Residual(), Plateau(), MaxSteps(1)
     assert [rule.instant for rule in (instant, patient, budget)] == [True, False, True]
     assert [rule.budget for rule in (instant, patient, budget)] == [False, False, True]
@@ -320,8 +320,8 @@ def test_a_rule_of_ones_own(easy):
         def watch(self, problem):
             seen = []
 
-            def look(moment):
-                seen.append(moment)
+            def look(snapshot):
+                seen.append(snapshot)
                 return stopping.Verdict("third") if len(seen) == 3 else None
 
             return look
@@ -392,7 +392,7 @@ def test_validation_data_must_fit_the_problem(easy):
         go(easy, Validation(np.ones((2, 39)), np.ones(2)))
 
 
-@pytest.mark.parametrize("other", [None, 5, "steps", lambda moment: True])
+@pytest.mark.parametrize("other", [None, 5, "steps", lambda snapshot: True])
 def test_rules_combine_with_rules_only(other):
     for combine in (lambda rule: rule | other, lambda rule: rule & other):
         with pytest.raises(TypeError, match=r"rule|unsupported"):
@@ -400,12 +400,12 @@ def test_rules_combine_with_rules_only(other):
 
 
 @pytest.mark.filterwarnings("ignore::hadaflow.ConvergenceWarning")
-def test_the_best_moment_is_returned_whichever_rule_ends_the_run():
+def test_the_best_snapshot_is_returned_whichever_rule_ends_the_run():
     rng = np.random.default_rng(5)
     A = rng.standard_normal((40, 60))
     y = A[:, 0] + 0.5 * rng.standard_normal(40)
     problem = hf.Problem(A[:30], y[:30])
-    errors = {"held out": lambda moment: np.linalg.norm(A[30:] @ moment.x - y[30:])}
+    errors = {"held out": lambda snapshot: np.linalg.norm(A[30:] @ snapshot.x - y[30:])}
     record = hf.Recorder(every=1, metrics=errors)
     for budget in (60, 400):
         stop = hf.stopping.Validation(A[30:], y[30:], patience=1e6) | hf.stopping.MaxSteps(budget)

@@ -33,7 +33,7 @@ import hadaflow as hf
 from hadaflow._threads import one_thread
 from hadaflow.experiments import Skip, Step, Store, Sweep, WorkerLostError, sweep
 from hadaflow.experiments.finding import parcel_of
-from hadaflow.experiments.identity import known_by
+from hadaflow.experiments.identity import fingerprint
 from hadaflow.experiments.journal import Contents, Entry, Journal, canonical, entry_of, line_of
 from hadaflow.experiments.on_dask import Cluster
 from hadaflow.experiments.transport import Pace, Pool
@@ -438,7 +438,7 @@ def test_what_a_function_carries_is_part_of_it(tmp_path, made):
 
 
 def test_a_function_is_known_by_the_same_digits_in_every_process():
-    script = "from test_sweeps import *; print(*(known_by(f) for f in (times, Times(3), partial(times, factor=2))))"
+    script = "from test_sweeps import *; print(*(fingerprint(f) for f in (times, Times(3), partial(times, factor=2))))"
     told = {
         subprocess.run(
             [sys.executable, "-c", script],
@@ -450,7 +450,7 @@ def test_a_function_is_known_by_the_same_digits_in_every_process():
         ).stdout
         for seed in "12"
     }
-    assert told == {" ".join(known_by(f) for f in (times, Times(3), partial(times, factor=2))) + "\n"}
+    assert told == {" ".join(fingerprint(f) for f in (times, Times(3), partial(times, factor=2))) + "\n"}
 
 
 def test_what_cannot_be_read_needs_a_revision(tmp_path):

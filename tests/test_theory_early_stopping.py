@@ -134,7 +134,7 @@ def test_times_are_those_of_the_flow(depth, sign):
     A = orthogonal(rng, 6, 4, c)
     path = hf.flow(hf.Problem(A, A @ ends), hf.HadamardPower(depth, sign), init_scale=a, tolerance=1e-9)
     for i, end in enumerate(ends):
-        at = path.first(lambda moment, i=i, end=end: abs(moment.x[i]) >= 0.9 * abs(end))
+        at = path.first(lambda snapshot, i=i, end=end: abs(snapshot.x[i]) >= 0.9 * abs(end))
         exact = signal_time(depth=depth, init_scale=a, signal=abs(end), column_square=c, sign=sign)
         assert at == pytest.approx(exact, rel=2e-6)
 
@@ -245,7 +245,7 @@ def test_steps_are_those_of_descent(depth, loss, rows):
     predicted = window.in_steps(step, loss=loss, rows=rows)
     assert predicted.unit == "steps"
     assert predicted.ratio == pytest.approx(window.ratio)
-    there = hf.stopping.When(lambda moment: moment.x[0] >= 0.9)
+    there = hf.stopping.When(lambda snapshot: snapshot.x[0] >= 0.9)
     stop = there | hf.stopping.MaxSteps(200_000)
     run = hf.descend(problem, hf.HadamardPower(depth), init_scale=a, step=step, loss=loss, stop=stop)
     assert run.steps == pytest.approx(predicted.start, rel=2e-3)

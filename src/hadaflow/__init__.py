@@ -3,17 +3,21 @@
 from typing import TYPE_CHECKING, Any
 
 from hadaflow import losses, recording, steps, stopping
+from hadaflow._renamed import renamed
 from hadaflow.adjoint import DotTest, dot_test
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
 from hadaflow.convergence import ConvergenceWarning
-from hadaflow.dynamics import descend, descend_batch, flow, limit, saddles
+from hadaflow.dynamics.descent import descend, descend_batch
+from hadaflow.dynamics.flow import flow
+from hadaflow.dynamics.limit import limit
+from hadaflow.dynamics.saddles import saddles
 from hadaflow.models import HadamardPower, Model
-from hadaflow.moments import Moment
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.problems import Problem
 from hadaflow.recording import History, Recorder
 from hadaflow.recovery import recover
 from hadaflow.results import Limit, Progress, Recovery, Stats, Status
+from hadaflow.snapshots import Snapshot
 from hadaflow.starts import start_from_data
 
 if TYPE_CHECKING:
@@ -35,7 +39,6 @@ __all__ = [
     "LassoCertificate",
     "Limit",
     "Model",
-    "Moment",
     "Plan",
     "Problem",
     "Progress",
@@ -43,6 +46,7 @@ __all__ = [
     "Recovery",
     "SaddlePath",
     "Selection",
+    "Snapshot",
     "Stats",
     "Status",
     "Trajectory",
@@ -80,7 +84,13 @@ _LAZY = {
 }
 
 
+#: Names of before, which warn and will go: old name to new name.
+_RENAMED = {"Moment": "Snapshot"}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        return renamed(f"hadaflow.{name}", f"hadaflow.{_RENAMED[name]}", globals()[_RENAMED[name]])
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hadaflow.moments import Moment
 from hadaflow.problems import Problem
+from hadaflow.snapshots import Snapshot
 
 
 @dataclass(frozen=True)
@@ -20,27 +20,28 @@ class Verdict:
         In words, with the numbers that decided.
     budget : bool
         Whether a budget ran out (steps, seconds), rather than a goal being reached.
-    choice : Moment or None
-        The moment to return, where it is not the present one.
+    choice : Snapshot or None
+        The snapshot to return, where it is not the present one.
     """
 
     reason: str
     budget: bool = False
-    choice: Moment | None = None
+    choice: Snapshot | None = None
 
 
-#: Sees one moment after the other, in order of time. It may have an attribute ``best``: a function that tells the
-#: moment to return should another rule end the run.
-Watch = Callable[[Moment], Verdict | None]
+#: Sees one snapshot after the other, in order of time. It may have an attribute ``best``: a function that tells the
+#: snapshot to return should another rule end the run.
+Watch = Callable[[Snapshot], Verdict | None]
 
 
 class Rule(ABC):
-    """When to stop. Subclass it, or pass a function of a :class:`hadaflow.Moment` to :class:`When`.
+    """When to stop. Subclass it, or pass a function of a :class:`hadaflow.Snapshot` to :class:`When`.
 
     Attributes
     ----------
     instant : bool
-        Whether the answer depends on the present moment alone. In continuous time such a rule stops at the exact time.
+        Whether the answer depends on the present snapshot alone. In continuous time such a rule stops at the exact
+        time.
     budget : bool
         Whether the rule limits effort instead of telling that a goal is reached.
     """
@@ -60,19 +61,19 @@ class Rule(ABC):
 
 
 class Instant(Rule):
-    """A rule about one moment."""
+    """A rule about one snapshot."""
 
     def watch(self, problem: Problem) -> Watch:
-        def look(moment: Moment) -> Verdict | None:
-            return Verdict(self.reason(moment), self.budget) if self.holds(moment) else None
+        def look(snapshot: Snapshot) -> Verdict | None:
+            return Verdict(self.reason(snapshot), self.budget) if self.holds(snapshot) else None
 
         return look
 
     @abstractmethod
-    def holds(self, moment: Moment) -> bool: ...
+    def holds(self, snapshot: Snapshot) -> bool: ...
 
     @abstractmethod
-    def reason(self, moment: Moment) -> str: ...
+    def reason(self, snapshot: Snapshot) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,14 @@ class _Either(_Combined):
     def watch(self, problem: Problem) -> Watch:
         watches = [rule.watch(problem) for rule in self.rules]
 
-        def look(moment: Moment) -> Verdict | None:
-            verdicts = [verdict for watch in watches if (verdict := watch(moment)) is not None]
+        def look(snapshot: Snapshot) -> Verdict | None:
+            verdicts = [verdict for watch in watches if (verdict := watch(snapshot)) is not None]
             if not verdicts:
                 return None
             first = min(verdicts, key=lambda verdict: verdict.budget)
-            # A rule that looks for the best moment has one to offer, whichever rule ends the run.
+            # A rule that looks for the best snapshot has one to offer, whichever rule ends the run.
             offers = (offer() for watch in watches if (offer := getattr(watch, "best", None)) is not None)
-            choice = first.choice or next((moment for moment in offers if moment is not None), None)
+            choice = first.choice or next((snapshot for snapshot in offers if snapshot is not None), None)
             return replace(first, choice=choice)
 
         return look
@@ -115,8 +116,8 @@ class _Both(_Combined):
     def watch(self, problem: Problem) -> Watch:
         watches = [rule.watch(problem) for rule in self.rules]
 
-        def look(moment: Moment) -> Verdict | None:
-            verdicts = [watch(moment) for watch in watches]
+        def look(snapshot: Snapshot) -> Verdict | None:
+            verdicts = [watch(snapshot) for watch in watches]
             met = [verdict for verdict in verdicts if verdict is not None]
             if len(met) < len(verdicts):
                 return None

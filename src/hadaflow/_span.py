@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from hadaflow._types import Vector
 from hadaflow._validation import norm
-
-Vector = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 _REFINEMENTS = 3

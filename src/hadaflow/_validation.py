@@ -13,8 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg.blas import ddot
 
-Float = NDArray[np.floating[Any]]
-Index = NDArray[np.intp]
+from hadaflow._types import Float, Index
 
 
 def reject_kind(dtype: np.dtype[Any], name: str) -> None:

@@ -9,7 +9,8 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
-from hadaflow._validation import Float, norm
+from hadaflow._types import Float
+from hadaflow._validation import norm
 from hadaflow.certificates import Certificate
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.problems import Problem
@@ -181,4 +182,4 @@ def _relative_residual(problem: Problem, x: Float) -> str:
         p = problem.operator.matvec(x.astype(np.float64))
         left = norm(np.asarray(problem.loss.gradient(p, problem.y.astype(np.float64))))
     name = "||A x - y|| / ||y||" if problem.squared else "||dF/dp|| beside that at x = 0"
-    return f"relative residual {name} = {left / (norm(problem.first_pull) or 1.0):.2g}"
+    return f"relative residual {name} = {left / (norm(problem.negative_gradient_at_zero) or 1.0):.2g}"

@@ -8,7 +8,8 @@ from html import escape
 import numpy as np
 
 from hadaflow._span import lengths_of
-from hadaflow._validation import Float, Index, norm
+from hadaflow._types import Float, Index
+from hadaflow._validation import norm
 from hadaflow.problems import Problem
 
 _FEW_ROWS = 5  # below which as many non-zeros as rows say nothing

@@ -12,14 +12,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from hadaflow._validation import Float, callback, positive_number
+from hadaflow._renamed import renamed
+from hadaflow._types import Float
+from hadaflow._validation import callback, positive_number
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
 from hadaflow.hints import fitted_noise, stretch_of, with_hint
 from hadaflow.models import Model
-from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
 from hadaflow.problems import Problem
 from hadaflow.recording import History
 from hadaflow.results import Answer, Stats, Status
+from hadaflow.snapshots import Curve, PathSnapshot, Setting, Snapshot, bisect
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,7 @@ class Trajectory(Answer):
         ``||A^T dual||_inf / time``: lambda of the lasso ``1/2 ||A x - y||^2 + lambda ||x||_1`` that the average
         approximates; infinite at the start.
     history : History
-        The moments that were recorded.
+        The snapshots that were recorded.
     stats : Stats
         Cost.
     problem : Problem
@@ -201,7 +203,7 @@ class FlowPath(Answer):
         Accuracy of the integration: error allowed per step in any entry of x, relative to the largest one. More than
         was asked for where rounding does not allow less.
     history : History
-        The moments that were recorded.
+        The snapshots that were recorded.
     stats : Stats
         Cost.
     setting : Setting
@@ -288,17 +290,21 @@ class FlowPath(Answer):
 
     def penalty(self, t: float) -> float:
         """``||A^T nu||_inf / t``: lambda of the lasso ``1/2 ||A x - y||^2 + lambda ||x||_1`` near the average at t."""
-        return self.moment(t).penalty
+        return self.snapshot(t).penalty
 
-    def moment(self, t: float) -> Moment:
+    def snapshot(self, t: float) -> Snapshot:
         """Everything about the flow at one time ``t < inf``; what is not asked for is not computed."""
         times, single = self._times(t)
         if not single or np.isinf(times[0]):
             raise ValueError(f"t must be one finite time, got {t!r}")
-        return PathMoment(self.setting, self.curve, float(times[0]), self.stats.seconds)
+        return PathSnapshot(self.setting, self.curve, float(times[0]), self.stats.seconds)
 
-    def first(self, condition: Callable[[Moment], Any], *, after: float = 0.0) -> float:
-        """First time at which ``condition(moment)`` is true, to rounding; infinite if it never is.
+    def moment(self, t: float) -> Snapshot:
+        """The old name of :meth:`snapshot`; warns."""
+        return renamed("FlowPath.moment", "FlowPath.snapshot", self.snapshot(t))
+
+    def first(self, condition: Callable[[Snapshot], Any], *, after: float = 0.0) -> float:
+        """First time at which ``condition(snapshot)`` is true, to rounding; infinite if it never is.
 
         It is looked for at the steps of the integrator from ``after`` on, then by bisection within a step.
         """
@@ -311,11 +317,11 @@ class FlowPath(Answer):
         knots = self.curve.knots
         end = min(self.t_end, max(after, float(knots[-1])))
         last = after
-        if condition(self.moment(last)):
+        if condition(self.snapshot(last)):
             return last
         for time in [*knots[(knots > after) & (knots < end)], *([end] if end > after else [])]:
-            if condition(self.moment(float(time))):
-                return bisect(lambda t: bool(condition(self.moment(t))), last, float(time))
+            if condition(self.snapshot(float(time))):
+                return bisect(lambda t: bool(condition(self.snapshot(t))), last, float(time))
             last = float(time)
         return math.inf
 

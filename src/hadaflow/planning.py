@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from hadaflow._validation import float_dtype, instance, positive_number, reject_kind, whole_number
-from hadaflow.dynamics._normal import LARGEST_COPY, LARGEST_FACTOR
 from hadaflow.operators.partitioned import MERGED_AT_ONCE, PERSISTED_SHARE, has_workers, no_work
+from hadaflow.solvers.newton.normal import LARGEST_COPY, LARGEST_FACTOR
 
 _BLOCK_BYTES = 64 * 2**20
 _COPIES = 3.0  # blocks that a thread holds: the one at work, the next one, and room for what is made of it

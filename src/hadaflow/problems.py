@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import Float, check_finite, real_array
+from hadaflow._types import Float
+from hadaflow._validation import check_finite, real_array
 from hadaflow.losses import Loss, Squared
 from hadaflow.operators import Operator, as_operator
 
@@ -90,7 +91,7 @@ class Problem:
         return type(self.loss) is Squared
 
     @property
-    def first_pull(self) -> NDArray[np.float64]:
+    def negative_gradient_at_zero(self) -> NDArray[np.float64]:
         """Minus dF/dp at ``x = 0``, shape (m,), float64: y itself for the squared loss."""
         y = self.y.astype(np.float64)
         return y if self.squared else -np.asarray(self.loss.gradient(np.zeros_like(y), y))

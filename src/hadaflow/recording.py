@@ -17,21 +17,21 @@ from hadaflow._validation import (
     real_array,
     whole_number,
 )
-from hadaflow.moments import Moment
 from hadaflow.problems import Problem
+from hadaflow.snapshots import Snapshot
 
-#: A number, or an array of fixed shape, of a moment.
-Metric = Callable[[Moment], Any]
+#: A number, or an array of fixed shape, of a snapshot.
+Metric = Callable[[Snapshot], Any]
 
 #: Metrics known by name.
 METRICS: Mapping[str, Metric] = {
-    "residual": lambda moment: moment.relative_residual,
-    "l1_norm": lambda moment: moment.l1_norm,
-    "support_size": lambda moment: len(moment.support),
-    "l1_gap": lambda moment: moment.l1_gap,
-    "lasso_penalty": lambda moment: moment.penalty,
-    "lasso_gap": lambda moment: moment.lasso_gap,
-    "seconds": lambda moment: moment.seconds,
+    "residual": lambda snapshot: snapshot.relative_residual,
+    "l1_norm": lambda snapshot: snapshot.l1_norm,
+    "support_size": lambda snapshot: len(snapshot.support),
+    "l1_gap": lambda snapshot: snapshot.l1_gap,
+    "lasso_penalty": lambda snapshot: snapshot.penalty,
+    "lasso_gap": lambda snapshot: snapshot.lasso_gap,
+    "seconds": lambda snapshot: snapshot.seconds,
 }
 
 
@@ -59,7 +59,7 @@ def error_to(truth: object) -> Metric:
     """
     target = real_array(truth, "truth", 1).astype(np.float64)
     check_finite(target, "truth")
-    return lambda moment: norm(moment.x - target)
+    return lambda snapshot: norm(snapshot.x - target)
 
 
 def largest_outside(support: object) -> Metric:
@@ -85,7 +85,7 @@ def largest_outside(support: object) -> Metric:
     array([0. , 0.1])
     """
     index = np.unique(np.asarray(support, dtype=np.intp))
-    return lambda moment: float(np.abs(np.delete(moment.x, index)).max(initial=0.0))
+    return lambda snapshot: float(np.abs(np.delete(snapshot.x, index)).max(initial=0.0))
 
 
 def entries(index: object) -> Metric:
@@ -111,14 +111,14 @@ def entries(index: object) -> Metric:
     array([0.  , 0.95])
     """
     chosen = np.asarray(index)
-    return lambda moment: moment.x[chosen]
+    return lambda snapshot: snapshot.x[chosen]
 
 
 @dataclass(frozen=True, eq=False)
 class Recorder:
-    """Which moments of a run to keep, and what of them. The first and the last one are always kept.
+    """Which snapshots of a run to keep, and what of them. The first and the last one are always kept.
 
-    Give at most one of ``every``, ``times`` and ``per_decade``; the default is 40 moments per decade of flow time.
+    Give at most one of ``every``, ``times`` and ``per_decade``; the default is 40 snapshots per decade of flow time.
 
     Parameters
     ----------
@@ -127,15 +127,15 @@ class Recorder:
     times : array_like, optional
         Flow times, increasing: exactly these in continuous time, the first step at or after each in discrete time.
     per_decade : int, optional
-        So many moments, evenly spread in log-time, while flow time grows tenfold.
+        So many snapshots, evenly spread in log-time, while flow time grows tenfold.
     x, average : bool, default False
         Whether to keep the iterate and the running average.
     metrics : iterable of str, or mapping of str to callable, default ("residual", "l1_norm", "support_size")
         Numbers to keep: names out of ``residual`` (relative), ``l1_norm``, ``support_size``, ``l1_gap``,
-        ``lasso_penalty``, ``lasso_gap``, ``seconds``, or functions of a :class:`hadaflow.Moment` under names of your
+        ``lasso_penalty``, ``lasso_gap``, ``seconds``, or functions of a :class:`hadaflow.Snapshot` under names of your
         own.
     max_bytes : int, default 2**30
-        Bound on the memory of the kept arrays, and of the path itself in continuous time. Where the number of moments
+        Bound on the memory of the kept arrays, and of the path itself in continuous time. Where the number of snapshots
         is not known beforehand and would exceed the bound, every second one is dropped and the spacing doubled, as
         often as needed.
 
@@ -171,14 +171,14 @@ class Recorder:
         object.__setattr__(self, "max_bytes", whole_number(self.max_bytes, "max_bytes"))
         object.__setattr__(self, "_metrics", _named(self.metrics))
 
-    def bytes_per_moment(self, problem: Problem) -> int:
-        """Memory of one kept moment, in bytes; a metric counts as one number."""
+    def bytes_per_snapshot(self, problem: Problem) -> int:
+        """Memory of one kept snapshot, in bytes; a metric counts as one number."""
         vectors = int(self.x) + int(self.average)
         return 16 + 8 * len(self._metrics) + vectors * problem.shape[1] * problem.dtype.itemsize
 
-    def most_moments(self, problem: Problem) -> int:
-        """How many moments ``max_bytes`` allows, at least 16."""
-        return max(16, self.max_bytes // self.bytes_per_moment(problem))
+    def most_snapshots(self, problem: Problem) -> int:
+        """How many snapshots ``max_bytes`` allows, at least 16."""
+        return max(16, self.max_bytes // self.bytes_per_snapshot(problem))
 
 
 def _named(metrics: Any) -> dict[str, Metric]:
@@ -197,7 +197,7 @@ def _named(metrics: Any) -> dict[str, Metric]:
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """The moments that a run kept.
+    """The snapshots that a run kept.
 
     Attributes
     ----------
@@ -234,7 +234,7 @@ class History:
 
     def __repr__(self) -> str:
         kept = ", ".join([*(name for name in ("x", "average") if getattr(self, name) is not None), *self.metrics])
-        return f"History({len(self)} moments: {kept})"
+        return f"History({len(self)} snapshots: {kept})"
 
 
 def as_recorder(record: object) -> Recorder:
@@ -244,15 +244,15 @@ def as_recorder(record: object) -> Recorder:
     return record or Recorder()
 
 
-class Tape:
+class RecordBuffer:
     """A recorder at work on one run."""
 
     def __init__(self, recorder: Recorder, problem: Problem) -> None:
         self.recorder = recorder
-        self._most = recorder.most_moments(problem)
+        self._most = recorder.most_snapshots(problem)
         if recorder.times is not None and len(recorder.times) > self._most:
             raise ValueError(
-                f"{len(recorder.times)} times of {recorder.bytes_per_moment(problem)} bytes each exceed "
+                f"{len(recorder.times)} times of {recorder.bytes_per_snapshot(problem)} bytes each exceed "
                 f"max_bytes={recorder.max_bytes}: take fewer, or raise the bound"
             )
         self._stride = recorder.every or 1
@@ -263,7 +263,7 @@ class Tape:
         self._columns: dict[str, NDArray[Any]] = {}
 
     def wants(self, step: int, time: float) -> bool:
-        """Whether this moment is to be kept."""
+        """Whether this snapshot is to be kept."""
         if self._count == 0:
             return True
         if self.recorder.every is not None:
@@ -272,23 +272,23 @@ class Tape:
             return self._next < len(self.recorder.times) and time >= self.recorder.times[self._next]
         return time >= self._due
 
-    def keep(self, moment: Moment) -> None:
-        """Keep it, in order of time: a moment that is chosen in the end may lie before others."""
+    def keep(self, snapshot: Snapshot) -> None:
+        """Keep it, in order of time: a snapshot that is chosen in the end may lie before others."""
         count = self._count
-        place = int(np.searchsorted(self._columns["time"][:count], moment.time, side="right")) if count else 0
+        place = int(np.searchsorted(self._columns["time"][:count], snapshot.time, side="right")) if count else 0
         if (
             place
-            and self._columns["time"][place - 1] == moment.time
-            and self._columns["step"][place - 1] == moment.step
+            and self._columns["time"][place - 1] == snapshot.time
+            and self._columns["step"][place - 1] == snapshot.step
         ):
             return
-        self._insert(place, self._row(moment))
+        self._insert(place, self._row(snapshot))
         if place < count:
             return
         recorder = self.recorder
         if recorder.times is not None:
-            self._next = int(np.searchsorted(recorder.times, moment.time, side="right"))
-        self._due = moment.time * self._ratio
+            self._next = int(np.searchsorted(recorder.times, snapshot.time, side="right"))
+        self._due = snapshot.time * self._ratio
         if recorder.times is None and self._count > self._most:
             kept = (self._count + 1) // 2
             for column in self._columns.values():
@@ -303,13 +303,15 @@ class Tape:
         metrics = {name: arrays["metrics." + name] for name in self.recorder._metrics}
         return History(arrays["step"], arrays["time"], arrays.get("x"), arrays.get("average"), metrics)
 
-    def _row(self, moment: Moment) -> dict[str, NDArray[Any]]:
-        row = {"step": np.asarray(moment.step, dtype=np.int64), "time": np.asarray(moment.time, dtype=np.float64)}
+    def _row(self, snapshot: Snapshot) -> dict[str, NDArray[Any]]:
+        row = {"step": np.asarray(snapshot.step, dtype=np.int64), "time": np.asarray(snapshot.time, dtype=np.float64)}
         if self.recorder.x:
-            row["x"] = moment.x
+            row["x"] = snapshot.x
         if self.recorder.average:
-            row["average"] = moment.average
-        return row | {"metrics." + name: np.asarray(metric(moment)) for name, metric in self.recorder._metrics.items()}
+            row["average"] = snapshot.average
+        return row | {
+            "metrics." + name: np.asarray(metric(snapshot)) for name, metric in self.recorder._metrics.items()
+        }
 
     def _insert(self, place: int, row: dict[str, NDArray[Any]]) -> None:
         if not self._columns:

@@ -12,12 +12,13 @@ import scipy.linalg as la
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from hadaflow._validation import Float, Index, norm, positive_number
+from hadaflow._types import Float, Index
+from hadaflow._validation import norm, positive_number
 from hadaflow.certificates import Certificate
 from hadaflow.hints import as_html, fitted_noise, standing_out, stretch_of, with_hint
 from hadaflow.models import Model
-from hadaflow.moments import default_threshold
 from hadaflow.problems import Problem
+from hadaflow.snapshots import default_threshold
 
 
 class Status(Enum):

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hadaflow._types import Float
 from hadaflow._validation import positive_number
 from hadaflow.models import Factors, HadamardPower, Model
 from hadaflow.operators import Operator
-
-Vector = NDArray[np.floating[Any]]
 
 
 class Stepper(Protocol):
@@ -26,7 +24,7 @@ class Stepper(Protocol):
     An attribute ``judges = False`` says that every step may stand: ``accept`` is then never asked, and may be missing.
     """
 
-    def size(self, factors: Factors, pull: Factors) -> float | Vector:
+    def size(self, factors: Factors, pull: Factors) -> float | Float:
         """Length of the next step (one per coordinate allowed), from the factors and the gradient in them."""
         ...
 
@@ -47,7 +45,7 @@ class StepRule(ABC):
     """How long the steps are. Subclass it to add a rule."""
 
     @abstractmethod
-    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Stepper:
+    def stepper(self, operator: Operator, speed: Float, model: Model, init_scale: Any, scaling: float) -> Stepper:
         """A fresh stepper.
 
         Parameters
@@ -81,7 +79,7 @@ class Constant(StepRule):
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", positive_number(self.size, "step"))
 
-    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Any:
+    def stepper(self, operator: Operator, speed: Float, model: Model, init_scale: Any, scaling: float) -> Any:
         return _Constant(self.size)
 
 
@@ -126,7 +124,7 @@ class Auto(StepRule):
         if change >= 1:
             raise ValueError(f"max_change must lie between 0 and 1, got {self.max_change!r}")
 
-    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Stepper:
+    def stepper(self, operator: Operator, speed: Float, model: Model, init_scale: Any, scaling: float) -> Stepper:
         return _Auto(self.max_change, float(np.finfo(operator.dtype).eps))
 
 
@@ -187,7 +185,7 @@ class Increasing(StepRule):
     def __post_init__(self) -> None:
         positive_number(self.phase, "phase")
 
-    def stepper(self, operator: Operator, speed: Vector, model: Model, init_scale: Any, scaling: float) -> Any:
+    def stepper(self, operator: Operator, speed: Float, model: Model, init_scale: Any, scaling: float) -> Any:
         if not (isinstance(model, HadamardPower) and model.depth == 2):
             raise ValueError(f"the increasing step rule is one for HadamardPower of depth 2, got {model!r}")
         if not math.isfinite(scaling):
@@ -208,13 +206,13 @@ class Increasing(StepRule):
 
 @dataclass
 class _Increasing:
-    lengths: Vector
+    lengths: Float
     largest: float
     phase: int
     taken: int = 0
     judges = False
 
-    def size(self, factors: Factors, pull: Factors) -> Vector:
+    def size(self, factors: Factors, pull: Factors) -> Float:
         number, at = divmod(self.taken, self.phase)
         if at == 0 and number >= 2:
             small = (2.0 ** (-1 - number) * self.largest) ** 0.5

@@ -1,6 +1,6 @@
 """When to stop: small rule objects, combined with ``|`` (either) and ``&`` (both at once).
 
-A rule is configuration only. A run asks it for a watch, which sees one :class:`hadaflow.Moment` after the other and
+A rule is configuration only. A run asks it for a watch, which sees one :class:`hadaflow.Snapshot` after the other and
 answers with a :class:`Verdict` once it is met. Rules whose meaning rests on the squared loss (:class:`Discrepancy`,
 :class:`CertificateGap`, :class:`LassoGap`) refuse problems with another one.
 """
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from hadaflow._rules import Instant, Rule, Verdict, Watch
 from hadaflow._validation import callback, check_finite, positive_number, real_array, whole_number
-from hadaflow.moments import Moment
 from hadaflow.operators import Operator, as_operator
 from hadaflow.problems import Problem, require_squared
+from hadaflow.snapshots import Snapshot
 
 __all__ = [
     "CertificateGap",
@@ -50,10 +50,10 @@ class MaxSteps(Instant):
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", whole_number(self.steps, "steps", minimum=0))
 
-    def holds(self, moment: Moment) -> bool:
-        return moment.step >= self.steps
+    def holds(self, snapshot: Snapshot) -> bool:
+        return snapshot.step >= self.steps
 
-    def reason(self, moment: Moment) -> str:
+    def reason(self, snapshot: Snapshot) -> str:
         return "one step was taken" if self.steps == 1 else f"{self.steps} steps were taken"
 
 
@@ -67,10 +67,10 @@ class MaxSeconds(Instant):
     def __post_init__(self) -> None:
         positive_number(self.seconds, "seconds")
 
-    def holds(self, moment: Moment) -> bool:
-        return moment.seconds >= self.seconds
+    def holds(self, snapshot: Snapshot) -> bool:
+        return snapshot.seconds >= self.seconds
 
-    def reason(self, moment: Moment) -> str:
+    def reason(self, snapshot: Snapshot) -> str:
         return f"{self.seconds:g} seconds have passed"
 
 
@@ -83,10 +83,10 @@ class MaxTime(Instant):
     def __post_init__(self) -> None:
         positive_number(self.time, "time")
 
-    def holds(self, moment: Moment) -> bool:
-        return moment.time >= self.time
+    def holds(self, snapshot: Snapshot) -> bool:
+        return snapshot.time >= self.time
 
-    def reason(self, moment: Moment) -> str:
+    def reason(self, snapshot: Snapshot) -> str:
         return f"flow time {self.time:g} was reached"
 
 
@@ -108,11 +108,11 @@ class Residual(Instant):
     def __post_init__(self) -> None:
         positive_number(self.tolerance, "tolerance")
 
-    def holds(self, moment: Moment) -> bool:
-        return moment.relative_residual <= self.tolerance
+    def holds(self, snapshot: Snapshot) -> bool:
+        return snapshot.relative_residual <= self.tolerance
 
-    def reason(self, moment: Moment) -> str:
-        return f"relative residual {moment.relative_residual:.3g} is within {self.tolerance:g}"
+    def reason(self, snapshot: Snapshot) -> str:
+        return f"relative residual {snapshot.relative_residual:.3g} is within {self.tolerance:g}"
 
 
 class _OfSquares(Instant):
@@ -142,11 +142,11 @@ class Discrepancy(_OfSquares):
         positive_number(self.noise_level, "noise_level")
         positive_number(self.factor, "factor")
 
-    def holds(self, moment: Moment) -> bool:
-        return moment.residual_norm <= self.factor * self.noise_level
+    def holds(self, snapshot: Snapshot) -> bool:
+        return snapshot.residual_norm <= self.factor * self.noise_level
 
-    def reason(self, moment: Moment) -> str:
-        return f"residual {moment.residual_norm:.4g} is within the noise level {self.factor * self.noise_level:.4g}"
+    def reason(self, snapshot: Snapshot) -> str:
+        return f"residual {snapshot.residual_norm:.4g} is within the noise level {self.factor * self.noise_level:.4g}"
 
 
 @dataclass(frozen=True)
@@ -164,11 +164,11 @@ class CertificateGap(_OfSquares):
     def __post_init__(self) -> None:
         positive_number(self.tolerance, "tolerance")
 
-    def holds(self, moment: Moment) -> bool:
-        return moment.relative_residual <= self.tolerance and moment.l1_gap <= self.tolerance
+    def holds(self, snapshot: Snapshot) -> bool:
+        return snapshot.relative_residual <= self.tolerance and snapshot.l1_gap <= self.tolerance
 
-    def reason(self, moment: Moment) -> str:
-        return f"l1 norm within {moment.l1_gap:.3g} of its bound, relative residual {moment.relative_residual:.3g}"
+    def reason(self, snapshot: Snapshot) -> str:
+        return f"l1 norm within {snapshot.l1_gap:.3g} of its bound, relative residual {snapshot.relative_residual:.3g}"
 
 
 @dataclass(frozen=True)
@@ -190,11 +190,11 @@ class LassoGap(_OfSquares):
         positive_number(self.penalty, "penalty")
         positive_number(self.tolerance, "tolerance")
 
-    def holds(self, moment: Moment) -> bool:
-        return moment.penalty <= self.penalty and moment.lasso_gap <= self.tolerance
+    def holds(self, snapshot: Snapshot) -> bool:
+        return snapshot.penalty <= self.penalty and snapshot.lasso_gap <= self.tolerance
 
-    def reason(self, moment: Moment) -> str:
-        return f"average within {moment.lasso_gap:.3g} of the lasso at penalty {moment.penalty:.4g}"
+    def reason(self, snapshot: Snapshot) -> str:
+        return f"average within {snapshot.lasso_gap:.3g} of the lasso at penalty {snapshot.penalty:.4g}"
 
 
 @dataclass(frozen=True)
@@ -223,8 +223,8 @@ class NullGradient(Rule):
         level = self.sigma * math.sqrt(2 * math.log(max(2, problem.shape[1])))
         present = np.where(lengths > 0, lengths, np.inf)
 
-        def look(moment: Moment) -> Verdict | None:
-            largest = float((np.abs(moment.gradient) / present).max())
+        def look(snapshot: Snapshot) -> Verdict | None:
+            largest = float((np.abs(snapshot.gradient) / present).max())
             if largest > level:
                 return None
             return Verdict(f"largest gradient {largest:.4g} is within what noise makes, {level:.4g}")
@@ -234,17 +234,17 @@ class NullGradient(Rule):
 
 @dataclass(frozen=True, eq=False)
 class When(Instant):
-    """Any condition: ``condition(moment)`` is true.
+    """Any condition: ``condition(snapshot)`` is true.
 
     Parameters
     ----------
     condition : callable
-        Takes a :class:`hadaflow.Moment`.
+        Takes a :class:`hadaflow.Snapshot`.
     name : str, default "the given condition"
         What the reason calls it.
     """
 
-    condition: Callable[[Moment], Any]
+    condition: Callable[[Snapshot], Any]
     name: str = "the given condition"
 
     def __post_init__(self) -> None:
@@ -252,10 +252,10 @@ class When(Instant):
             raise TypeError("condition must be callable, got None")
         callback(self.condition, "condition")
 
-    def holds(self, moment: Moment) -> bool:
-        return bool(self.condition(moment))
+    def holds(self, snapshot: Snapshot) -> bool:
+        return bool(self.condition(snapshot))
 
-    def reason(self, moment: Moment) -> str:
+    def reason(self, snapshot: Snapshot) -> str:
         return f"{self.name} holds"
 
 
@@ -281,12 +281,12 @@ class StableSupport(Rule):
         since, support = 0.0, np.empty(0, dtype=np.intp)
         at_start: float | None = None
 
-        def look(moment: Moment) -> Verdict | None:
+        def look(snapshot: Snapshot) -> Verdict | None:
             nonlocal since, support, at_start
-            at_start = moment.residual_norm if at_start is None else at_start
-            if moment.residual_norm > 0.99 * at_start or not np.array_equal(moment.support, support):
-                since, support = moment.time, moment.support
-            if len(support) == 0 or moment.time < self.factor * since or since == 0:
+            at_start = snapshot.residual_norm if at_start is None else at_start
+            if snapshot.residual_norm > 0.99 * at_start or not np.array_equal(snapshot.support, support):
+                since, support = snapshot.time, snapshot.support
+            if len(support) == 0 or snapshot.time < self.factor * since or since == 0:
                 return None
             return Verdict(f"the support ({len(support)} coordinates) is the same since time {since:.4g}")
 
@@ -316,13 +316,13 @@ class Plateau(Rule):
     def watch(self, problem: Problem) -> Watch:
         since, anchor = 0.0, np.zeros(problem.shape[1], dtype=problem.dtype)
 
-        def look(moment: Moment) -> Verdict | None:
+        def look(snapshot: Snapshot) -> Verdict | None:
             nonlocal since, anchor
-            size = float(np.abs(moment.x).max(initial=0.0))
-            if since == 0 or float(np.abs(moment.x - anchor).max(initial=0.0)) > self.tolerance * size:
-                since, anchor = moment.time, moment.x
+            size = float(np.abs(snapshot.x).max(initial=0.0))
+            if since == 0 or float(np.abs(snapshot.x - anchor).max(initial=0.0)) > self.tolerance * size:
+                since, anchor = snapshot.time, snapshot.x
                 return None
-            if len(moment.support) == 0 or moment.time < self.factor * since:
+            if len(snapshot.support) == 0 or snapshot.time < self.factor * since:
                 return None
             return Verdict(f"x has moved by less than {self.tolerance:g} of its size since time {since:.4g}")
 
@@ -334,7 +334,7 @@ class Validation(Rule):
     """Smallest error on held-out data: ``||A x - y||`` there has not improved while flow time grew by ``patience``.
 
     For another loss than the squared one the error is the loss of the problem, summed over the held-out rows.
-    The run returns the moment of the smallest error, not the last one; also where another rule ends it first.
+    The run returns the snapshot of the smallest error, not the last one; also where another rule ends it first.
 
     Parameters
     ----------
@@ -362,16 +362,16 @@ class Validation(Rule):
         if self.A.shape[1] != problem.shape[1]:
             raise ValueError(f"validation data have {self.A.shape[1]} columns, the problem {problem.shape[1]}")
         problem.loss.check(self.y)
-        best: Moment | None = None
+        best: Snapshot | None = None
         smallest = math.inf
 
-        def look(moment: Moment) -> Verdict | None:
+        def look(snapshot: Snapshot) -> Verdict | None:
             nonlocal best, smallest
-            error = _misfit(problem, self.A.matvec(moment.x.astype(np.float64)), self.y)
+            error = _misfit(problem, self.A.matvec(snapshot.x.astype(np.float64)), self.y)
             if best is None or error < smallest:
-                best, smallest = moment, error
+                best, smallest = snapshot, error
                 return None
-            if moment.time < self.patience * best.time or best.time == 0:
+            if snapshot.time < self.patience * best.time or best.time == 0:
                 return None
             return Verdict(f"smallest validation error {smallest:.4g} at time {best.time:.4g}", choice=best)
 

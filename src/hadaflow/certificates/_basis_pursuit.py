@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._span import lengths_of
-from hadaflow._validation import Index, coordinates, instance, norm, positive_number, positive_vector
+from hadaflow._types import Index, Vector
+from hadaflow._validation import coordinates, instance, norm, positive_number, positive_vector
 from hadaflow.certificates._arguments import vector
 from hadaflow.certificates._fit import CLOSEST, prove_fit
 from hadaflow.certificates._uniqueness import independent, separates
@@ -16,8 +17,6 @@ from hadaflow.operators import Columns, Operator, Scaled
 from hadaflow.operators.around import even_rows
 from hadaflow.operators.base import at_work
 from hadaflow.problems import Problem, require_squared
-
-Vector = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 _MOST_ENTRIES = 1 << 26  # of columns that are brought here to be looked at row by row
@@ -155,7 +154,7 @@ def certify(
     noise_level = positive_number(noise_level, "noise_level", strict=False)
     on = np.flatnonzero(x) if support is None else coordinates(support, "support", n)
     y, eps = problem.y.astype(np.float64), float(np.finfo(problem.dtype).eps)
-    fit, correlation = problem.operator.both(x, dual)
+    fit, correlation = problem.operator.matvec_and_rmatvec(x, dual)
     columns = at_work(problem.operator.columns(on)) if support is None and _affordable(problem.operator, on) else None
     terms = np.abs(y) + _terms(problem.operator, np.abs(x), on, columns)
     judge = _Dual.of(problem.operator, dual, correlation, w, positive, on, columns)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hadaflow._span import Span, lengths_of
+from hadaflow._types import Vector
 from hadaflow._validation import norm
 from hadaflow.operators import Operator
 from hadaflow.operators.base import at_work
-
-Vector = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 8.0  # units of eps that a column may be changed by for the bound to count

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from hadaflow._span import gram_of, lengths_of
-from hadaflow._validation import Index, norm
+from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
 from hadaflow.operators import Columns, Operator
 from hadaflow.operators.base import at_work
-
-Vector = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 _INDEPENDENT = 1e-10  # smallest eigenvalue of a Gram matrix of unit columns that counts as more than rounding

@@ -27,7 +27,7 @@ _START = 1e-6  # product scale relative to the size of x
 _FITS = 1e-4  # residual up to which the l1 norm of x is compared with that of exact solutions
 _RESIDUAL = 1e-8  # where a descent stops of which nothing is asked
 _MOST_STEPS = 100_000
-_PER_DECADE = 400  # moments kept of a descent: its jumps may be sudden
+_PER_DECADE = 400  # snapshots kept of a descent: its jumps may be sudden
 _MOST_BYTES = 2**28  # for their x, which only a picture needs
 
 _ABOUT_BOTH = f"""\

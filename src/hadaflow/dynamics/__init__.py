@@ -1,8 +1,1 @@
-"""Four questions about training, one file each."""
-
-from hadaflow.dynamics.descent import descend, descend_batch
-from hadaflow.dynamics.flow import flow
-from hadaflow.dynamics.limit import limit
-from hadaflow.dynamics.saddles import saddles
-
-__all__ = ["descend", "descend_batch", "flow", "limit", "saddles"]
+"""Four questions about training, one file each: the doors. The engines behind them are in :mod:`hadaflow.solvers`."""

@@ -22,18 +22,18 @@ from hadaflow._validation import (
     reject_kind,
 )
 from hadaflow.convergence import told, told_of_all
-from hadaflow.dynamics._descent_loop import Run, follow
-from hadaflow.dynamics._descent_state import Sweeps, of_loss, of_squares
-from hadaflow.dynamics._scaling import pull_at_zero
 from hadaflow.models import Model
 from hadaflow.models.base import Scale, started
-from hadaflow.moments import Setting
 from hadaflow.paths import Trajectory
 from hadaflow.problems import Problem
-from hadaflow.recording import Recorder, Tape, as_recorder
+from hadaflow.recording import RecordBuffer, Recorder, as_recorder
 from hadaflow.results import ProgressCallback
+from hadaflow.snapshots import Setting
+from hadaflow.solvers.descent.loop import Run, follow
+from hadaflow.solvers.descent.state import Sweeps, of_loss, of_squares
 from hadaflow.steps import StepRule, as_rule
 from hadaflow.stopping import MaxSteps, Residual, Rule
+from hadaflow.units import pull_at_zero
 
 _MOST_STEPS = 1_000_000  # where no other budget is given
 
@@ -77,7 +77,7 @@ def descend(
         When to stop; rules combine with ``|`` and ``&``. Default ``Residual(1e-8) | MaxSteps(100_000)``; where a rule
         holds no budget of steps or seconds, a million steps are one. A run in which nothing moves any more ends anyway.
     record : Recorder, optional
-        What to keep on the way; by default residual, l1 norm and support size at 40 moments per decade of flow time.
+        What to keep on the way; by default residual, l1 norm and support size at 40 snapshots per decade of flow time.
     progress : callable, optional
         Called some times a second with a :class:`hadaflow.Progress`.
 
@@ -232,7 +232,7 @@ class _Shared:
         setting = Setting.of(problem, model, init_scale)
         bound = problem.loss.curvature_bound  # what the loss stays below is a squared one, this much larger
         stepper = rule.stepper(problem.operator, speed / bound, model, init_scale, self.scaling * bound)
-        tape = Tape(self.record, problem)
+        tape = RecordBuffer(self.record, problem)
         return Run(setting, stepper, self.stop, self.stop.watch(problem), tape, self.began, rule, self.scaling)
 
     def sweeps(self, y: NDArray[np.floating[Any]], threads: int = 1) -> Sweeps:

@@ -10,30 +10,29 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hadaflow._rules import check_rule
 from hadaflow._threads import one_blas_thread
-from hadaflow._validation import Float, callback, instance, one_of, positive_number, whole_number
+from hadaflow._types import Float, Vector
+from hadaflow._validation import callback, instance, one_of, positive_number, whole_number
 from hadaflow.convergence import quietly, told
-from hadaflow.dynamics._curves import Integrated, Plateaus
-from hadaflow.dynamics._field import Field
-from hadaflow.dynamics._proximal import Polygon, ProximalSteps
 from hadaflow.dynamics.limit import limit
 from hadaflow.dynamics.saddles import saddles
 from hadaflow.models import Branches, Model
 from hadaflow.models.base import Scale, started
-from hadaflow.moments import Curve, Moment, PathMoment, Setting, bisect
 from hadaflow.paths import FlowPath
 from hadaflow.problems import Problem, require_squared
-from hadaflow.recording import Recorder, Tape, as_recorder
+from hadaflow.recording import RecordBuffer, Recorder, as_recorder
 from hadaflow.results import Limit, Progress, ProgressCallback, Stats, Status
+from hadaflow.snapshots import Curve, PathSnapshot, Setting, Snapshot, bisect
+from hadaflow.solvers.flow.curves import Integrated, Plateaus
+from hadaflow.solvers.flow.field import Field
+from hadaflow.solvers.flow.proximal import PiecewiseLinearPath, ProximalSteps
 from hadaflow.stopping import Rule, Watch
 
 if TYPE_CHECKING:
-    from hadaflow.dynamics._stiff import StiffFlow
+    from hadaflow.solvers.flow.stiff import StiffFlow
 
-Vector = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 _SHARPEST = _EPS**-0.5  # condition of the mirror map beyond which the flow is not told from the saddle path
@@ -81,7 +80,7 @@ def flow(
         while its steps are short compared with how fast x can change; later its path is its own, with a larger l1 norm,
         so that it needs a ``stop`` or ``t_end``; and a loss with a finite ``curvature_bound``.
     stop : rule out of ``hadaflow.stopping``, optional
-        Stop earlier: at the exact time for rules about the present moment, at the end of a step for the others.
+        Stop earlier: at the exact time for rules about the present snapshot, at the end of a step for the others.
     record : Recorder, optional
         What to keep at which times. The path itself can be evaluated at any time as well; ``record.max_bytes`` bounds
         its memory too.
@@ -186,7 +185,7 @@ class _Plan:
         self.began = time.perf_counter()
         self.reported = self.began
         self.setting = Setting.of(self.problem, self.model, self.init_scale)
-        self.tape = Tape(self.record, self.problem)
+        self.tape = RecordBuffer(self.record, self.problem)
         self.reached = self.tolerance  # or what rounding allows
         self.watch: Watch | None = None if self.stop is None else self.stop.watch(self.problem)
 
@@ -203,7 +202,7 @@ class _Plan:
 
     def integrate(self, field: Field) -> FlowPath:
         """Step until a rule, the end time or the limit is met."""
-        from hadaflow.dynamics._stiff import StiffFlow  # SciPy's integrators take their time to import
+        from hadaflow.solvers.flow.stiff import StiffFlow  # SciPy's integrators take their time to import
 
         target, curve = None, Integrated(field)
         try:
@@ -226,7 +225,7 @@ class _Plan:
         if field.sharpness > _SHARPEST:
             raise ValueError('init_scale is too small for method="proximal" at this depth: take "bdf"')
         steps = ProximalSteps(field)
-        curve = Polygon(steps.at)
+        curve = PiecewiseLinearPath(steps.at)
         try:
             end = self._look(curve, 0.0, 0.0)
             while end is None:
@@ -293,33 +292,33 @@ class _Plan:
 
     def _look(self, curve: Curve, before: float, now: float) -> _End | None:
         """Record what is due in (before, now], and ask the stopping rule."""
-        for moment in self._due(curve, before, now):
-            self.tape.keep(moment)
+        for snapshot in self._due(curve, before, now):
+            self.tape.keep(snapshot)
         if self.watch is None or self.stop is None:
             return None
-        moment = self._moment(curve, now)
-        verdict = self.watch(moment)
+        snapshot = self._snapshot(curve, now)
+        verdict = self.watch(snapshot)
         if verdict is None:
             return None
         if self.stop.instant and now > before:
             watch = self.stop.watch(self.problem)
-            at = bisect(lambda t: watch(self._moment(curve, t)) is not None, before, now)
-            verdict = watch(self._moment(curve, at)) or verdict
+            at = bisect(lambda t: watch(self._snapshot(curve, t)) is not None, before, now)
+            verdict = watch(self._snapshot(curve, at)) or verdict
         else:
             at = now if verdict.choice is None else verdict.choice.time
         failed = verdict.budget and not self.stop.budget
         return _End(at, Status.NOT_CONVERGED if failed else Status.STOPPED, verdict.reason)
 
-    def _due(self, curve: Curve, before: float, now: float) -> Iterator[Moment]:
+    def _due(self, curve: Curve, before: float, now: float) -> Iterator[Snapshot]:
         grid = self.record.times
         if grid is not None:
             inside = (grid > before) & (grid <= now) if now > 0 else grid == 0
-            yield from (self._moment(curve, float(t)) for t in grid[inside])
+            yield from (self._snapshot(curve, float(t)) for t in grid[inside])
             if now > 0:
                 return
         step = int(np.searchsorted(curve.knots, now))
         if now == 0 or self.tape.wants(step, now):
-            yield self._moment(curve, now)
+            yield self._snapshot(curve, now)
 
     def _arrived(
         self, field: Field, now: float, x: Vector, target: Limit | None, pull: Vector | None = None
@@ -356,7 +355,7 @@ class _Plan:
             return _End(self.t_end, Status.STOPPED, f"flow time {self.t_end:g} was reached, at rest since {now:.4g}")
         return _End(now, Status.NOT_CONVERGED, f"the integrator failed at time {now:.4g}: {message}")
 
-    def _spent(self, curve: Integrated | Polygon, now: float) -> _End | None:
+    def _spent(self, curve: Integrated | PiecewiseLinearPath, now: float) -> _End | None:
         """Whether steps or memory have run out."""
         if len(curve.knots) > self.max_steps:
             return _End(now, Status.NOT_CONVERGED, f"{self.max_steps} steps of the integrator were taken")
@@ -365,8 +364,8 @@ class _Plan:
             return _End(now, Status.NOT_CONVERGED, reason)
         return None
 
-    def _moment(self, curve: Curve, t: float) -> PathMoment:
-        return PathMoment(self.setting, curve, t, time.perf_counter() - self.began)
+    def _snapshot(self, curve: Curve, t: float) -> PathSnapshot:
+        return PathSnapshot(self.setting, curve, t, time.perf_counter() - self.began)
 
     def _report(self, now: float, x: Vector, steps: int) -> None:
         clock = time.perf_counter()
@@ -381,7 +380,7 @@ class _Plan:
 
     def _path(self, curve: Curve, end: _End, tolerance: float, passes: float) -> FlowPath:
         finite = min(end.time, float(curve.knots[-1])) if math.isinf(end.time) else end.time
-        last = self._moment(curve, finite)
+        last = self._snapshot(curve, finite)
         self.tape.keep(last)
         x = last.x if end.x is None else end.x
         stats = Stats(time.perf_counter() - self.began, passes, 0, len(curve.knots) - 1, "flow", ("flow",))

@@ -9,23 +9,21 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hadaflow._threads import one_blas_thread
-from hadaflow._validation import Float, Index, callback, instance, norm, positive_number, whole_number
+from hadaflow._types import Float, Index, Vector
+from hadaflow._validation import callback, instance, norm, positive_number, whole_number
 from hadaflow.certificates import prove_fit
 from hadaflow.convergence import told
-from hadaflow.dynamics._finish import follow
-from hadaflow.dynamics._newton import Effort, Flow, Outcome, follow_scale
-from hadaflow.dynamics._normal import FactoredEquations, NormalEquations, normal_equations
-from hadaflow.dynamics._scaling import UnitProblem, to_unit
-from hadaflow.dynamics._walk import Walk
 from hadaflow.models import Branches, Model
 from hadaflow.models.base import Scale, started
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import Limit, ProgressCallback, Stats, Status
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.newton.continuation import Effort, Flow, Outcome, follow_scale
+from hadaflow.solvers.newton.normal import FactoredEquations, NormalEquations, normal_equations
+from hadaflow.solvers.path.finish import follow
+from hadaflow.solvers.path.walk import Walk
+from hadaflow.units import UnitProblem, to_unit
 
 _FITTED, _ROUNDING = 1e-8, 1e3  # relative residual up to which y is carried, also in units of coarser data
 _SMALL = 600  # rows below which a second BLAS thread has too little to do

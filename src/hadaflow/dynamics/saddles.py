@@ -17,12 +17,12 @@ from hadaflow._validation import (
     whole_number,
 )
 from hadaflow.convergence import told
-from hadaflow.dynamics._finish import follow, proved
-from hadaflow.dynamics._scaling import to_unit
-from hadaflow.dynamics._walk import Walk
 from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import ProgressCallback, Stats
+from hadaflow.solvers.path.finish import follow, proved
+from hadaflow.solvers.path.walk import Walk
+from hadaflow.units import to_unit
 
 
 def saddles(

@@ -10,6 +10,7 @@ from scipy.special import log_expit, logsumexp
 from sklearn.base import BaseEstimator
 from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
 
+from hadaflow._types import Vector
 from hadaflow._validation import flag, one_of, positive_number, whole_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
 from hadaflow.estimators._logistic import Data, Fit, Options, Run
@@ -19,8 +20,6 @@ from hadaflow.estimators._validated import column_weights, prepared_data, row_we
 from hadaflow.estimators._weights import reweighted
 from hadaflow.selection import criterion_prices
 from hadaflow.stopping import Rule
-
-Vector = NDArray[np.float64]
 
 _STOPS = ("auto", "criterion", "null_gradient", "plateau", "end")
 _PRODUCT_SCALE = 1e-4  # in log odds: small beside coefficients that matter, and a tenth of the cost of 1e-8

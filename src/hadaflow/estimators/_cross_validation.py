@@ -12,14 +12,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._threads import one_blas_thread
-from hadaflow._validation import Index
+from hadaflow._types import Index, Vector
 from hadaflow.estimators._design import Design
 from hadaflow.estimators._following import Follower, Horizon, Points
 from hadaflow.operators import as_operator
 from hadaflow.problems import Problem
 from hadaflow.results import Progress, ProgressCallback
-
-Vector = NDArray[np.float64]
 
 _NEAR = 1.25  # times later than the smallest error, the path has to have been followed
 _ROUNDING = 1e-14  # of the error of the empty model: errors closer than that are one and the same

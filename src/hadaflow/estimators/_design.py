@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from hadaflow._validation import Float, Index
+from hadaflow._types import Float, Index, Vector
 from hadaflow.operators import Operator, as_operator
-
-Vector = NDArray[np.float64]
 
 _LOST = 1e-4  # of a square length left: too few of its digits
 _SPANNED = 1e-24  # of a square length left: rounding, of a column that the directions taken out explain

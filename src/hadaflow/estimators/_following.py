@@ -10,19 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow import stopping
-from hadaflow._validation import Index, norm
+from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
 from hadaflow.convergence import quietly
-from hadaflow.dynamics import descend, flow, saddles
+from hadaflow.dynamics.descent import descend
+from hadaflow.dynamics.flow import flow
+from hadaflow.dynamics.saddles import saddles
 from hadaflow.estimators._readings import Path
 from hadaflow.estimators._starts import typical_size, weighted_start
 from hadaflow.models import HadamardPower
-from hadaflow.moments import Moment
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.problems import Problem
 from hadaflow.recording import Recorder
 from hadaflow.results import ProgressCallback, Status
-
-Vector = NDArray[np.float64]
+from hadaflow.snapshots import Snapshot
 
 _ROOM = 32  # jumps beyond those expected
 _BEYOND = 30.0  # times the last jump: the running average goes on towards the end of the path
@@ -200,13 +201,13 @@ class _Settled(stopping.Rule):
     def watch(self, problem: Problem) -> stopping.Watch:
         since = math.inf
 
-        def look(moment: Moment) -> stopping.Verdict | None:
+        def look(snapshot: Snapshot) -> stopping.Verdict | None:
             nonlocal since
-            if moment.relative_residual <= self.level:
-                since = min(since, moment.time)
-            if moment.time < self.factor * since:
+            if snapshot.relative_residual <= self.level:
+                since = min(since, snapshot.time)
+            if snapshot.time < self.factor * since:
                 return None
-            return stopping.Verdict(f"relative residual {moment.relative_residual:.3g} is within {self.level:.3g}")
+            return stopping.Verdict(f"relative residual {snapshot.relative_residual:.3g} is within {self.level:.3g}")
 
         return look
 
@@ -314,7 +315,7 @@ class Flow(Training):
         return self._flow(problem, until, stop=goal, progress=progress)
 
     def _settled(self, path: FlowPath, goal: _Settled) -> float:
-        return min(path.t_end, goal.factor * path.first(lambda moment: moment.relative_residual <= goal.level))
+        return min(path.t_end, goal.factor * path.first(lambda snapshot: snapshot.relative_residual <= goal.level))
 
     def _flow(self, problem: Problem, until: float, **options: Any) -> FlowPath:
         quiet = Recorder(metrics=())

@@ -9,26 +9,25 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg as la
-from numpy.typing import NDArray
 
 from hadaflow import stopping
-from hadaflow._validation import Float, Index
+from hadaflow._types import Float, Index, Vector
 from hadaflow.convergence import quietly
-from hadaflow.dynamics import descend, flow
+from hadaflow.dynamics.descent import descend
+from hadaflow.dynamics.flow import flow
 from hadaflow.estimators._maximum_likelihood import maximum_likelihood
 from hadaflow.estimators._standardised import Features
 from hadaflow.losses import Logistic
 from hadaflow.models import HadamardPower
-from hadaflow.moments import Moment, default_threshold
 from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.problems import Problem
 from hadaflow.recording import Recorder
 from hadaflow.results import ProgressCallback, Status
 from hadaflow.selection._criterion import CriterionName
 from hadaflow.selection._fit import independent
+from hadaflow.snapshots import Snapshot, default_threshold
 from hadaflow.stopping import Rule, Verdict, Watch
 
-Vector = NDArray[np.float64]
 Path = FlowPath | Trajectory
 
 _TOLERANCE = 1e-4  # of the integrator; the data determine less
@@ -36,7 +35,7 @@ _FITTED = 1e-4  # relative dF/dp at which all labels are fitted: log odds of abo
 _REST = 1e-6  # of the first gradient: what is left where nothing moves any more
 _IDLE = 1e-2  # of the gradient that chance makes: what a free direction may have
 _MOVED = 1e-2  # of the loss: a fall that shows that features are at work
-_LOOK_EVERY = 8  # moments: looking costs passes
+_LOOK_EVERY = 8  # snapshots: looking costs passes
 _FOREVER = 1e300  # flow time; a finite one, as the limit need not exist
 _SAME = 1e-13  # of the length of a column: its rounding, up to a hundred standard deviations away from zero
 _STEPS = 20_000  # of integrator or descent at most
@@ -185,7 +184,7 @@ class Run:
 
     def first_time(self) -> float:
         """A time before which no penalised coordinate can be in the support; infinite if none is pulled."""
-        pull = np.abs(self.problem.operator.rmatvec(self.problem.first_pull))[: self.inner]
+        pull = np.abs(self.problem.operator.rmatvec(self.problem.negative_gradient_at_zero))[: self.inner]
         threshold = np.full(self.inner, math.sqrt(self._product_scale))
         reach = np.asarray(self.model.inverse(threshold, self.start[: self.inner]))
         waits = (pull > 0) & (reach > 0)  # a light feature may be there from the start
@@ -246,16 +245,16 @@ def by_rule(run: Run) -> Fit:
     if stop == "null_gradient":
         return at_end(run, run.follow(_WithinChance(run)))
     if stop == "plateau":
-        selected = stopping.When(lambda moment: len(run.support(moment.x)) > 0, "some feature is selected")
+        selected = stopping.When(lambda snapshot: len(run.support(snapshot.x)) > 0, "some feature is selected")
         return at_end(run, run.follow(stopping.Plateau() & selected))
     return at_end(run, run.follow(None))
 
 
-def _pulls(moment: Moment) -> Vector:
+def _pulls(snapshot: Snapshot) -> Vector:
     """Sizes of the gradient where x can follow it."""
-    pulls = np.abs(moment.gradient)
-    if not moment.setting.model.signed:  # at zero, pulled below: as far as x can go
-        pulls[(moment.gradient > 0) & (moment.x <= 1e-6 * moment.x.max(initial=0.0))] = 0.0
+    pulls = np.abs(snapshot.gradient)
+    if not snapshot.setting.model.signed:  # at zero, pulled below: as far as x can go
+        pulls[(snapshot.gradient > 0) & (snapshot.x <= 1e-6 * snapshot.x.max(initial=0.0))] = 0.0
     return pulls
 
 
@@ -268,12 +267,12 @@ class _WithinChance(stopping.When):
         level = np.full(run.problem.shape[1], deviation * math.sqrt(2 * math.log(max(2, run.inner))))
         level[run.inner :] *= _IDLE
         told = f"no gradient beyond what chance makes, {level[0]:.4g},"
-        super().__init__(lambda moment: (_pulls(moment) <= level).all(), told)
+        super().__init__(lambda snapshot: (_pulls(snapshot) <= level).all(), told)
 
 
 @dataclass(frozen=True)
 class _Settled(Rule):
-    """Nothing moves any more, or every label is fitted and x would grow for ever; looks at every so many moments."""
+    """Nothing moves any more, or every label is fitted and x would grow for ever; looks at every so many snapshots."""
 
     every: int
 
@@ -282,20 +281,20 @@ class _Settled(Rule):
         return self.every == 1
 
     def watch(self, problem: Problem) -> Watch:
-        first = float(np.abs(problem.operator.rmatvec(problem.first_pull)).max(initial=0.0))
+        first = float(np.abs(problem.operator.rmatvec(problem.negative_gradient_at_zero)).max(initial=0.0))
         count = 0
 
-        def look(moment: Moment) -> Verdict | None:
+        def look(snapshot: Snapshot) -> Verdict | None:
             nonlocal count
             count += 1
             if count % self.every:
                 return None
-            if moment.relative_residual <= _FITTED:
+            if snapshot.relative_residual <= _FITTED:
                 return Verdict(
-                    f"the labels are separable, and fitted to a relative gradient of {moment.relative_residual:.2g}: "
+                    f"the labels are separable, and fitted to a relative gradient of {snapshot.relative_residual:.2g}: "
                     f"from here on coefficients would grow for ever"
                 )
-            left = float(_pulls(moment).max(initial=0.0))
+            left = float(_pulls(snapshot).max(initial=0.0))
             return Verdict(f"the gradient has fallen to {left:.2g} from {first:.4g}") if left <= _REST * first else None
 
         return look

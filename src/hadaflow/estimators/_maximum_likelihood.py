@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.linalg as la
-from numpy.typing import NDArray
 
-from hadaflow._validation import Index
+from hadaflow._types import Index, Vector
 from hadaflow.losses import Loss
 from hadaflow.problems import Problem
-
-Vector = NDArray[np.float64]
 
 _ITERATIONS = 30  # of Newton's method; a minimum takes about ten, an infimum goes on at one unit of log odds each
 _CONVERGED = 1e-14  # fall of the loss that the last Newton step promised: an infimum still falls by e^-30 then

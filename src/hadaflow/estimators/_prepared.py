@@ -9,10 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from hadaflow._validation import Float, Index
+from hadaflow._types import Float, Index, Vector
 from hadaflow.operators import as_operator
-
-Vector = NDArray[np.float64]
 
 _FAR = 100.0  # standard deviations from zero: so far, centring afterwards costs digits, and steps of every solver
 _SAMPLED = 8  # rows of the first look

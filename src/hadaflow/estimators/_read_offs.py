@@ -7,16 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hadaflow._validation import Float, Index
+from hadaflow._types import Float, Index, Vector
 from hadaflow.estimators._logistic import Data, Fit, Options, Run, at_end, by_rule
-from hadaflow.moments import Moment
 from hadaflow.problems import Problem
 from hadaflow.selection import criterion_prices
+from hadaflow.snapshots import Snapshot
 from hadaflow.stopping import Rule, Verdict, Watch
 
-Vector = NDArray[np.float64]
 #: Times in units of one over rows, losses on the rows left out, and a time before which no feature is selected.
 Curve = tuple[Vector, Vector, float]
 Fold = tuple[Index, Index]
@@ -78,7 +76,7 @@ def pooled(curves: Sequence[Curve]) -> tuple[Vector, Vector]:
 
 @dataclass
 class _HeldOut(Rule):
-    """The loss on rows left out, noted at every moment; over once it has not improved for a while.
+    """The loss on rows left out, noted at every snapshot; over once it has not improved for a while.
 
     The clock starts when features are at work: until then the loss is that of the intercept.
     """
@@ -91,15 +89,15 @@ class _HeldOut(Rule):
     def watch(self, problem: Problem) -> Watch:
         smallest, since, under_way = math.inf, math.inf, False
 
-        def look(moment: Moment) -> Verdict | None:
+        def look(snapshot: Snapshot) -> Verdict | None:
             nonlocal smallest, since, under_way
-            error = self.rows.loss(*self.run.features.coefficients(moment.x))
-            self.seen.append((moment.time, error))
+            error = self.rows.loss(*self.run.features.coefficients(snapshot.x))
+            self.seen.append((snapshot.time, error))
             if not under_way:
-                under_way, since = self.run.under_way(moment.x), moment.time
+                under_way, since = self.run.under_way(snapshot.x), snapshot.time
             if error < (1 - _NOTICEABLE) * smallest:
-                smallest, since = error, moment.time
-            over = under_way and moment.time >= _PATIENCE * since
+                smallest, since = error, snapshot.time
+            over = under_way and snapshot.time >= _PATIENCE * since
             return Verdict("the loss on rows left out does not fall any more") if over else None
 
         return look
@@ -136,7 +134,7 @@ class _Supports(Rule):
     """Judges every support that the path passes; over once none has been better for a while.
 
     A support that separates the labels has no maximum likelihood, and is worth any number of features. It counts only
-    where no other one is better than none; then the iterate stands for it, at every moment.
+    where no other one is better than none; then the iterate stands for it, at every snapshot.
     """
 
     run: Run
@@ -153,11 +151,11 @@ class _Supports(Rule):
         self.best = _Candidate(math.inf, np.zeros(problem.shape[1]), 0, 0.0, False)
         since, under_way = math.inf, False
 
-        def look(moment: Moment) -> Verdict | None:
+        def look(snapshot: Snapshot) -> Verdict | None:
             nonlocal since, under_way
-            whole = run.support(moment.x)
+            whole = run.support(snapshot.x)
             if whole.tobytes() not in reduced:
-                reduced[whole.tobytes()] = run.distinct(whole, moment.x)[0]
+                reduced[whole.tobytes()] = run.distinct(whole, snapshot.x)[0]
             support = reduced[whole.tobytes()]
             if len(support) >= len(prices):
                 return Verdict(f"{len(support)} features are more than the criterion considers")
@@ -167,15 +165,15 @@ class _Supports(Rule):
                 known[key] = run.best_on(support)
             if key in known and (known[key] is None or not seen):
                 found = known[key]
-                x = run.distinct(whole, run.sparse(moment.x))[1] if found is None else found
-                candidate = _Candidate(2 * run.loss(x) + price, x, len(support), moment.time, found is None)
+                x = run.distinct(whole, run.sparse(snapshot.x))[1] if found is None else found
+                candidate = _Candidate(2 * run.loss(x) + price, x, len(support), snapshot.time, found is None)
                 if candidate.value < self._limit(candidate.separates):
-                    self.best, since = candidate, moment.time
+                    self.best, since = candidate, snapshot.time
                 if len(support) == 0:
                     self._none = candidate.value
             if not under_way:
-                under_way, since = run.under_way(moment.x), moment.time
-            over = under_way and moment.time >= _PATIENCE * since
+                under_way, since = run.under_way(snapshot.x), snapshot.time
+            over = under_way and snapshot.time >= _PATIENCE * since
             return Verdict("no better support for a while") if over else None
 
         return look

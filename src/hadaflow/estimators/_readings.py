@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hadaflow import stopping
-from hadaflow._validation import Float, norm
+from hadaflow._types import Float, Vector
+from hadaflow._validation import norm
 from hadaflow.certificates import Certificate, certify
 from hadaflow.convergence import quietly
-from hadaflow.dynamics import descend, flow, saddles
+from hadaflow.dynamics.descent import descend
+from hadaflow.dynamics.flow import flow
+from hadaflow.dynamics.saddles import saddles
 from hadaflow.estimators._starts import typical_size, weighted_start
 from hadaflow.models import HadamardPower
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
@@ -25,7 +27,6 @@ from hadaflow.selection import Selection, select
 from hadaflow.selection._criterion import CriterionName
 from hadaflow.stopping import Rule
 
-Vector = NDArray[np.float64]
 Path = SaddlePath | FlowPath | Trajectory
 
 #: What ``stop`` may be called, by dynamics.

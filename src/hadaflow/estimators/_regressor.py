@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
-from hadaflow._validation import Index, flag, norm, one_of, positive_number
+from hadaflow._types import Index, Vector
+from hadaflow._validation import flag, norm, one_of, positive_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
 from hadaflow.estimators._design import Design
 from hadaflow.estimators._prepared import Prepared
@@ -28,8 +29,6 @@ from hadaflow.operators import as_operator
 from hadaflow.problems import Problem
 from hadaflow.selection import criterion_prices
 from hadaflow.stopping import Rule
-
-Vector = NDArray[np.float64]
 
 
 class LinearPrediction:

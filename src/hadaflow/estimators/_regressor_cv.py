@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 
+from hadaflow._types import Vector
 from hadaflow._validation import callback, flag, one_of, positive_number, whole_number
 from hadaflow.certificates import Certificate
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
@@ -34,8 +35,6 @@ from hadaflow.estimators._validated import (
 )
 from hadaflow.problems import Problem
 from hadaflow.results import Status
-
-Vector = NDArray[np.float64]
 
 #: Shares of the iterate in what is read out; the running average at the same time has the rest.
 READ_OUTS = {"mixture": (0.0, 0.25, 0.5, 0.75, 1.0), "iterate": (1.0,), "average": (0.0,)}

@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from hadaflow._validation import Float, Index
+from hadaflow._types import Float, Index, Vector
 from hadaflow.estimators._design import Projected, orthonormal
 from hadaflow.estimators._starts import weighted_start
 from hadaflow.losses import Logistic, Weighted
 from hadaflow.operators import Operator, as_operator
 from hadaflow.problems import Problem
-
-Vector = NDArray[np.float64]
 
 _MOST_DENSE = 1 << 24  # entries of a sparse matrix that may be laid out as a dense one in a step
 _LIGHTEST = 0.1  # product scale of a penalised feature at most, however light it is

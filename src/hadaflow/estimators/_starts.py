@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hadaflow._types import Vector
 from hadaflow.problems import Problem
-
-Vector = NDArray[np.float64]
 
 _SHARE = 1e-8  # product scale where none is given, relative to the size of the coefficients
 _LIGHTEST = 1e-2  # product scale of a light feature at most, relative to that size: it is to grow, not to be there

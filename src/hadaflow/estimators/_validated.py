@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from hadaflow._types import Vector
 from hadaflow._validation import check_finite, positive_number, real_array
 from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._weights import relative
 from hadaflow.operators import as_operator
 from hadaflow.results import Status
-
-Vector = NDArray[np.float64]
 
 _WIDEST = math.log(1e12)  # of a feature's weight to the mean: beyond, it comes at once or never
 _UNUSUAL = math.log(1e50)  # of their mean: beyond, products with lengths of columns may leave the range of doubles

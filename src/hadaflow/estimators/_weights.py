@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+from hadaflow._types import Vector
 
 _MOST = 3  # the smallest count, after a common divisor: beyond, whole numbers are no counts but sizes
 _WHOLE = 0.05  # from a whole number, relative to small ones: there weights are no counts any more

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-Vector = NDArray[np.float64]
+from hadaflow._types import Vector
 
 _MOST_STEPS = 100
 _ENOUGH = 1e-8  # of a step, in units of the spread of the data

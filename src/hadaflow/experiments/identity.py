@@ -38,7 +38,7 @@ def name_of(function: Callable[..., Any]) -> str:
     return "lambda" if name == "<lambda>" else str(name)
 
 
-def known_by(function: Callable[..., Any]) -> str:
+def fingerprint(function: Callable[..., Any]) -> str:
     """Digits that change with what a function does, as far as it says so itself.
 
     Parameters
@@ -67,7 +67,7 @@ def known_by(function: Callable[..., Any]) -> str:
     --------
     >>> def measure(rng, *, m):
     ...     return {"x": m}
-    >>> known_by(measure) == known_by(partial(measure, m=1))
+    >>> fingerprint(measure) == fingerprint(partial(measure, m=1))
     False
     """
     content = hashlib.sha256()

@@ -19,7 +19,7 @@ from hadaflow._validation import callback, file_path, flag, instance, whole_numb
 from hadaflow.experiments.base import Row, Study, Task, digest
 from hadaflow.experiments.execution import Execution, Step, alone_in
 from hadaflow.experiments.finding import function_of
-from hadaflow.experiments.identity import known_by, name_of
+from hadaflow.experiments.identity import fingerprint, name_of
 from hadaflow.experiments.journal import Entry, canonical
 from hadaflow.experiments.on_dask import WorkerLostError
 from hadaflow.experiments.records import Store, keys_of, table_of, tasks_of
@@ -53,7 +53,7 @@ class Sweep(Study):
     function : callable
         What is measured.
     source : str
-        Digits that the function is known by, see :func:`hadaflow.experiments.identity.known_by`.
+        Digits that the function is known by, see :func:`hadaflow.experiments.identity.fingerprint`.
     grid : dict
         Names and values of the parameters that change.
     repeats : int
@@ -100,7 +100,7 @@ class Sweep(Study):
         function = function_of(experiment, home) if isinstance(experiment, str) else experiment
         name = experiment.rpartition(":")[2] if isinstance(experiment, str) else name_of(experiment)
         check_parameters(function, name, [*axes, *others])
-        return cls(check_name(name), function, known_by(function), axes, repeats, others, seed, pairs)
+        return cls(check_name(name), function, fingerprint(function), axes, repeats, others, seed, pairs)
 
     @property
     def known_as(self) -> str:

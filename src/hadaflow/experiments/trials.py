@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 import hadaflow as hf
+from hadaflow._types import Vector
 from hadaflow._validation import norm, one_of, positive_number, whole_number
 from hadaflow.experiments.ensembles import ENSEMBLES
 from hadaflow.theory.measurements import Sign
 
-Vector = NDArray[np.float64]
 Solver = Literal["recover", "limit", "descend"]
 
 #: Product scale of a start whose depth alone is given.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from hadaflow._validation import Index, norm
-from hadaflow.operators.base import PROBES, Columns, Operator, Vector
+from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
+from hadaflow.operators.base import PROBES, Columns, Operator
 
 _ALIKE, _ALIKE_ESTIMATES = 16.0, 1024.0  # ratio of the longest row to the shortest up to which they are left alone
 
@@ -54,8 +55,8 @@ class Scaled(Operator):
         left, pull = self._operator.residual(x * self._factors, r)
         return left, pull * self._factors
 
-    def both(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
-        image, pull = self._operator.both(v * self._factors, self._of_rows(r))
+    def matvec_and_rmatvec(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
+        image, pull = self._operator.matvec_and_rmatvec(v * self._factors, self._of_rows(r))
         return self._of_rows(image), pull * self._factors
 
     def rmatmat(self, r: Vector) -> Vector:
@@ -132,9 +133,9 @@ class Metered(Operator):
         self.passes += self.pair_passes
         return self._operator.residual(x, r)
 
-    def both(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
+    def matvec_and_rmatvec(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
         self.passes += self.pair_passes
-        return self._operator.both(v, r)
+        return self._operator.matvec_and_rmatvec(v, r)
 
     def rmatmat(self, r: Vector) -> Vector:
         self.passes += r.shape[1] if self.matrix_free else 1

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from hadaflow._sweep import Sweep
-from hadaflow._validation import Index, norm
+from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
 
-Vector = NDArray[np.float64]
 #: A few columns of A: dense, or compressed sparse columns. Both know ``@``, ``.T`` and ``.shape``.
 Columns = Any
 
@@ -37,7 +36,7 @@ class Operator(ABC):
     resident : bool
         Whether columns are at hand: all of A, or what makes its products, is in the memory of this process.
     pair_passes : float
-        Passes over A that :meth:`residual` and :meth:`both` take: 1 where two products share one reading.
+        Passes over A that :meth:`residual` and :meth:`matvec_and_rmatvec` take: 1 where two products share one reading.
     own_threads : bool
         Whether :meth:`sweep` works with threads of its own.
     """
@@ -78,7 +77,7 @@ class Operator(ABC):
         image, pull = self.residual(v, np.zeros(self.shape[0]))
         return -image, -pull
 
-    def both(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
+    def matvec_and_rmatvec(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
         """``A @ v`` and ``A.T @ r``."""
         return self.matvec(v), self.rmatvec(r)
 

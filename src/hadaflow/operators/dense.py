@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._sweep import Sweep, compiled, sweep_of, widened_sweep, worth_fusing
-from hadaflow._validation import Index, norm
-from hadaflow.operators.base import SLAB, Columns, Operator, Vector
+from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
+from hadaflow.operators.base import SLAB, Columns, Operator
 
 Array = NDArray[np.floating[Any]]
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from hadaflow._validation import Index, float_dtype
-from hadaflow.operators.base import Columns, Operator, Vector
+from hadaflow._types import Index, Vector
+from hadaflow._validation import float_dtype
+from hadaflow.operators.base import Columns, Operator
 
 
 class MatrixFreeOperator(Operator):

@@ -18,8 +18,9 @@ import scipy.sparse as sp
 
 from hadaflow._sweep import Sweep
 from hadaflow._threads import one_blas_thread
-from hadaflow._validation import Index, float_dtype, one_of, reject_kind
-from hadaflow.operators.base import DIVERGED, Columns, Operator, Vector
+from hadaflow._types import Index, Vector
+from hadaflow._validation import float_dtype, one_of, reject_kind
+from hadaflow.operators.base import DIVERGED, Columns, Operator
 from hadaflow.operators.dense import DenseOperator
 from hadaflow.operators.sparse import SparseOperator
 
@@ -57,8 +58,8 @@ class PartitionedOperator(Operator):
     Notes
     -----
     One pass over the blocks for each of ``A @ v``, ``A.T @ r``, any number of columns, and for a pair of products
-    (:meth:`residual`, :meth:`both`). Each pass sends n numbers to each worker, m in all, and brings back n + m.
-    Runs wherever Dask does: on the threads of this process, or on the workers of the current client.
+    (:meth:`residual`, :meth:`matvec_and_rmatvec`). Each pass sends n numbers to each worker, m in all, and brings back
+    n + m. Runs wherever Dask does: on the threads of this process, or on the workers of the current client.
     """
 
     resident = False
@@ -89,7 +90,7 @@ class PartitionedOperator(Operator):
         part = self._pass(_residual, x, r)
         return self._checked(part.rows, x, r), self._checked(part.total, x, r)
 
-    def both(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
+    def matvec_and_rmatvec(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
         part = self._pass(_both, v, r)
         return self._checked(part.rows, v), self._checked(part.total, r)
 
@@ -186,7 +187,7 @@ def _residual(block: Operator, x: Any, by_rows: tuple[Any, ...]) -> Part:
 
 
 def _both(block: Operator, v: Any, by_rows: tuple[Any, ...]) -> Part:
-    return Part(*block.both(v, *by_rows))
+    return Part(*block.matvec_and_rmatvec(v, *by_rows))
 
 
 def _columns(block: Operator, index: Any, _: tuple[Any, ...]) -> Part:

@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from hadaflow._sweep import Sweep
-from hadaflow._validation import Index
-from hadaflow.operators.base import Columns, Operator, Vector
+from hadaflow._types import Index, Vector
+from hadaflow.operators.base import Columns, Operator
 
 
 class SparseOperator(Operator):

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index, norm
+from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
 from hadaflow.paths import FlowPath, Trajectory
-from hadaflow.plotting._readings import BLOCK, begin, moments, thinned
-
-Vector = NDArray[np.float64]
+from hadaflow.plotting._readings import BLOCK, begin, snapshots, thinned
 
 _RESIDUALS = 200  # of the times get a residual, which takes a product each
 _NEAR = 0.1  # relative: the window opens when all of the support is as near as that
@@ -35,11 +34,11 @@ class Curves:
 
 def curves_of(path: FlowPath | Trajectory, index: Index) -> Curves:
     """Look at the path at some hundred times, a block at a time."""
-    times, rows = moments(path)
+    times, rows = snapshots(path)
     others = np.ones(len(path.x), dtype=bool)
     others[index] = False
     problem, y = path.problem, path.problem.y.astype(np.float64)
-    whole = norm(problem.first_pull) or 1.0
+    whole = norm(problem.negative_gradient_at_zero) or 1.0
     looks = thinned(len(times), _RESIDUALS)
     on, off, l1_norm, residual = np.zeros((len(times), len(index))), *(np.zeros(len(times)) for _ in range(3))
     step = max(1, BLOCK // len(path.x))

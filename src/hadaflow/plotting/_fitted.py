@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index, real_array, whole_number
+from hadaflow._types import Index
+from hadaflow._validation import real_array, whole_number
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
+from hadaflow._types import Vector
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.plotting._drawing import GREY, plain_numbers
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-Vector = NDArray[np.float64]
 
 MOST_LINES = 300  # of one kind, one by one
 SMALL = 9.0  # points
@@ -48,7 +47,7 @@ def clock_of(path: SaddlePath | FlowPath | Trajectory) -> str:
 
 
 def time_axis(ax: Axes, first: float, last: float) -> None:
-    """Logarithmic time from first to last, or around the only moment there is."""
+    """Logarithmic time from first to last, or around the only snapshot there is."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_xscale("log")
     ax.set_xlim(*((first, last) if first < last else (first / 2, 2 * last)))
@@ -85,7 +84,7 @@ def shades(count: int) -> list[Any]:
 
 
 def marks(times: Vector) -> dict[str, Any]:
-    """Dots where there are too few moments for lines to tell them."""
+    """Dots where there are too few snapshots for lines to tell them."""
     return {"marker": "o", "markersize": 3.5} if len(times) <= 8 else {}
 
 

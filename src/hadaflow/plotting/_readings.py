@@ -10,10 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index
+from hadaflow._types import Index, Vector
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 
-Vector = NDArray[np.float64]
 Path = SaddlePath | FlowPath | Trajectory
 ReadOut = Literal["iterate", "average"]
 
@@ -81,7 +80,7 @@ def read(path: Path, read_out: ReadOut, *, until: float = 0.0) -> Reading:
     if isinstance(path, Trajectory):
         return _recording(path, _recorded(path) if read_out == "iterate" else _recorded_average(path))
     columns = np.arange(len(path.x))
-    times, rows = moments(path)
+    times, rows = snapshots(path)
     if read_out == "iterate" or len(times) == 0:
         return Reading(times, columns, rows)
     most = max(20, min(_AVERAGES, _HELD // len(path.x)))
@@ -90,7 +89,7 @@ def read(path: Path, read_out: ReadOut, *, until: float = 0.0) -> Reading:
 
 
 def state_at(path: Path, time: float, read_out: ReadOut) -> NDArray[np.floating[Any]]:
-    """A read-out at one time, or at the last known moment before it."""
+    """A read-out at one time, or at the last known snapshot before it."""
     if isinstance(path, Trajectory):
         kept = _recorded(path) if read_out == "iterate" else _recorded_average(path)
         return np.asarray(kept[max(0, int(np.searchsorted(path.history.times, time, side="right")) - 1)])
@@ -98,7 +97,7 @@ def state_at(path: Path, time: float, read_out: ReadOut) -> NDArray[np.floating[
     return np.asarray(path(until) if read_out == "iterate" else path.average(until))
 
 
-def moments(path: FlowPath | Trajectory) -> tuple[Vector, Callable[[slice], Any]]:
+def snapshots(path: FlowPath | Trajectory) -> tuple[Vector, Callable[[slice], Any]]:
     """The times to look at, and the iterates there, as rows."""
     if isinstance(path, Trajectory):
         x, kept = _recorded(path), path.history.times > 0

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hadaflow._validation import Index, one_of, positive_number, whole_number
+from hadaflow._types import Index
 from hadaflow._validation import coordinates as checked_coordinates
-from hadaflow.moments import default_threshold
+from hadaflow._validation import one_of, positive_number, whole_number
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.plotting._drawing import GREY, checked_ax, checked_truth
 from hadaflow.plotting._fitted import Fitted, fitted, is_estimator, of_features, path_of
@@ -30,6 +30,7 @@ from hadaflow.plotting._lines import (
     time_axis,
 )
 from hadaflow.plotting._readings import Path, Reading, ReadOut, read, state_at, thinned
+from hadaflow.snapshots import default_threshold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hadaflow._types import Vector
 from hadaflow.plotting._drawing import checked_ax, require_matplotlib
 from hadaflow.plotting._lines import SMALL
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-Vector = NDArray[np.float64]
 
 _MAP = "cividis"  # perceptually uniform, the same to colour-blind eyes
 _MOST_IN_A_ROW = 3

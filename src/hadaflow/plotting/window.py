@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from hadaflow._types import Vector
 from hadaflow._validation import norm
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.plotting._drawing import BLUE, ORANGE, SHADE, checked_ax, checked_truth
@@ -20,7 +21,6 @@ from hadaflow.problems import Problem
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Vector = NDArray[np.float64]
 
 _NEAR = 1.5  # times the least error: what counts as the window
 _ROUNDING = 1e-12  # relative errors below it tell nothing

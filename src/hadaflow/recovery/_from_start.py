@@ -6,10 +6,9 @@ import math
 import time
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hadaflow._span import Span
-from hadaflow._validation import Index
+from hadaflow._types import Index, Vector
 from hadaflow.certificates import MOST_COLUMNS, certify
 from hadaflow.convergence import quietly
 from hadaflow.dynamics.limit import limit
@@ -18,8 +17,6 @@ from hadaflow.models.base import Scale
 from hadaflow.operators import Metered
 from hadaflow.problems import Problem
 from hadaflow.results import Limit, ProgressCallback, Recovery, Stats, Status
-
-Vector = NDArray[np.float64]
 
 
 def from_start(

@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hadaflow._types import Vector
 from hadaflow.convergence import quietly
-from hadaflow.dynamics._finish import End, follow
-from hadaflow.dynamics._leaps import leap
-from hadaflow.dynamics._scaling import UnitProblem
-from hadaflow.dynamics._walk import Walk
 from hadaflow.dynamics.limit import limit
 from hadaflow.models import HadamardPower
 from hadaflow.problems import Problem
 from hadaflow.results import ProgressCallback
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.implicit.leaps import leap
+from hadaflow.solvers.path.finish import End, follow
+from hadaflow.solvers.path.walk import Walk
+from hadaflow.units import UnitProblem
 
 #: Depth and product scale of the limit that hard instances are brought close with.
 _APPROACH_DEPTH, _APPROACH_SCALE = 4.0, 1e-7

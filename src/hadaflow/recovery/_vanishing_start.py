@@ -6,22 +6,19 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hadaflow._span import Span
-from hadaflow._validation import Float
+from hadaflow._types import Float, Vector
 from hadaflow.certificates import CLOSEST, MOST_COLUMNS, certify
 from hadaflow.convergence import exact_within
-from hadaflow.dynamics._finish import End, follow
-from hadaflow.dynamics._nearest import nearest, start_dual, within_rounding
-from hadaflow.dynamics._scaling import UnitProblem, to_unit
-from hadaflow.dynamics._walk import Walk
 from hadaflow.operators.base import at_work
 from hadaflow.problems import Problem
 from hadaflow.recovery._strategies import MOST_ROWS, Options, by_leaps, by_walk, strategies
 from hadaflow.results import Recovery, Stats, Status
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.nearest import nearest, start_dual, within_rounding
+from hadaflow.solvers.path.finish import End, follow
+from hadaflow.solvers.path.walk import Walk
+from hadaflow.units import UnitProblem, to_unit
 
 _MOST_PROVED = 500  # columns asked of it to prove uniqueness; never more than the products that the answer took
 _MOST_RESTARTS = 8  # of a walk whose end is not proved minimal, from its own dual state

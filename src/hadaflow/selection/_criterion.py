@@ -8,12 +8,11 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaln, stdtrit
 
+from hadaflow._types import Vector
 from hadaflow._validation import one_of, positive_number, whole_number
 
-Vector = NDArray[np.float64]
 CriterionName = Literal["fdr", "ebic", "bic", "aic"]
 
 _NAMES = ("fdr", "ebic", "bic", "aic")

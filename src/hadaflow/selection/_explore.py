@@ -8,15 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg as la
-from numpy.typing import NDArray
 
-from hadaflow._validation import Index
+from hadaflow._types import Index, Vector
 from hadaflow.paths import SaddlePath
 from hadaflow.results import Status
 from hadaflow.selection._fit import Fit
 from hadaflow.selection._search import Search
-
-Vector = NDArray[np.float64]
 
 _FIRST = 48  # jumps of the first look at the path
 _STARTS = 6  # plateaus from which a model is looked for

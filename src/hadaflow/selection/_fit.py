@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg as la
-from numpy.typing import NDArray
 
-from hadaflow._validation import Index
-from hadaflow.dynamics._working_set import WorkingSet
+from hadaflow._types import Index, Vector
 from hadaflow.operators import Operator
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.working_set import WorkingSet
 
 _CLOSE = 1e-7  # of its square length left: from here on squares of the condition cost too many digits
 _SLAB = 1 << 22  # entries of columns at a time

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hadaflow._span import Span
-from hadaflow._validation import Index
+from hadaflow._types import Index, Vector
 from hadaflow.operators import Operator
 from hadaflow.selection._criterion import Criterion
 from hadaflow.selection._fit import Candidates, Fit, Moves, Pool
-
-Vector = NDArray[np.float64]
 
 _NEWCOMERS = 8  # columns that join the pool at a time when the search was too narrow
 _TRIALS = 10  # moves that rounding may rule out before the search ends

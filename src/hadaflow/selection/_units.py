@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from hadaflow._types import Vector
 from hadaflow._validation import norm
 from hadaflow.operators import Scaled
 from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from hadaflow._validation import Float, Index, norm
+from hadaflow._types import Float, Index, Vector
+from hadaflow._validation import norm
 from hadaflow.operators import Columns, Operator
-
-Vector = NDArray[np.float64]
 
 _BLOCK = 1 << 22  # entries of the Gram matrix that are held at a time
 _CHUNK = 512  # supports whose eigenvalues are found in one call

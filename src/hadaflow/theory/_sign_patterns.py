@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, linprog, milp, minimize
 
-from hadaflow.theory._support_split import Matrix, SupportSplit, Vector
+from hadaflow._types import Vector
+from hadaflow.theory._support_split import Matrix, SupportSplit
 
 _TIGHT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 _ALLOWANCE = 1e-9

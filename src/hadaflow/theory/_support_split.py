@@ -9,9 +9,9 @@ import numpy as np
 import scipy.linalg as la
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index, check_finite, coordinates, real_array
+from hadaflow._types import Index, Vector
+from hadaflow._validation import check_finite, coordinates, real_array
 
-Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)

@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from hadaflow._validation import Index, flag, instance, norm, positive_number
+from hadaflow._types import Index, Vector
+from hadaflow._validation import flag, instance, norm, positive_number
 from hadaflow.problems import Problem, require_squared
 from hadaflow.selection import select
 from hadaflow.theory._coordinate import Coordinate, loss_factor
 from hadaflow.theory._rip_search import Reduced
 from hadaflow.theory.early_stopping import Loss, Sign
-
-Vector = NDArray[np.float64]
 
 _CHANCE = 0.001  # a window is better missed than guessed from a false entry
 

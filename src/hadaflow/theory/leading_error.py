@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from hadaflow._validation import Index
+from hadaflow._types import Index, Vector
 from hadaflow.models import HadamardPower
 from hadaflow.theory._sign_patterns import Supremum, supremum
-from hadaflow.theory._support_split import Matrix, SupportSplit, Vector
+from hadaflow.theory._support_split import Matrix, SupportSplit
 from hadaflow.theory.limit_error import balance, barrier, posed
 from hadaflow.theory.null_space import Sign
 

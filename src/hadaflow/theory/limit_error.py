@@ -10,13 +10,14 @@ import numpy as np
 import scipy.linalg as la
 from numpy.typing import NDArray
 
+from hadaflow._types import Vector
 from hadaflow._validation import check_finite, one_of, positive_number, real_array
 from hadaflow.convergence import quietly
-from hadaflow.dynamics import limit
+from hadaflow.dynamics.limit import limit
 from hadaflow.models import HadamardPower
 from hadaflow.problems import Problem
 from hadaflow.theory._sign_patterns import supremum
-from hadaflow.theory._support_split import Matrix, SupportSplit, Vector, checked_matrix, split
+from hadaflow.theory._support_split import Matrix, SupportSplit, checked_matrix, split
 from hadaflow.theory.null_space import Sign
 
 _SMALLEST, _LARGEST = 1e-300, 1e300  # product scales: beyond, x itself leaves the range of doubles

@@ -8,15 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.linalg as la
-from numpy.typing import NDArray
 
-from hadaflow._validation import Index, flag, norm, one_of, real_array, whole_number
+from hadaflow._types import Index, Vector
+from hadaflow._validation import flag, norm, one_of, real_array, whole_number
 from hadaflow.operators import Operator, as_operator
 from hadaflow.theory._rip_search import Reduced, Search, blocks, dense, generator, lengths
 from hadaflow.theory._support_split import checked_support
 from hadaflow.theory.null_space import Sign, smallest_dual_certificate
 
-Vector = NDArray[np.float64]
 Scaling = Literal["best", "none", "columns"]
 
 _EPS = float(np.finfo(np.float64).eps)

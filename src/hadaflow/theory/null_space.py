@@ -10,18 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index, one_of, positive_number, real_array, whole_number
+from hadaflow._types import Index, Vector
+from hadaflow._validation import one_of, positive_number, real_array, whole_number
 from hadaflow.theory import _sign_patterns as patterns
 from hadaflow.theory._sign_patterns import Cube, Limits, Supremum, supremum
-from hadaflow.theory._support_split import (
-    Matrix,
-    SupportSplit,
-    Vector,
-    checked_matrix,
-    checked_support,
-    column_sizes,
-    split,
-)
+from hadaflow.theory._support_split import Matrix, SupportSplit, checked_matrix, checked_support, column_sizes, split
 
 Sign = Literal["both", "positive"]
 Method = Literal["auto", "enumerate", "branch", "bounds"]

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 import hadaflow as hf
-from hadaflow._validation import Float
+from hadaflow._types import Float, Vector
 
 if TYPE_CHECKING:
     pass
 
-Vector = NDArray[np.float64]
 
 #: Relative l2 error up to which a vector counts as recovered.
 RECOVERED = 1e-2

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hadaflow as hf
+from hadaflow._types import Vector
 from hadaflow.convergence import quietly
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.recording import entries
@@ -20,7 +21,6 @@ from hadaflow.theory.early_stopping import StoppingWindow, signal_time, stopping
 if TYPE_CHECKING:
     import pandas as pd
 
-Vector = NDArray[np.float64]
 
 _LOOKS = 3000  # moments at which a flow is looked at, evenly spread over the run
 _DRAWN = 400  # moments that are recorded of any run

@@ -8,15 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import hadaflow as hf
+from hadaflow._types import Vector
 from hadaflow.theory.approximation_error import certified_error_bound, error_lower_bound, error_upper_bound
 from hadaflow.theory.leading_error import LeadingError, leading_error
 from hadaflow.theory.limit_error import LimitError, limit_error
 from hadaflow.theory.null_space import NullSpaceConstants, Sign, null_space_constants
-
-Vector = NDArray[np.float64]
 
 #: Corrections to the leading term of the error below this share of it count as small: a slope is then decided.
 SMALL = 0.05

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import hadaflow as hf
+from hadaflow._types import Vector
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, Vector, binomial_error, sparse_vector
+from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, binomial_error, sparse_vector
 from hadaflow.experiments.catalogue._looks import BLACK, TEAL, Look, legend_above
 from hadaflow.experiments.ensembles import cosine, gaussian, signs
 from hadaflow.plotting._drawing import BLUE, GREY, ORANGE

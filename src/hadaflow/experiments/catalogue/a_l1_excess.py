@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hadaflow as hf
+from hadaflow._types import Vector
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue._a_common import Planted, Vector
+from hadaflow.experiments.catalogue._a_common import Planted
 from hadaflow.experiments.catalogue._looks import BLACK, DEPTHS, legend_above
 from hadaflow.experiments.ensembles import gaussian
 from hadaflow.theory.l1_bounds import l1_excess_bound, largest_init_scale

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import hadaflow as hf
-from hadaflow._validation import Float
+from hadaflow._types import Float, Vector
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, Vector, sparse_vector
+from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, sparse_vector
 from hadaflow.experiments.catalogue._looks import BLACK, DEPTHS, legend_above
 from hadaflow.experiments.ensembles import gaussian
 from hadaflow.plotting._drawing import BLUE, GREY

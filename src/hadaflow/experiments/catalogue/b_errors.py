@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hadaflow._types import Vector
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._b_drawing import draw_window, legend_below, panels
 from hadaflow.experiments.catalogue._b_training import ABSTRACT, CODE, THEORY, Curves, Data, Schedule, measure, train
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Vector = NDArray[np.float64]
 
 _BAND = 0.5  # bits above the smallest median up to which paper B's code counts a step to the window
 

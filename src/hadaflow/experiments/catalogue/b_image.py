@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import hadaflow as hf
-from hadaflow._validation import Float
+from hadaflow._types import Float
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._b_training import ABSTRACT, signs
 from hadaflow.stopping import MaxSteps

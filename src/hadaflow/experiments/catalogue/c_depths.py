@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from hadaflow._types import Vector
 from hadaflow.experiments import Check, Claim, Experiment
-from hadaflow.experiments.catalogue._c_common import PROVED, SMALL, Instance, Vector, planted, with_kernel
+from hadaflow.experiments.catalogue._c_common import PROVED, SMALL, Instance, planted, with_kernel
 from hadaflow.experiments.catalogue._looks import ORDER, Look, legend_above
 
 if TYPE_CHECKING:

@@ -8,12 +8,11 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hadaflow._validation import Index
+from hadaflow._types import Index, Vector
 from hadaflow.certificates import Certificate
 from hadaflow.convergence import quietly
-from hadaflow.dynamics import limit
+from hadaflow.dynamics.limit import limit
 from hadaflow.models import HadamardPower, Model
 from hadaflow.operators import Operator, Scaled
 from hadaflow.paths import FlowPath, Trajectory
@@ -23,7 +22,6 @@ from hadaflow.results import Recovery, Status
 from hadaflow.theory._rip_search import dense
 from hadaflow.theory.matrix_properties import CertificateSearch, dual_certificate
 
-Vector = NDArray[np.float64]
 Sign = Literal["both", "positive"]
 Kind = Literal["vanishing", "limit", "noise", "stopped"]
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hadaflow._validation import Float, norm
+from hadaflow._types import Float
+from hadaflow._validation import norm
 from hadaflow.certificates import certify_lasso
 from hadaflow.convergence import quietly
-from hadaflow.dynamics import saddles
+from hadaflow.dynamics.saddles import saddles
 from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.problems import Problem
 from hadaflow.results import Recovery, Status

@@ -7,13 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from hadaflow._types import Vector
 from hadaflow._validation import norm
-from hadaflow.dynamics._krylov import KrylovEquations
 from hadaflow.operators import Operator
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.newton.krylov import KrylovEquations
 
 _EPS = float(np.finfo(np.float64).eps)
 _RANK_TOLERANCE = 1e-12

@@ -18,11 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._types import Vector
 from hadaflow._validation import norm
-from hadaflow.dynamics._normal import NormalEquations
 from hadaflow.results import Progress, ProgressCallback
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.newton.normal import NormalEquations
 
 _SHRINK = math.log(1e-1)  # of the scale in the first stage; a stage that goes well makes the next one bolder
 _BOLDEST = math.log(1e-3)

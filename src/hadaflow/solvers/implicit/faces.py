@@ -11,13 +11,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hadaflow._types import Mask, Vector
 from hadaflow._validation import norm
 from hadaflow.operators import Operator
-
-Vector = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 _ROUGH = 0.1  # accuracy, relative to the penalty, at and above which a face need not be final
 _EASE, _MOST_INNER = 0.3, 4  # such a face is left once its slope fell to this share, or after so many iterations

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._threads import one_blas_thread
-from hadaflow._validation import Float, Index, callback, flag, instance, one_of, positive_vector, whole_number
+from hadaflow._types import Float, Index
+from hadaflow._validation import callback, flag, instance, one_of, positive_vector, whole_number
 from hadaflow.convergence import quietly
-from hadaflow.dynamics import saddles
+from hadaflow.dynamics.saddles import saddles
 from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import ProgressCallback

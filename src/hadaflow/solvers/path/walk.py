@@ -8,14 +8,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index, norm
-from hadaflow.dynamics._face import Face, Segment
-from hadaflow.dynamics._scaling import UnitProblem
-from hadaflow.dynamics._working_set import WorkingSet
+from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
 from hadaflow.operators import Operator
 from hadaflow.results import Progress, ProgressCallback, Status
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.path.face import Face, Segment
+from hadaflow.solvers.working_set import WorkingSet
+from hadaflow.units import UnitProblem
 
 _EPS = float(np.finfo(np.float64).eps)
 _OVERSHOOT = 1e-9  # how far beyond its bound a dual coordinate may be found before the path is taken back

@@ -16,15 +16,13 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hadaflow._types import Vector
 from hadaflow._validation import norm
-from hadaflow.dynamics._faces import Descent, Point
-from hadaflow.dynamics._finish import End
-from hadaflow.dynamics._scaling import UnitProblem
 from hadaflow.results import Progress, ProgressCallback, Status
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.implicit.faces import Descent, Point
+from hadaflow.solvers.path.finish import End
+from hadaflow.units import UnitProblem
 
 _FIRST = 0.1  # penalty 1 / tau of the first leap, as a share of the smallest one at which it leads nowhere
 _NEXT = 0.2  # penalty of the next leap, as a share of this one's

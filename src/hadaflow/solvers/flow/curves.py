@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hadaflow.dynamics._field import Field
+from hadaflow._types import Vector
 from hadaflow.paths import SaddlePath
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.flow.field import Field
 
 # Gauss-Legendre on [0, 1]: exact for polynomials of degree 7 on each step.
 _NODES, _WEIGHTS = (0.5 * (np.polynomial.legendre.leggauss(4)[0] + 1), 0.5 * np.polynomial.legendre.leggauss(4)[1])

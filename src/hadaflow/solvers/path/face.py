@@ -14,9 +14,7 @@ import scipy.linalg as la
 from numpy.typing import NDArray
 from scipy.linalg.blas import dsymv, dsyr
 
-from hadaflow._validation import Index
-
-Vector = NDArray[np.float64]
+from hadaflow._types import Index, Vector
 
 _DEPENDENT = 1e-13  # share of a column's square that must lie outside the span of the active ones for it to join
 _DELICATE = 1e-5  # below this share the inverse is no longer taken at its word, but refined

@@ -10,15 +10,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hadaflow.dynamics._scaling import pull_at_zero
+from hadaflow._types import Vector
 from hadaflow.models import Model
 from hadaflow.models.base import Scale
 from hadaflow.operators import Metered
 from hadaflow.problems import Problem
-
-Vector = NDArray[np.float64]
+from hadaflow.units import pull_at_zero
 
 _CAP = 10.0  # times the size of x: from there on the mirror map goes on along its tangent
 _EPS = float(np.finfo(np.float64).eps)

@@ -7,13 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from hadaflow._validation import Index, norm
-from hadaflow.dynamics._working_set import WorkingSet
+from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
 from hadaflow.operators import Operator
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.working_set import WorkingSet
 
 _ACCURACY = 1e-4  # of one solve, relative: Newton's method corrects the rest
 _MOST_ITERATIONS = 500

@@ -17,11 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hadaflow.dynamics._field import Field
-
-Vector = NDArray[np.float64]
+from hadaflow._types import Vector
+from hadaflow.solvers.flow.field import Field
 
 _GROWTH = 1.4  # of the steps, each relative to the one before
 _NEWTON = 30  # iterations at most for the scalar equations
@@ -38,7 +36,7 @@ class Corner:
     residual: Vector
 
 
-class Polygon:
+class PiecewiseLinearPath:
     """A path of long steps: x and the residual dF/dp are linear in time on each, and nu is their integral."""
 
     def __init__(self, start: Corner) -> None:

@@ -11,19 +11,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._validation import Index, norm
+from hadaflow._types import Float, Index
+from hadaflow._validation import norm
 from hadaflow.models import Model
 from hadaflow.models.base import Scale
 from hadaflow.problems import Problem, require_squared
-
-Vector = NDArray[np.floating[Any]]
 
 _TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What all moments of one run share.
+    """What all snapshots of one run share.
 
     Attributes
     ----------
@@ -49,10 +48,10 @@ class Setting:
     def of(cls, problem: Problem, model: Model, init_scale: Scale) -> Setting:
         """The setting of a run from ``init_scale``."""
         product_scale = model.product_scale(init_scale, problem.shape[1])
-        return cls(problem, model, init_scale, product_scale, norm(problem.first_pull))
+        return cls(problem, model, init_scale, product_scale, norm(problem.negative_gradient_at_zero))
 
 
-class Moment:
+class Snapshot:
     """One point of a trajectory. Arrays are those of the run: read them, copy what you keep, never write to them.
 
     With ``p = A x``, the objective is ``F(x)``, the loss of the problem at p; of the squared loss dF/dp is the residual
@@ -88,13 +87,13 @@ class Moment:
     step: int
     time: float
     seconds: float
-    x: Vector
-    residual: Vector
+    x: Float
+    residual: Float
     loss: float
-    gradient: Vector
-    dual: Vector
-    theta: Vector
-    average: Vector
+    gradient: Float
+    dual: Float
+    theta: Float
+    average: Float
 
     @cached_property
     def residual_norm(self) -> float:
@@ -154,12 +153,12 @@ class Moment:
         return abs(self.l1_norm - bound) / size if size > 0 else 0.0
 
     @cached_property
-    def _reach(self) -> Vector:
+    def _reach(self) -> Float:
         positive = not self.setting.model.signed
         return np.asarray(self.theta if positive else np.abs(self.theta))
 
 
-def default_threshold(x: Vector, product_scale: float) -> float:
+def default_threshold(x: Float, product_scale: float) -> float:
     """The support rule: exact zeros if the start has vanished, else sqrt(a^D max |x|)."""
     top: Any = np.abs(x).max(initial=0.0)
     return float(np.sqrt(product_scale) * np.sqrt(float(top)))
@@ -186,8 +185,8 @@ class Curve(Protocol):
         ...
 
 
-class PathMoment(Moment):
-    """A time of a flow as a moment."""
+class PathSnapshot(Snapshot):
+    """A time of a flow as a snapshot."""
 
     def __init__(self, setting: Setting, curve: Curve, t: float, seconds: float) -> None:
         self.setting, self._curve, self.time, self.seconds = setting, curve, t, seconds

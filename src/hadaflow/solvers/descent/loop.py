@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow.dynamics._descent_state import State, Sums, Sweeps, dots
 from hadaflow.models import Factors
-from hadaflow.moments import Moment, Setting
 from hadaflow.paths import Trajectory
-from hadaflow.recording import Tape
+from hadaflow.recording import RecordBuffer
 from hadaflow.results import Progress, ProgressCallback, Stats, Status
+from hadaflow.snapshots import Setting, Snapshot
+from hadaflow.solvers.descent.state import State, Sums, Sweeps, dots
 from hadaflow.steps import Stepper, StepRule
 from hadaflow.stopping import Rule, Verdict, Watch
 
@@ -35,7 +35,7 @@ class Run:
     stepper: Stepper
     stop: Rule
     watch: Watch
-    tape: Tape
+    tape: RecordBuffer
     began: float
     rule: StepRule
     scaling: float = 1.0
@@ -59,21 +59,21 @@ class Run:
         gradient = gradients if gradients.ndim == 1 else gradients[j]
         return float(np.abs(gradient).max(initial=0.0)) <= 1e-6 * self.start_gradient
 
-    def judge(self, moment: Point) -> Verdict | None:
-        """Record the moment, and say whether the run is over."""
+    def judge(self, snapshot: Point) -> Verdict | None:
+        """Record the snapshot, and say whether the run is over."""
         if self.tape.wants(self.step, self.time):
-            self.tape.keep(moment)
-        return self.watch(moment)
+            self.tape.keep(snapshot)
+        return self.watch(snapshot)
 
-    def at_rest(self, moment: Moment) -> tuple[Status, str]:
+    def at_rest(self, snapshot: Snapshot) -> tuple[Status, str]:
         """What it means that nothing changes any more."""
         told = f"nothing changes any more in {self.setting.problem.dtype}, at relative residual"
-        told = f"{told} {moment.relative_residual:.2g}"
-        if moment.relative_residual <= 1e-6:
+        told = f"{told} {snapshot.relative_residual:.2g}"
+        if snapshot.relative_residual <= 1e-6:
             return Status.STOPPED, told
-        pulls = np.abs(moment.gradient)
+        pulls = np.abs(snapshot.gradient)
         if not self.setting.model.signed:  # at zero, pulled below: as far as x can go
-            pulls[(moment.gradient > 0) & (moment.x <= 1e-6 * np.abs(moment.x).max(initial=0.0))] = 0.0
+            pulls[(snapshot.gradient > 0) & (snapshot.x <= 1e-6 * np.abs(snapshot.x).max(initial=0.0))] = 0.0
         left = float(pulls.max(initial=0.0))
         if left <= 1e-6 * self.start_gradient:
             if not self.setting.problem.squared:
@@ -81,21 +81,21 @@ class Run:
             return Status.LEAST_SQUARES, told
         return Status.NOT_CONVERGED, f"{told}: steps are lost in rounding"
 
-    def finish(self, moment: Moment, status: Status, reason: str) -> Trajectory:
-        """The result, at ``moment``."""
+    def finish(self, snapshot: Snapshot, status: Status, reason: str) -> Trajectory:
+        """The result, at ``snapshot``."""
         setting = self.setting
         problem = setting.problem
-        self.tape.keep(moment)
+        self.tape.keep(snapshot)
         stats = Stats(time.perf_counter() - self.began, self.passes, 0, 0, "descend", ("descend",))
         return Trajectory(
-            np.array(moment.x),
-            np.array(moment.average),
-            np.array(moment.dual, dtype=np.float64),
+            np.array(snapshot.x),
+            np.array(snapshot.average),
+            np.array(snapshot.dual, dtype=np.float64),
             status,
             reason,
-            moment.step,
-            moment.time,
-            moment.penalty,
+            snapshot.step,
+            snapshot.time,
+            snapshot.penalty,
             self.tape.history(),
             stats,
             problem,
@@ -104,8 +104,8 @@ class Run:
         )
 
 
-class Point(Moment):
-    """A step of a run as a moment; what is not asked for is not computed."""
+class Point(Snapshot):
+    """A step of a run as a snapshot; what is not asked for is not computed."""
 
     def __init__(self, run: Run, state: State, sums: Sums, j: int | None) -> None:
         self.setting, self.step, self.time, self._began = run.setting, run.step, run.time, run.began
@@ -188,7 +188,7 @@ class _Loop:
         return self.places, state, sums, [(run.step, run.time) for run in self.runs]
 
     def _judged(self, state: State, sums: Sums, fresh: list[bool]) -> tuple[State, Sums]:
-        """Let every run look at its new moment; those that are over leave."""
+        """Let every run look at its new snapshot; those that are over leave."""
         over = []
         for j, place in enumerate(self.places):
             if not fresh[j]:

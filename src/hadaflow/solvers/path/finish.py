@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from hadaflow._span import Span
 from hadaflow._threads import one_blas_thread
-from hadaflow._validation import Index, norm
+from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
 from hadaflow.certificates import MOST_COLUMNS, prove_fit
-from hadaflow.dynamics._scaling import UnitProblem
-from hadaflow.dynamics._walk import Walk
 from hadaflow.results import Status
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.path.walk import Walk
+from hadaflow.units import UnitProblem
 
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 1e3  # units of the rounding of a row that count as no more than rounding
@@ -62,7 +61,7 @@ def proved(unit: UnitProblem, end: End, positive: bool) -> Status:
     if end.status not in (Status.EXACT, Status.LEAST_SQUARES):
         return end.status
     eps = max(_EPS, unit.data_rounding)
-    fit, pull = operator.both(x, end.nu)
+    fit, pull = operator.matvec_and_rmatvec(x, end.nu)
     terms = operator.abs_matvec(np.abs(x)) + np.abs(y)
     fits = bool((np.abs(fit - y) <= _ROUNDING * eps * terms).all())
     fits = fits and norm(fit - y) <= max(1e-9, _ROUNDING * eps) * norm(y)

@@ -134,7 +134,7 @@ class Sums:
         return cls(np.zeros_like(state.residual, dtype=np.float64), *(np.zeros_like(state.x) for _ in range(2)))
 
     def plus(self, state: State, span: Any) -> Sums:
-        """After ``span`` of flow time (one per run) at ``state``. New arrays: moments may hold on to the old ones."""
+        """After ``span`` of flow time (one per run) at ``state``. New arrays: snapshots may hold on to the old ones."""
         return Sums(
             self.dual - span * state.residual,
             self.theta - np.asarray(span, dtype=state.x.dtype) * state.gradient,

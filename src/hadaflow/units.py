@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hadaflow._types import Vector
 from hadaflow._validation import norm
 from hadaflow.operators import Metered, Operator, Scaled
 from hadaflow.operators.around import even_rows
 from hadaflow.problems import Problem
-
-Vector = NDArray[np.float64]
 
 _EPS = float(np.finfo(np.float64).eps)
 _NO_DOUBT = 1e-10  # rounding of entries of A^T nu, whose bound is 1, that is not worth measuring columns for
@@ -96,7 +94,7 @@ def pull_at_zero(problem: Problem) -> Vector:
         If it overflows: then so would every step.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        pull = problem.operator.rmatvec(problem.first_pull)
+        pull = problem.operator.rmatvec(problem.negative_gradient_at_zero)
     if not np.isfinite(pull).all():
         raise ValueError("A^T y overflows: divide A and y by their sizes, and x comes out in the new units")
     return pull

@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from scipy.integrate import BDF
 from scipy.sparse.linalg import LinearOperator, cg
 
-from hadaflow._validation import Index, norm
-from hadaflow.dynamics._field import Field
-
-Vector = NDArray[np.float64]
+from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
+from hadaflow.solvers.flow.field import Field
 
 _NEGLIGIBLE = 0.1  # of the identity: the part of the Jacobian that Newton's method may ignore
 _EPS = float(np.finfo(np.float64).eps)

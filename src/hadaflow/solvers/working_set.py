@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from hadaflow._validation import Index
+from hadaflow._types import Index, Vector
 from hadaflow.operators import Operator
 from hadaflow.operators.base import at_work
-
-Vector = NDArray[np.float64]
 
 
 class WorkingSet:

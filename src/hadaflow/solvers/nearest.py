@@ -10,15 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hadaflow._span import Span
-from hadaflow._validation import Index, norm
-from hadaflow.dynamics._finish import on_bounds
-from hadaflow.dynamics._scaling import UnitProblem
+from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
 from hadaflow.operators.base import at_work
-
-Vector = NDArray[np.float64]
+from hadaflow.solvers.path.finish import on_bounds
+from hadaflow.units import UnitProblem
 
 _EPS = float(np.finfo(np.float64).eps)
 _MOST_WORK = 2e11  # operations; beyond, no nearest point is looked for

@@ -1,0 +1,1 @@
+"""Integrators of the flow in its dual state."""

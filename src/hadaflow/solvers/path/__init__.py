@@ -1,0 +1,1 @@
+"""Homotopy: the saddle path, jump by jump, and its exact end."""
