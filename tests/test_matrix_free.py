@@ -8,6 +8,7 @@ from scipy.fft import dctn, idctn
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import hadaflow as hf
+from hadaflow.gauges import L1
 from hadaflow.operators import as_operator
 from hadaflow.solvers.implicit.faces import Descent, Point
 from hadaflow.solvers.implicit.leaps import leap
@@ -123,7 +124,7 @@ def test_uniqueness_is_proved_where_that_costs_no_more_than_the_answer():
 def test_past_the_threshold_the_answer_is_a_solution_with_an_honest_gap():
     A, x = cosines(share=0.3), sparse(700, "gauss")
     unit = to_unit(hf.Problem(A, A @ x))
-    end, _ = leap(unit, positive=False, most_products=600)
+    end, _ = leap(unit, most_products=600)
     assert unit.meter.passes < 700
     found = hf.certify(hf.Problem(A, A @ x), unit.original_x(end.x), unit.original_dual(end.nu))
     assert found.residual < 1e-10
@@ -179,7 +180,7 @@ def test_progress_and_cost_are_told():
 
 @pytest.fixture
 def descent():
-    return Descent(as_operator(np.random.default_rng(0).standard_normal((30, 60))), positive=False)
+    return Descent(as_operator(np.random.default_rng(0).standard_normal((30, 60))), L1())
 
 
 def start(descent, y):

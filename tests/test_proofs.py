@@ -9,6 +9,7 @@ from scipy.sparse.linalg import aslinearoperator
 import hadaflow as hf
 from hadaflow.certificates import prove_fit
 from hadaflow.convergence import quietly
+from hadaflow.gauges import L1
 from hadaflow.operators import as_operator
 from hadaflow.operators.around import even_rows
 
@@ -156,9 +157,9 @@ def test_a_fit_that_is_not_the_best_is_not_proved():
     A, y = rng.standard_normal((20, 5)), rng.standard_normal(20)
     best, *_ = np.linalg.lstsq(A, y, rcond=None)
     operator = as_operator(A)
-    assert prove_fit(operator, best, y, positive=False).holds
+    assert prove_fit(operator, best, y, L1()).holds
     for off in (1e-3, 1.0):
-        proof = prove_fit(operator, best + off, y, positive=False)
+        proof = prove_fit(operator, best + off, y, L1())
         assert not proof.holds
         assert proof.bound <= np.linalg.norm(A @ best - y) * (1 + 1e-12)
 
@@ -166,9 +167,9 @@ def test_a_fit_that_is_not_the_best_is_not_proved():
 def test_a_pull_that_is_left_refutes_non_negative_least_squares():
     A, y = np.eye(3)[:, :2], np.array([1.0, 1.0, 1.0])
     operator = as_operator(A)
-    assert prove_fit(operator, np.array([1.0, 1.0]), y, positive=True).holds
-    assert not prove_fit(operator, np.array([1.0, 0.0]), y, positive=True).holds  # the second column would help
-    assert prove_fit(operator, np.array([0.0, 0.0]), -y, positive=True).holds
+    assert prove_fit(operator, np.array([1.0, 1.0]), y, L1(sign="positive")).holds
+    assert not prove_fit(operator, np.array([1.0, 0.0]), y, L1(sign="positive")).holds  # the second column would help
+    assert prove_fit(operator, np.array([0.0, 0.0]), -y, L1(sign="positive")).holds
 
 
 @pytest.mark.parametrize(("A", "y"), [([[1.0], [1.0], [-3.0]], [1.0, 1.0, 1.0]), ([[1.0], [1e9]], [1.0, -1.0])])

@@ -61,12 +61,12 @@ def test_whole_path_with_weights():
 @pytest.mark.parametrize("s", [5, 20, 40])
 def test_many_blocks_give_the_same_path(monkeypatch, s):
     # A tiny working set and short blocks force every kind of look, retreat and extension.
-    from hadaflow.solvers.path import walk as _walk
+    from hadaflow.solvers.path import policy, walk
 
     case = planted(40, 150, s, seed=2)
     expected = path_of(case)
-    monkeypatch.setattr(_walk, "_BLOCK", 5)
-    monkeypatch.setattr(_walk.Walk, "_wanted", lambda self: 2)
+    monkeypatch.setattr(walk, "_BLOCK", 5)
+    monkeypatch.setattr(policy.Policy, "_wanted", lambda self, at: 2)
     path = path_of(case)
     np.testing.assert_allclose(path.times, expected.times, rtol=1e-7)
     np.testing.assert_allclose(path.x.toarray(), expected.x.toarray(), atol=1e-7)

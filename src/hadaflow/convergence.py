@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from hadaflow._types import Float
 from hadaflow._validation import norm
-from hadaflow.certificates import Certificate
+from hadaflow.certificates import exact_within
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.problems import Problem
 from hadaflow.results import Limit, Recovery, Status
@@ -76,30 +76,6 @@ def quietly(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return function(*args, **kwargs)
     finally:
         _quiet.reset(token)
-
-
-class Exact(NamedTuple):
-    """Up to which numbers of its certificate an answer counts as exact, all relative."""
-
-    gap: float
-    residual: float
-    backward_error: float
-
-    def fits(self, certificate: Certificate) -> bool:
-        """Whether x carries y, as a whole and row by row."""
-        return certificate.scaled_residual <= self.residual and certificate.backward_error <= self.backward_error
-
-
-def exact_within(problem: Problem) -> Exact:
-    """Up to what an answer to this problem counts as exact.
-
-    A row may be off by 1e3 units of its rounding. What a row of a LinearOperator rounds is not known: there it may be
-    off by 1e-12 of a bound on its terms.
-    """
-    rounding = 1e3 * float(np.finfo(problem.dtype).eps)
-    return Exact(
-        max(1e-8, rounding), max(1e-9, rounding), max(1e-12, rounding) if problem.operator.matrix_free else rounding
-    )
 
 
 def told(result: Result, asked: str = "") -> Result:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hadaflow._types import Float, Index
 from hadaflow._validation import norm
 from hadaflow.models import Model
-from hadaflow.models.base import Scale
+from hadaflow.models.branches import Scale
 from hadaflow.problems import Problem, require_squared
 
 _TINY = float(np.finfo(np.float64).tiny)

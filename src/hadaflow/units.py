@@ -10,6 +10,7 @@ import numpy as np
 
 from hadaflow._types import Vector
 from hadaflow._validation import norm
+from hadaflow.gauges import L1, Gauge
 from hadaflow.operators import Metered, Operator, Scaled
 from hadaflow.operators.around import even_rows
 from hadaflow.problems import Problem
@@ -28,8 +29,10 @@ class UnitProblem:
         The scaled A, metered: passes are counted in ``meter``.
     y : ndarray of shape (m,)
         The scaled measurements, with norm between 1 and 2 (or all zero).
-    speed : ndarray of shape (n,)
+    correlation : ndarray of shape (n,)
         ``A.T @ y`` of the scaled data.
+    gauge : Gauge
+        What is made small, in these units: its bounds are of order one.
     size_a, size_y : float
         The sizes. The solution of the original problem is ``size_y / size_a`` times that of the scaled one (and divided
         by the weights); a dual vector of the original is that of the scaled one divided by ``size_a``.
@@ -42,8 +45,9 @@ class UnitProblem:
 
     operator: Operator
     meter: Metered
+    gauge: Gauge
     y: Vector
-    speed: Vector
+    correlation: Vector
     size_a: float
     size_y: float
     weights: Vector | None
@@ -74,7 +78,7 @@ class UnitProblem:
     @property
     def zero(self) -> bool:
         """Whether ``A^T y = 0``: then x = 0 already is a least-squares point."""
-        return not self.speed.any()
+        return not self.correlation.any()
 
     def original_x(self, x: Vector) -> Vector:
         x = x if self.weights is None else x / self.weights
@@ -85,7 +89,7 @@ class UnitProblem:
         return nu if self.row_factors is None else nu * self.row_factors
 
 
-def pull_at_zero(problem: Problem) -> Vector:
+def correlation_at_zero(problem: Problem) -> Vector:
     """``A^T y``; minus the gradient at zero of another loss than the squared one.
 
     Raises
@@ -94,19 +98,20 @@ def pull_at_zero(problem: Problem) -> Vector:
         If it overflows: then so would every step.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        pull = problem.operator.rmatvec(problem.negative_gradient_at_zero)
-    if not np.isfinite(pull).all():
+        correlation = problem.operator.rmatvec(problem.negative_gradient_at_zero)
+    if not np.isfinite(correlation).all():
         raise ValueError("A^T y overflows: divide A and y by their sizes, and x comes out in the new units")
-    return pull
+    return correlation
 
 
-def to_unit(problem: Problem, weights: Vector | None = None, *, even: bool = False) -> UnitProblem:
-    """Scale ``problem``; one pass over A.
+def to_unit(problem: Problem, gauge: Gauge | None = None, *, even: bool = False) -> UnitProblem:
+    """Scale ``problem`` and a gauge, by default the l1 norm; one pass over A.
 
     With ``even`` rows of very different lengths are brought to about the same one. That changes neither the
     solutions of ``A x = y`` nor any digit of the data, but which x is nearest to a y out of reach.
     """
     meter = Metered(problem.operator)
+    weights, unit_gauge = (gauge or L1()).unit()
     y, factors = problem.y.astype(np.float64), even_rows(meter) if even else None
     if factors is not None:
         with np.errstate(over="ignore"):
@@ -116,28 +121,29 @@ def to_unit(problem: Problem, weights: Vector | None = None, *, even: bool = Fal
     size_y = _power_of_two(norm(y))
     y = y / size_y
     of_rows = y if factors is None else y * factors
-    speed = meter.rmatvec(of_rows)
+    correlation = meter.rmatvec(of_rows)
     if meter.matrix_free:
-        _check_adjoint(meter, of_rows, speed)
+        _check_adjoint(meter, of_rows, correlation)
     if weights is not None:
-        speed = speed / weights
-    size_a = _power_of_two(float(np.abs(speed).max()))
+        correlation = correlation / weights
+    size_a = _power_of_two(float(np.abs(correlation).max()))
     inverse = None if weights is None else 1 / weights
     operator: Operator = meter
     if size_a != 1.0 or inverse is not None or factors is not None:
         operator = Scaled(meter, 1 / size_a, inverse, factors)
     data_rounding = float(np.finfo(np.float32).eps) if problem.dtype == np.float32 else 0.0
-    return UnitProblem(operator, meter, y, speed / size_a, size_a, size_y, weights, data_rounding, factors)
+    correlation = correlation / size_a
+    return UnitProblem(operator, meter, unit_gauge, y, correlation, size_a, size_y, weights, data_rounding, factors)
 
 
-def _check_adjoint(operator: Operator, y: Vector, speed: Vector) -> None:
+def _check_adjoint(operator: Operator, y: Vector, correlation: Vector) -> None:
     """Raise ValueError if the products of a LinearOperator do not belong together; one more product."""
     probe = np.random.default_rng(0).choice([-1.0, 1.0], size=operator.shape[1])
     image = operator.matvec(probe)
-    if image.shape != y.shape or speed.shape != probe.shape:
+    if image.shape != y.shape or correlation.shape != probe.shape:
         raise ValueError(f"the linear operator A of shape {operator.shape} returns products of other lengths")
-    size = norm(image) * norm(y) + norm(probe) * norm(speed)
-    if abs(float(image @ y) - float(probe @ speed)) > (1e-3 if operator.dtype == np.float32 else 1e-7) * size:
+    size = norm(image) * norm(y) + norm(probe) * norm(correlation)
+    if abs(float(image @ y) - float(probe @ correlation)) > (1e-3 if operator.dtype == np.float32 else 1e-7) * size:
         raise ValueError(
             "the linear operator A and its rmatvec are not adjoint to each other: see hadaflow.dot_test(A)"
         )

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from hadaflow._span import lengths_of
 from hadaflow._types import Index, Vector
-from hadaflow._validation import coordinates, instance, norm, positive_number, positive_vector
-from hadaflow.certificates._arguments import vector
+from hadaflow._validation import coordinates, instance, norm, positive_number
+from hadaflow.certificates._arguments import gauge_of, vector
 from hadaflow.certificates._fit import CLOSEST, prove_fit
 from hadaflow.certificates._uniqueness import independent, separates
+from hadaflow.gauges import Gauge
 from hadaflow.operators import Columns, Operator, Scaled
 from hadaflow.operators.around import even_rows
 from hadaflow.operators.base import at_work
@@ -20,6 +21,7 @@ from hadaflow.problems import Problem, require_squared
 
 _EPS = float(np.finfo(np.float64).eps)
 _MOST_ENTRIES = 1 << 26  # of columns that are brought here to be looked at row by row
+_COSTLESS = 4.0  # units of rounding up to which a dual coordinate whose bound is 0 counts as 0
 MOST_COLUMNS = 2048  # asked of a LinearOperator, one product each
 
 
@@ -85,6 +87,7 @@ def certify(
     *,
     weights: object = None,
     positive: bool = False,
+    gauge: Gauge | None = None,
     noise_level: float = 0.0,
     least_squares: bool = False,
     support: Index | None = None,
@@ -108,6 +111,9 @@ def certify(
         Positive weights w of the l1 norm; default all 1.
     positive : bool, default False
         Whether feasible points are non-negative; only ``A_i^T dual`` (no modulus) then counts in M.
+    gauge : Gauge, optional
+        What x is held to minimise in place of an l1 norm; not together with weights or positive. M then is the dual
+        gauge of ``A^T dual``.
     noise_level : float, default 0
         Feasible means ``||A z - y||_2 <= noise_level``; the bound then is
         ``(<y, dual> - noise_level ||dual||) / M``. In units of y.
@@ -150,44 +156,39 @@ def certify(
     m, n = problem.shape
     x = vector(x, "x", n)
     dual = vector(dual, "dual", m)
-    w = np.ones(n) if weights is None else positive_vector(weights, "weights", n)
+    gauge = gauge_of(weights, positive, gauge, n)
     noise_level = positive_number(noise_level, "noise_level", strict=False)
     on = np.flatnonzero(x) if support is None else coordinates(support, "support", n)
+    on = np.union1d(on, gauge.free) if len(gauge.free) else on
     y, eps = problem.y.astype(np.float64), float(np.finfo(problem.dtype).eps)
     fit, correlation = problem.operator.matvec_and_rmatvec(x, dual)
     columns = at_work(problem.operator.columns(on)) if support is None and _affordable(problem.operator, on) else None
     terms = np.abs(y) + _terms(problem.operator, np.abs(x), on, columns)
-    judge = _Dual.of(problem.operator, dual, correlation, w, positive, on, columns)
+    judge = _Dual.of(problem.operator, dual, correlation, gauge, on, columns)
 
     lower = judge.lower_bound(fit if least_squares else y, noise_level * norm(dual))
-    l1_norm = float((w * np.abs(x)).sum())
+    l1_norm = gauge.value(x)
     residual = np.abs(fit - y)
     backward_error = float(np.divide(residual, terms, out=np.zeros(m), where=terms > 0).max())
     fit_gap = 0.0
     if least_squares:
-        fit_gap = prove_fit(problem.operator, x, y, positive=positive, eps=eps, most_columns=most_columns).gap
-    allowed = max(1e-8, 1e3 * eps)
+        fit_gap = prove_fit(problem.operator, x, y, gauge, eps=eps, most_columns=most_columns).gap
     scaled_residual = _relative(residual if judge.factors is None else residual * judge.factors, y, judge.factors)
     fits = max(scaled_residual, backward_error) <= max(1e-9, 1e3 * eps)
     feasible = fit_gap <= CLOSEST if least_squares else fits
     size = max(l1_norm, lower)
     gap = abs(l1_norm - lower) / size if size > 0 else 0.0
-    if positive and x.min() < 0:
+    if not gauge.allows(x):
         gap = max(gap, 1.0)
-    optimal = feasible and gap <= allowed
-    only = feasible and allowed < gap < 1 and noise_level == 0 and independent(problem.operator)
-
     off = np.ones(n, dtype=bool)
     off[on] = False
     margin = judge.margin(off)
-    if not x.any():
-        unique = optimal  # no other point has norm zero
-    else:
+    unique = False
+    if feasible and gap <= max(1e-8, 1e3 * eps):
         few = not problem.operator.matrix_free or len(on) <= most_columns
-        possible = optimal and few and margin > 0 and not x[off].any()
-        unique = possible and separates(
-            judge.operator, on, x[on], judge.vector / judge.highest, w, positive, judge.columns
-        )
+        unique = few and margin > 0 and not x[off].any() and judge.proves_unique(x, on, gauge)
+    elif feasible and gap < 1 and noise_level == 0:
+        unique = independent(problem.operator)
     return Certificate(
         residual=_relative(residual, y, None),
         l1_norm=l1_norm,
@@ -197,7 +198,7 @@ def certify(
         backward_error=backward_error,
         scaled_residual=scaled_residual,
         fit_gap=fit_gap,
-        unique=unique or only,
+        unique=unique,
     )
 
 
@@ -213,10 +214,10 @@ class _Dual:
         The dual vector for it.
     factors : ndarray of shape (m,) or None
         What rows were multiplied by.
-    reach : ndarray of shape (n,)
-        ``|A_i^T dual| / w_i``.
-    doubt : ndarray of shape (n,)
-        What rounding may have taken from it, where that decides what the largest is.
+    sizes : ndarray of shape (n,)
+        Sizes of ``A_i^T dual`` in units of their bounds.
+    doubtful : ndarray of shape (n,)
+        The same with what rounding may have taken from them, where that decides which one is the largest.
     columns : ndarray or sparse array, or None
         Columns of this operator on the support, if they are at hand already.
     """
@@ -224,8 +225,8 @@ class _Dual:
     operator: Operator
     vector: Vector
     factors: Vector | None
-    reach: Vector
-    doubt: Vector
+    sizes: Vector
+    doubtful: Vector
     columns: Columns
 
     @classmethod
@@ -234,37 +235,41 @@ class _Dual:
         operator: Operator,
         dual: Vector,
         correlation: Vector,
-        weights: Vector,
-        positive: bool,
+        gauge: Gauge,
         on: Index,
         columns: Columns,
     ) -> _Dual:
-        reach = (correlation if positive else np.abs(correlation)) / weights
         factors = even_rows(operator)
         if factors is not None:
             operator, dual = Scaled(operator, 1.0, None, factors), dual / factors
             columns = None
-        slack, top = _slack(len(dual)) * norm(dual), float(reach.max())
-        near = np.array([int(reach.argmax())])
+        slack = _slack(len(dual)) * norm(dual)
+        rounding = np.zeros_like(correlation)
+        costless = gauge.costless
+        if len(costless):  # no dual state but 0 will do: what is no more than rounding counts as that
+            rounding[costless] = _COSTLESS * slack * lengths_of(operator.columns(costless))
+        sizes = gauge.sizes(correlation, rounding)
+        top, near = float(sizes.max()), np.array([int(sizes.argmax())])
         if operator.at_hand:  # all that rounding might have lifted, or kept from being lifted, above the largest
-            near = np.flatnonzero(reach + slack * operator.size_bound / weights >= top)
-        doubt = np.zeros_like(reach)
+            near = np.flatnonzero(gauge.sizes(correlation, -slack * operator.size_bound) >= top)
+        near = np.setdiff1d(near, costless)
         if columns is not None and top > 0:
-            doubt[on] = slack * lengths_of(columns) / weights[on]
-            near = near[doubt[near] == 0]
+            known = np.isin(on, costless, invert=True)
+            rounding[on[known]] = -slack * lengths_of(columns)[known]
+            near = near[rounding[near] == 0]
         if len(near) and top > 0:
-            doubt[near] = slack * lengths_of(operator.columns(near)) / weights[near]
-        return cls(operator, dual, factors, reach, doubt, columns)
+            rounding[near] = -slack * lengths_of(operator.columns(near))
+        return cls(operator, dual, factors, sizes, gauge.sizes(correlation, rounding), columns)
 
     @property
     def highest(self) -> float:
-        """Largest reach."""
-        return float(self.reach.max())
+        """Largest size."""
+        return float(self.sizes.max())
 
     def lower_bound(self, target: Vector, noise: float) -> float:
-        """``<target, dual> - noise`` over the largest reach, lowered by what rounding may have added to either."""
-        top = float((self.reach + self.doubt).max())
-        if top <= 0:
+        """``<target, dual> - noise`` over the largest size, lowered by what rounding may have added to either."""
+        top = float(self.doubtful.max())
+        if not 0 < top < np.inf:
             return 0.0
         if self.factors is not None:
             target = target * self.factors
@@ -272,8 +277,14 @@ class _Dual:
         return max(0.0, (float(terms.sum()) - noise - _slack(len(target)) * float(np.abs(terms).sum())) / top)
 
     def margin(self, off: NDArray[np.bool_]) -> float:
-        """How far the largest reach off the support stays below the largest of all, relatively."""
-        return 1.0 - float(self.reach[off].max(initial=0.0)) / self.highest if self.highest > 0 else 1.0
+        """How far the largest size off the support stays below the largest of all, relatively."""
+        return 1.0 - float(self.sizes[off].max(initial=0.0)) / self.highest if 0 < self.highest < np.inf else 1.0
+
+    def proves_unique(self, x: Vector, on: Index, gauge: Gauge) -> bool:
+        """Whether x, supported on ``on`` and optimal, is the only minimiser."""
+        if not x.any():
+            return len(gauge.costless) == 0  # no other point has norm zero
+        return separates(self.operator, on, x[on], self.vector / self.highest, gauge, self.columns)
 
 
 def _relative(residual: Vector, y: Vector, factors: Vector | None) -> float:

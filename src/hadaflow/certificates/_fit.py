@@ -9,6 +9,7 @@ import numpy as np
 from hadaflow._span import Span, lengths_of
 from hadaflow._types import Vector
 from hadaflow._validation import norm
+from hadaflow.gauges import Gauge
 from hadaflow.operators import Operator
 from hadaflow.operators.base import at_work
 
@@ -46,11 +47,11 @@ class FitProof:
 
 
 def prove_fit(
-    operator: Operator, x: Vector, y: Vector, *, positive: bool, eps: float = _EPS, most_columns: int | None = None
+    operator: Operator, x: Vector, y: Vector, gauge: Gauge, *, eps: float = _EPS, most_columns: int | None = None
 ) -> FitProof:
-    """Prove that x is a (non-negative) least-squares point, if it is one.
+    """Prove that x is a least-squares point among all z that a gauge allows, if it is one.
 
-    For every u with ``A^T u = 0`` (``A^T u <= 0`` if ``z >= 0``) and every z, ``<y, u> <= ||A z - y|| ||u||``. The
+    For every u with ``A^T u = 0`` (``A^T u <= 0`` if ``z >= 0``) and every such z, ``<y, u> <= ||A z - y|| ||u||``. The
     direction u is the residual of x, freed of what the columns on the support of x explain. It meets the condition up
     to rounding only: then the bound is one for a matrix whose columns differ from those of A by the ``violation``.
 
@@ -62,8 +63,8 @@ def prove_fit(
         The point to be judged.
     y : ndarray of shape (m,)
         The data.
-    positive : bool
-        Whether z is non-negative.
+    gauge : Gauge
+        Which z are allowed: for example, non-negative ones.
     eps : float
         Rounding unit in which x is stored.
     most_columns : int, optional
@@ -93,7 +94,7 @@ def prove_fit(
     if length == 0:
         return FitProof(0.0, 1.0, 1.0)
     pull, lengths = operator.rmatvec(direction), _lengths(operator, most_columns)
-    wrong = np.maximum(pull, 0.0) if positive else np.abs(pull)
+    wrong = gauge.outward(pull)
     violation = _largest_ratio(wrong, lengths * length)
     # What a violation is worth to an x about as large as this one.
     worth = 2 * _largest_ratio(wrong, lengths) * float(lengths @ np.abs(x))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hadaflow._validation import instance, positive_number, positive_vector
-from hadaflow.certificates._arguments import vector
+from hadaflow._validation import instance, positive_number
+from hadaflow.certificates._arguments import gauge_of, vector
+from hadaflow.gauges import Gauge
 from hadaflow.problems import Problem, require_squared
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -36,7 +37,13 @@ class LassoCertificate:
 
 
 def certify_lasso(
-    problem: Problem, x: object, penalty: float, *, weights: object = None, positive: bool = False
+    problem: Problem,
+    x: object,
+    penalty: float,
+    *,
+    weights: object = None,
+    positive: bool = False,
+    gauge: Gauge | None = None,
 ) -> LassoCertificate:
     """Duality gap of ``x`` for the lasso ``1/2 ||A x - y||^2 + penalty * sum_i w_i |x_i|``.
 
@@ -55,6 +62,8 @@ def certify_lasso(
         Positive weights w; default all 1.
     positive : bool, default False
         Whether x is constrained to be non-negative.
+    gauge : Gauge, optional
+        What stands in place of the l1 norm; not together with weights or positive.
 
     Returns
     -------
@@ -81,15 +90,14 @@ def certify_lasso(
     n = problem.shape[1]
     x = vector(x, "x", n)
     penalty = positive_number(penalty, "penalty")
-    w = np.ones(n) if weights is None else positive_vector(weights, "weights", n)
+    gauge = gauge_of(weights, positive, gauge, n)
     y = problem.y.astype(np.float64)
     residual = y - problem.operator.matvec(x)
-    correlation = problem.operator.rmatvec(residual) / w
-    top = float((correlation if positive else np.abs(correlation)).max())
+    top = gauge.dual(problem.operator.rmatvec(residual))
     point = residual * min(1.0, penalty / top) if top > 0 else residual
     half = 0.5 * float(y @ y)
-    objective = 0.5 * float(residual @ residual) + penalty * float((w * np.abs(x)).sum())
-    if positive and x.min(initial=0.0) < 0:
+    objective = 0.5 * float(residual @ residual) + penalty * gauge.value(x)
+    if not gauge.allows(x):
         objective = float("inf")
     rounding = 4 * _EPS * float(np.sqrt(len(y))) * half
     lower = half - 0.5 * float((y - point) @ (y - point)) - rounding

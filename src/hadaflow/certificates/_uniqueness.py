@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from hadaflow._span import gram_of, lengths_of
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
+from hadaflow.gauges import Gauge
 from hadaflow.operators import Columns, Operator
 from hadaflow.operators.base import at_work
 
@@ -20,9 +21,7 @@ _INSIDE = 1e-8  # relative distance from its bound that a dual coordinate off th
 _MET = 1e-9  # and up to which those on it meet theirs, where nothing sharper is known
 
 
-def separates(
-    operator: Operator, on: Index, x: Vector, dual: Vector, weights: Vector, positive: bool, columns: Columns = None
-) -> bool:
+def separates(operator: Operator, on: Index, x: Vector, dual: Vector, gauge: Gauge, columns: Columns = None) -> bool:
     """Whether a dual vector near the given one proves that x is the only minimiser.
 
     It has to meet its bounds with the signs of x on the support, to stay strictly below them elsewhere, and the columns
@@ -34,15 +33,13 @@ def separates(
     operator : Operator
         A, with rows of about the same length.
     on : int array of shape (k,)
-        Support of x.
+        Support of x, and the coordinates that cost nothing.
     x : ndarray of shape (k,)
         x on it.
     dual : ndarray of shape (m,)
-        Scaled so that it meets its bounds, the weights.
-    weights : ndarray of shape (n,)
-        Weights of the l1 norm.
-    positive : bool
-        Whether x is non-negative.
+        Scaled so that it meets its bounds.
+    gauge : Gauge
+        What x minimises.
     columns : ndarray or sparse array of shape (m, k), optional
         The columns of the support, if they are at hand already.
     """
@@ -51,25 +48,24 @@ def separates(
     if factored is None:
         return False
     factor, length, smallest = factored
-    aim = np.sign(x) * weights[on]
+    aim = gauge.on(on).face(x)
     longest = float(length.max(initial=0.0)) or 1.0  # divided by last: the dual of short columns is long
     for _ in range(2):
         gap = (aim - np.asarray(columns.T @ dual)) / length
         step = np.asarray(columns @ (la.lapack.dpotrs(factor, gap, lower=1)[0] / (length / longest)))
         dual = dual + step / longest
     missed = np.abs(aim - np.asarray(columns.T @ dual))
-    reach = operator.rmatvec(dual)
-    reach = reach if positive else np.abs(reach)
-    reach[on] = -np.inf
-    if (reach >= weights * (1 - _INSIDE)).any():
+    off = np.setdiff1d(np.arange(operator.shape[1]), on, assume_unique=True)
+    theta, others = operator.rmatvec(dual)[off], gauge.on(off)
+    if others.dual(theta) >= 1 - _INSIDE:
         return False
     if not operator.at_hand:
-        return bool((missed <= _MET * weights[on]).all())
+        return bool((missed <= _MET * np.where(aim == 0, np.abs(aim).max(), np.abs(aim))).all())
     rounding = 2 * _EPS * operator.shape[0] ** 0.5 * norm(dual)
     missing = (float((missed / length).max()) + rounding) * np.sqrt(len(on) / smallest)
-    if (reach + operator.size_bound * (rounding + missing) < weights).all():
+    if others.dual(theta, -operator.size_bound * (rounding + missing)) < 1:
         return True
-    return bool((reach + operator.column_lengths * (rounding + missing) < weights).all())
+    return others.dual(theta, -operator.column_lengths[off] * (rounding + missing)) < 1
 
 
 def independent(operator: Operator) -> bool:

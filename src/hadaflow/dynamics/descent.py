@@ -23,7 +23,7 @@ from hadaflow._validation import (
 )
 from hadaflow.convergence import told, told_of_all
 from hadaflow.models import Model
-from hadaflow.models.base import Scale, started
+from hadaflow.models.branches import Scale
 from hadaflow.paths import Trajectory
 from hadaflow.problems import Problem
 from hadaflow.recording import RecordBuffer, Recorder, as_recorder
@@ -33,7 +33,7 @@ from hadaflow.solvers.descent.loop import Run, follow
 from hadaflow.solvers.descent.state import Sweeps, of_loss, of_squares
 from hadaflow.steps import StepRule, as_rule
 from hadaflow.stopping import MaxSteps, Residual, Rule
-from hadaflow.units import pull_at_zero
+from hadaflow.units import correlation_at_zero
 
 _MOST_STEPS = 1_000_000  # where no other budget is given
 
@@ -118,7 +118,7 @@ def descend(
     """
     _check(problem, model, loss, progress)
     n = problem.shape[1]
-    scale, _ = started(model, init_scale, n)
+    scale = model.checked(init_scale, n)
     rule, stop, record = as_rule(step), _stop(stop), as_recorder(record)
     threads = blas_threads()
     # The fused pass has threads of its own; those of BLAS, left awake by a product, would be in their way.
@@ -221,12 +221,12 @@ class _Shared:
     def __post_init__(self) -> None:
         self.began = time.perf_counter()
         self.scaling = 1.0 if self.loss == "half" else (2.0 if self.problem.squared else 1.0) / self.problem.shape[0]
-        self.speed = pull_at_zero(self.problem)
+        self.speed = correlation_at_zero(self.problem)
 
     def run(self, init_scale: Scale, rule: StepRule, speed: NDArray[np.float64]) -> Run:
         """A run from ``init_scale``."""
         problem, model = self.problem, self.model
-        init_scale, _ = started(model, init_scale, problem.shape[1])
+        init_scale = model.checked(init_scale, problem.shape[1])
         if np.min(init_scale) < np.finfo(problem.dtype).tiny:
             raise ValueError(f"init_scale {np.min(init_scale):.3g} is zero in {problem.dtype}: pass float64 data")
         setting = Setting.of(problem, model, init_scale)

@@ -14,12 +14,12 @@ import numpy as np
 from hadaflow._rules import check_rule
 from hadaflow._threads import one_blas_thread
 from hadaflow._types import Float, Vector
-from hadaflow._validation import callback, instance, one_of, positive_number, whole_number
+from hadaflow._validation import callback, instance, one_of, positive_number, positive_scale, whole_number
 from hadaflow.convergence import quietly, told
 from hadaflow.dynamics.limit import limit
 from hadaflow.dynamics.saddles import saddles
-from hadaflow.models import Branches, Model
-from hadaflow.models.base import Scale, started
+from hadaflow.models import Mirror, Model
+from hadaflow.models.branches import Scale
 from hadaflow.paths import FlowPath
 from hadaflow.problems import Problem, require_squared
 from hadaflow.recording import RecordBuffer, Recorder, as_recorder
@@ -144,10 +144,11 @@ def flow(
         check_rule(stop)
     _check_loss(problem, method, t_end, stop)
     record = as_recorder(record)
-    scale, branches = started(model, init_scale, problem.shape[1])
+    mirror = model.mirror(init_scale, problem.shape[1])
+    scale = positive_scale(init_scale, "init_scale", problem.shape[1])
     plan = _Plan(problem, model, scale, t_end, tolerance, max_steps, stop, record, progress)
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext(), np.errstate(all="ignore"):
-        path = plan.go(method, branches)
+        path = plan.go(method, mirror)
     return told(path, _asked(t_end, tolerance, stop))
 
 
@@ -189,15 +190,15 @@ class _Plan:
         self.reached = self.tolerance  # or what rounding allows
         self.watch: Watch | None = None if self.stop is None else self.stop.watch(self.problem)
 
-    def go(self, method: str, branches: Branches | None) -> FlowPath:
+    def go(self, method: str, mirror: Mirror) -> FlowPath:
         """The path, by the way that the start asks for."""
         field = Field(self.problem, self.model, self.init_scale)
         if method == "proximal":
             return self.leap(field)
         small = self.setting.product_scale < field.size
-        if branches is not None and math.isfinite(branches.exponent) and small and field.sharpness > _SHARPEST:
+        if mirror.barrier and small and field.sharpness > _SHARPEST:
             require_squared(self.problem, "flow from an init_scale so small for this depth (take a larger one)")
-            return self.along_saddles(field, branches.rest, branches.dual_scale)
+            return self.along_saddles(field, mirror)
         return self.integrate(field)
 
     def integrate(self, field: Field) -> FlowPath:
@@ -241,14 +242,11 @@ class _Plan:
         end = replace(end, reason=f"{end.reason}; by long implicit steps, near the flow at its beginning only")
         return self._path(curve, end, math.inf, field.operator.passes)
 
-    def along_saddles(self, field: Field, rest: Vector, factor: float) -> FlowPath:
-        """The path of a scale that is zero for all that double precision can tell; ``factor`` is time per tau."""
-        positive = not self.model.signed
-        uniform = bool(np.ptp(rest) == 0)
-        weights = None if uniform else rest
-        factor *= float(rest[0]) if uniform else 1.0
+    def along_saddles(self, field: Field, mirror: Mirror) -> FlowPath:
+        """The path of a scale that is zero for all that double precision can tell."""
+        factor = 1.0 / mirror.rate
         try:
-            path = quietly(saddles, self.problem, positive=positive, weights=weights, progress=self.progress)
+            path = quietly(saddles, self.problem, gauge=mirror.gauge, progress=self.progress)
         except KeyboardInterrupt:
             start = Integrated(field)
             return self._path(start, _interrupted(start), 1 / _SHARPEST, field.operator.passes)

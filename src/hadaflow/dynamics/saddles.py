@@ -9,19 +9,20 @@ import numpy as np
 from hadaflow._validation import (
     callback,
     check_finite,
-    flag,
     instance,
     positive_number,
-    positive_vector,
     real_array,
     whole_number,
 )
+from hadaflow.certificates import gauge_of
 from hadaflow.convergence import told
+from hadaflow.gauges import Gauge
 from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import ProgressCallback, Stats
-from hadaflow.solvers.path.finish import follow, proved
-from hadaflow.solvers.path.walk import Walk
+from hadaflow.solvers.judge import judged
+from hadaflow.solvers.path.finish import follow
+from hadaflow.solvers.path.walk import Terms, Walk
 from hadaflow.units import to_unit
 
 
@@ -30,6 +31,7 @@ def saddles(
     *,
     positive: bool = False,
     weights: object = None,
+    gauge: Gauge | None = None,
     start: object = None,
     noise_level: float = 0.0,
     max_events: int | None = None,
@@ -51,8 +53,11 @@ def saddles(
     weights : array_like of shape (n,), optional
         Bounds w > 0 of the dual coordinates (limit of starts that differ by coordinate at depth > 2, where
         ``w_i = (a_i / a)^(2 - D)``); default all 1.
+    gauge : Gauge, optional
+        What takes the place of the (weighted) l1 norm (:mod:`hadaflow.gauges`); not together with positive or weights.
     start : array_like of shape (m,), optional
-        Dual state nu to start from instead of 0, shortened if it leaves the box. The path still ends at a minimiser.
+        Dual state nu to start from instead of 0, shortened if it leaves the dual set. The path still ends at a
+        minimiser.
     noise_level : float, default 0
         Stop on the first plateau with ``||A b - y||_2 <= noise_level``, in units of y.
     max_events : int, optional
@@ -93,15 +98,13 @@ def saddles(
     began = time.perf_counter()
     instance(problem, Problem, "problem")
     require_squared(problem, "saddles")
-    positive = flag(positive, "positive")
     callback(progress, "progress")
     m, n = problem.shape
-    w = None if weights is None else positive_vector(weights, "weights", n)
+    gauge = gauge_of(weights, positive, gauge, n)
     noise_level = positive_number(noise_level, "noise_level", strict=False)
-    unit = to_unit(problem, w)
-    walk = Walk(unit, positive=positive, verify_all=True, progress=progress, noise_level=noise_level / unit.size_y)
-    if max_events is not None:
-        walk.max_events = whole_number(max_events, "max_events")
+    most = 0 if max_events is None else whole_number(max_events, "max_events")
+    unit = to_unit(problem, gauge)
+    walk = Walk(unit, Terms(True, noise_level / unit.size_y, most, progress=progress))
     if start is not None:
         nu = real_array(start, "start", 1)
         if len(nu) != m:
@@ -109,15 +112,17 @@ def saddles(
         check_finite(nu, "start")
         walk.start_from(nu.astype(np.float64) * unit.size_a)
     end = follow(walk)
-    status = proved(unit, end, positive)
+    final, dual = unit.original_x(end.x).astype(problem.dtype), unit.original_dual(end.nu)
+    metered = Problem(unit.meter, problem.y)
+    _, status = judged(metered, gauge, final, dual, end.status, noise_level=noise_level)
     if status.ok and walk.events:  # the last plateau without the rounding of the walk
-        walk.end_at(end.x)
-    times, plateaus = walk.record()
+        walk.record.end_at(end.x)
+    times, plateaus = walk.record.table(unit)
     path = SaddlePath(
         times=times,
         x=plateaus.astype(problem.dtype),
-        final=unit.original_x(end.x).astype(problem.dtype),
-        dual=unit.original_dual(end.nu),
+        final=final,
+        dual=dual,
         status=status,
         stats=Stats(time.perf_counter() - began, unit.meter.passes, 0, walk.events, "saddles", ("saddles",)),
         problem=problem,

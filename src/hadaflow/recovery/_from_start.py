@@ -12,8 +12,9 @@ from hadaflow._types import Index, Vector
 from hadaflow.certificates import MOST_COLUMNS, certify
 from hadaflow.convergence import quietly
 from hadaflow.dynamics.limit import limit
+from hadaflow.gauges import Gauge, l1
 from hadaflow.models import HadamardPower
-from hadaflow.models.base import Scale
+from hadaflow.models.branches import Scale
 from hadaflow.operators import Metered
 from hadaflow.problems import Problem
 from hadaflow.results import Limit, ProgressCallback, Recovery, Stats, Status
@@ -26,26 +27,26 @@ def from_start(
     began = time.perf_counter()
     end: Limit = quietly(limit, problem, model, init_scale=init_scale, progress=progress)
     least_squares, support = end.status is Status.LEAST_SQUARES, end.support()
-    positive = positive and model.depth > 1
+    gauge = l1(None, positive and model.depth > 1)
     meter = Metered(problem.operator)
     metered = Problem(meter, problem.y)
-    duals = [end.dual, *_sharpened(metered, end, support, positive)]
+    duals = [end.dual, *_sharpened(metered, end, support, gauge)]
     certificates = [
-        certify(metered, end.x, dual, positive=positive, least_squares=least_squares, support=support) for dual in duals
+        certify(metered, end.x, dual, gauge=gauge, least_squares=least_squares, support=support) for dual in duals
     ]
     best = int(np.argmax([certificate.lower_bound for certificate in certificates]))
     passes = end.stats.passes + meter.passes
     stats = Stats(time.perf_counter() - began, passes, end.stats.newton_steps, 0, "limit", ("limit",))
     return Recovery(
-        end.x, duals[best], certificates[best], end.status, stats, problem, model, end.product_scale, positive
+        end.x, duals[best], certificates[best], end.status, stats, problem, model, end.product_scale, not gauge.finite
     )
 
 
-def _sharpened(problem: Problem, end: Limit, support: Index, positive: bool) -> list[Vector]:
+def _sharpened(problem: Problem, end: Limit, support: Index, gauge: Gauge) -> list[Vector]:
     """The dual of a limit, moved onto its bounds on the support: often a better proof, at times a worse one."""
     m, _ = problem.shape
-    reach = problem.operator.rmatvec(end.dual)
-    top = float((reach if positive else np.abs(reach)).max())
+    correlation = problem.operator.rmatvec(end.dual)
+    top = gauge.dual(correlation)
     if not 0 < len(support) <= m or not 0 < top < math.inf:
         return []
     if problem.operator.column_cost(len(support)) > MOST_COLUMNS:
@@ -58,5 +59,5 @@ def _sharpened(problem: Problem, end: Limit, support: Index, positive: bool) -> 
     basis = Span(columns)
     if not basis.well_conditioned:
         return []
-    step = basis.dual_with(np.sign(end.x[support]) - reach[support] / top) / size
+    step = basis.dual_with(gauge.face(end.x[support].astype(np.float64)) - correlation[support] / top) / size
     return [end.dual / top + step] if np.isfinite(step).all() else []

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from hadaflow._validation import callback, flag, one_of, positive_number, positive_vector
+from hadaflow.certificates import gauge_of
 from hadaflow.convergence import told
+from hadaflow.gauges import Gauge
 from hadaflow.models import HadamardPower
-from hadaflow.models.base import Scale
+from hadaflow.models.branches import Scale
 from hadaflow.problems import Problem
 from hadaflow.recovery._from_start import from_start
 from hadaflow.recovery._strategies import Options
@@ -23,6 +25,7 @@ def recover(
     init_scale: Scale | None = None,
     positive: bool = False,
     weights: Any = None,
+    gauge: Gauge | None = None,
     noise_level: float = 0.0,
     method: Literal["auto", "saddles", "limit"] = "auto",
     progress: ProgressCallback | None = None,
@@ -49,6 +52,9 @@ def recover(
     weights : array_like of shape (n,), optional
         Minimise ``sum_i w_i |x_i|`` instead, w > 0. For the scale -> 0 solution only: with ``init_scale`` give one
         start per coordinate.
+    gauge : Gauge, optional
+        What to minimise in place of an l1 norm (:mod:`hadaflow.gauges`); not together with positive or weights. For the
+        scale -> 0 solution only.
     noise_level : float, default 0
         Bound on ``||noise||_2`` in units of y: stop on the first plateau of the saddle path with
         ``||A x - y||_2 <= noise_level`` (for a LinearOperator beyond 5000 rows on the first that leaps come upon). For
@@ -111,17 +117,19 @@ def recover(
     callback(progress, "progress")
     method = one_of(method, "method", ("auto", "saddles", "limit"))  # type: ignore[assignment]
     noise_level = positive_number(noise_level, "noise_level", strict=False)
-    w = None if weights is None else positive_vector(weights, "weights", problem.shape[1])
+    chosen = gauge_of(weights, positive, gauge, problem.shape[1])
     if (depth is None) != (init_scale is None):
         given, missing = ("depth", "init_scale") if init_scale is None else ("init_scale", "depth")
         raise ValueError(f"{given} needs {missing} beside it: together they fix the start of the flow")
     if depth is not None and init_scale is not None:
-        if w is not None or noise_level > 0 or method != "auto":
+        if weights is not None or gauge is not None or noise_level > 0 or method != "auto":
             raise ValueError(
-                "weights, noise_level and method belong to the scale -> 0 solution: leave out depth and init_scale"
+                "weights, gauge, noise_level and method belong to the scale -> 0 solution: "
+                "leave out depth and init_scale"
             )
         model = HadamardPower(depth, "positive" if positive else "both")
         return told(from_start(problem, model, init_scale, positive, progress), "1e-08, and x = B(A^T nu) to 1e-12")
     if method == "limit" and noise_level > 0:
         raise ValueError("noise_level stops along the saddle path: use method='saddles' or 'auto'")
-    return told(vanishing_start(problem, Options(positive, w, noise_level, method, progress)))
+    w = None if weights is None else positive_vector(weights, "weights", problem.shape[1])
+    return told(vanishing_start(problem, Options(chosen, noise_level, method, progress, positive, w)))

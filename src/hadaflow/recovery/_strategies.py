@@ -1,23 +1,24 @@
-"""How the solution of a vanishing start may be found: what to try, in turn."""
+"""How the solution of a vanishing start may be found: a table of strategies, to be tried in order."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from hadaflow._types import Vector
 from hadaflow.convergence import quietly
 from hadaflow.dynamics.limit import limit
+from hadaflow.gauges import Gauge
 from hadaflow.models import HadamardPower
 from hadaflow.problems import Problem
 from hadaflow.results import ProgressCallback
 from hadaflow.solvers.implicit.leaps import leap
 from hadaflow.solvers.path.finish import End, follow
-from hadaflow.solvers.path.walk import Walk
+from hadaflow.solvers.path.walk import Terms, Walk
 from hadaflow.units import UnitProblem
 
 #: Depth and product scale of the limit that hard instances are brought close with.
@@ -34,11 +35,12 @@ MOST_ROWS = 5000  # of such an A up to which a walk can be hoped to prove what l
 class Options:
     """What :func:`hadaflow.recover` was asked for, checked."""
 
-    positive: bool
-    weights: Vector | None
+    gauge: Gauge
     noise_level: float
     method: str
     progress: ProgressCallback | None
+    positive: bool = False
+    weights: Vector | None = None
 
 
 class Attempt(NamedTuple):
@@ -50,74 +52,131 @@ class Attempt(NamedTuple):
     method: str
 
 
-Strategy = Callable[[UnitProblem, Options], Attempt]
+@dataclass(frozen=True)
+class Strategy:
+    """One way to the end.
+
+    Attributes
+    ----------
+    run : callable
+        Goes it.
+    applies : callable
+        Whether it is to be tried.
+    refines : bool
+        Whether an end without a proof is worth walking on from.
+    exhausts : bool
+        Whether it repeats a walk that went to the end already.
+    """
+
+    run: Callable[[UnitProblem, Options], Attempt]
+    applies: Callable[[UnitProblem, Options], bool]
+    refines: bool = True
+    exhausts: bool = False
 
 
-def strategies(unit: UnitProblem, options: Options) -> tuple[Strategy, ...]:
-    """What to try, in turn."""
-    if not unit.operator.resident:
-        return _far_strategies(unit, options)
-    by_products = unit.operator.matrix_free and options.method == "auto" and not unit.zero
-    if options.noise_level > 0 and unit.operator.shape[0] <= MOST_ROWS:
-        by_products = False  # a walk sees every plateau, and is affordable
-    leaps = (by_leaps,) if by_products else ()
-    if options.method == "saddles" or options.noise_level > 0 or unit.zero:
-        return (*leaps, by_walk)
-    if options.method == "limit":
-        return (_approach, by_walk)
-    return (*leaps, _walk_while_cheap, _approach, by_walk)
+def strategies(unit: UnitProblem, options: Options) -> list[Strategy]:
+    """What to try, in order."""
+    return [strategy for strategy in _TABLE if strategy.applies(unit, options)]
 
 
-def _far_strategies(unit: UnitProblem, options: Options) -> tuple[Strategy, ...]:
-    """The same for an A elsewhere: a walk asks it for columns now and then, leaps for one pass each iteration."""
-    if options.method == "limit":
-        return (_approach, by_walk)
-    if options.method == "saddles" or options.noise_level > 0 or unit.zero:
-        return (by_walk,)
-    return (_walk_while_near, by_leaps, by_walk)
+# ---- the ways ----------------------------------------------------------------------------------------------
 
 
-def by_leaps(unit: UnitProblem, options: Options) -> Attempt:
+def _by_leaps(unit: UnitProblem, options: Options) -> Attempt:
     """Implicit steps: where A is known by products, its columns would cost more than the answer does without them."""
     most = min(unit.operator.shape[1], _MOST_PRODUCTS)
     noise_level = options.noise_level / unit.size_y
-    end, leaps = leap(
-        unit, positive=options.positive, most_products=most, noise_level=noise_level, progress=options.progress
-    )
+    end, leaps = leap(unit, most_products=most, noise_level=noise_level, progress=options.progress)
     return Attempt(end, 0, leaps, "leaps")
 
 
-def by_walk(unit: UnitProblem, options: Options, work_limit: float = math.inf) -> Attempt:
+def _by_walk(unit: UnitProblem, options: Options, work_limit: float = math.inf) -> Attempt:
     """The saddle path from the start."""
-    walk = Walk(unit, options.positive, verify_all=False, progress=options.progress, work_limit=work_limit)
-    walk.noise_level = options.noise_level / unit.size_y
+    noise_level = options.noise_level / unit.size_y
+    walk = Walk(unit, Terms(noise_level=noise_level, work_limit=work_limit, progress=options.progress))
     end = follow(walk)
     return Attempt(end, 0, walk.events, "saddles")
 
 
-def _walk_while_cheap(unit: UnitProblem, options: Options) -> Attempt:
+def _by_cheap_walk(unit: UnitProblem, options: Options) -> Attempt:
     """The same, given up once it has taken as long as a limit would."""
     m, n = unit.operator.shape
     newton_work = 30.0 * (float(m) * m * n + float(m) ** 3 / 3)  # about 30 systems formed and factored
-    return by_walk(unit, options, newton_work / _VECTOR_WORK)
+    return _by_walk(unit, options, newton_work / _VECTOR_WORK)
 
 
-def _walk_while_near(unit: UnitProblem, options: Options) -> Attempt:
+def _by_near_walk(unit: UnitProblem, options: Options) -> Attempt:
     """The same for an A elsewhere, given up once its own work has taken as long as some hundred passes would."""
     m, n = unit.operator.shape
-    return by_walk(unit, options, max(_FAR_WORK, _FAR_PASSES * float(m) * n))
+    return _by_walk(unit, options, max(_FAR_WORK, _FAR_PASSES * float(m) * n))
 
 
-def _approach(unit: UnitProblem, options: Options) -> Attempt:
+def _by_approach(unit: UnitProblem, options: Options) -> Attempt:
     """Follow the scale down to near zero, then walk from the dual state found there: a short way to the exact end."""
-    scaled = Problem(unit.operator, unit.y)
-    model = HadamardPower(_APPROACH_DEPTH, "positive" if options.positive else "both")
-    size = 1.0 / max(float(np.abs(unit.speed).max()), 1e-300)
+    model = HadamardPower(_APPROACH_DEPTH, _sign(unit) or "both")
+    size = 1.0 / max(float(np.abs(unit.correlation).max()), 1e-300)
     init_scale = (_APPROACH_SCALE * size) ** (1 / _APPROACH_DEPTH)
+    scaled = Problem(unit.operator, unit.y)
     near = quietly(limit, scaled, model, init_scale=init_scale, tolerance=1e-6, progress=options.progress)
-    walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
-    rate = _APPROACH_DEPTH * (_APPROACH_DEPTH - 2) * (_APPROACH_SCALE * size) ** (1 - 2 / _APPROACH_DEPTH)
+    walk = Walk(unit, Terms(progress=options.progress))
     if np.isfinite(near.dual).all():
-        walk.start_from(near.dual * rate)
+        walk.start_from(near.dual * model.mirror(init_scale, unit.operator.shape[1]).rate)
     end = follow(walk)
     return Attempt(end, near.stats.newton_steps, walk.events, "limit + saddles")
+
+
+# ---- when they apply ---------------------------------------------------------------------------------------
+
+
+def _open(unit: UnitProblem, options: Options) -> bool:
+    """Whether the choice is left to us, and the way long."""
+    return options.method == "auto" and options.noise_level == 0 and not unit.zero
+
+
+def _known_by_products(unit: UnitProblem, options: Options) -> bool:
+    """Whether leaps come first; with noise a walk sees every plateau, where it is affordable."""
+    if not (unit.operator.matrix_free and unit.operator.resident and options.method == "auto") or unit.zero:
+        return False
+    affordable = options.noise_level > 0 and unit.operator.shape[0] <= MOST_ROWS
+    return not affordable and len(unit.gauge.costless) == 0
+
+
+def _may_walk(unit: UnitProblem, options: Options) -> bool:
+    return unit.operator.resident and _open(unit, options)
+
+
+def _may_walk_from_afar(unit: UnitProblem, options: Options) -> bool:
+    return not unit.operator.resident and _open(unit, options)
+
+
+def _may_leap_from_afar(unit: UnitProblem, options: Options) -> bool:
+    return _may_walk_from_afar(unit, options) and len(unit.gauge.costless) == 0
+
+
+def _always(_unit: UnitProblem, _options: Options) -> bool:
+    return True
+
+
+def _may_approach(unit: UnitProblem, options: Options) -> bool:
+    near = unit.operator.resident
+    asked = options.method == "limit" and not (near and unit.zero)
+    return (asked or (near and _open(unit, options))) and _sign(unit) is not None
+
+
+def _sign(unit: UnitProblem) -> Literal["both", "positive"] | None:
+    """The sign of a model with this gauge; None if no power has it."""
+    ones = np.ones(unit.operator.shape[1])
+    if not (unit.gauge.meets(ones) == 1).all():
+        return None
+    down = unit.gauge.meets(-ones)
+    return "both" if (down == -1).all() else "positive" if np.isneginf(down).all() else None
+
+
+_TABLE = (
+    Strategy(_by_leaps, _known_by_products, refines=False),
+    Strategy(_by_cheap_walk, _may_walk),
+    Strategy(_by_near_walk, _may_walk_from_afar),
+    Strategy(_by_approach, _may_approach),
+    Strategy(_by_leaps, _may_leap_from_afar, refines=False),
+    Strategy(_by_walk, _always, exhausts=True),
+)

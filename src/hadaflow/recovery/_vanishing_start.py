@@ -7,17 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from hadaflow._span import Span
 from hadaflow._types import Float, Vector
-from hadaflow.certificates import CLOSEST, MOST_COLUMNS, certify
-from hadaflow.convergence import exact_within
-from hadaflow.operators.base import at_work
+from hadaflow.certificates import MOST_COLUMNS, exact_within
 from hadaflow.problems import Problem
-from hadaflow.recovery._strategies import MOST_ROWS, Options, by_leaps, by_walk, strategies
+from hadaflow.recovery._strategies import MOST_ROWS, Options, strategies
 from hadaflow.results import Recovery, Stats, Status
+from hadaflow.solvers.judge import judged
 from hadaflow.solvers.nearest import nearest, start_dual, within_rounding
 from hadaflow.solvers.path.finish import End, follow
-from hadaflow.solvers.path.walk import Walk
+from hadaflow.solvers.path.walk import Terms, Walk
 from hadaflow.units import UnitProblem, to_unit
 
 _MOST_PROVED = 500  # columns asked of it to prove uniqueness; never more than the products that the answer took
@@ -30,19 +28,19 @@ def vanishing_start(problem: Problem, options: Options, *, reachable: bool = Fal
     ``reachable`` says that some x carries y, so that no least-squares point is to be looked for.
     """
     began = time.perf_counter()
-    unit = to_unit(problem, options.weights, even=options.noise_level == 0)
+    unit = to_unit(problem, options.gauge, even=options.noise_level == 0)
     found: list[Recovery] = []
     tried: list[Stats] = []
     walked = False
     for strategy in strategies(unit, options):
-        if strategy is by_walk and walked:
+        if strategy.exhausts and walked:
             break  # to the end, without a proof
-        end, newton_steps, events, name = strategy(unit, options)
+        end, newton_steps, events, name = strategy.run(unit, options)
         stats = Stats(time.perf_counter() - began, 0.0, newton_steps, events, name)
         found.append(_certified(problem, unit, options, end, stats))
         unproved = end.status is Status.EXACT and not found[-1].status.ok
         walked |= unproved and name == "saddles"
-        if unproved and strategy is not by_leaps:
+        if unproved and strategy.refines:
             found.append(_refined(problem, unit, options, end, found[-1]))
         tried.append(found[-1].stats)
         if found[-1].status.ok or (unproved and problem.shape[0] > MOST_ROWS):
@@ -77,14 +75,14 @@ def _least_squares(problem: Problem, options: Options, best: Recovery, tried: li
 
     Where the nearest point turns out to be y itself, an x that carries y: it tells that what was found is wrong.
     """
-    unit = to_unit(problem, options.weights)  # rows keep their weight
-    near = nearest(unit, np.flatnonzero(best.x), options.positive)
+    unit = to_unit(problem, options.gauge)  # rows keep their weight
+    near = nearest(unit, best.x.astype(np.float64))
     if near is None:
         return []
     x = np.zeros(problem.shape[1])
     x[near.index] = near.values
     carried = within_rounding(unit, x)
-    end = End(x, start_dual(unit, near, options.positive), Status.EXACT if carried else Status.LEAST_SQUARES)
+    end = End(x, start_dual(unit, near), Status.EXACT if carried else Status.LEAST_SQUARES)
     found = [_certified(problem, unit, options, end, Stats(method="least squares"))]
     if not carried and not found[0].status.ok:  # of all points with this A x, the one of smallest norm
         fitted = Problem(problem.operator, near.target * unit.size_y)
@@ -102,7 +100,7 @@ def _refined(problem: Problem, unit: UnitProblem, options: Options, end: End, re
     """
     events = recovery.stats.events
     for _ in range(_MOST_RESTARTS):
-        walk = Walk(unit, options.positive, verify_all=False, progress=options.progress)
+        walk = Walk(unit, Terms(progress=options.progress))
         walk.start_from(end.nu)
         end = follow(walk)
         events += walk.events
@@ -126,7 +124,7 @@ def _rank(recovery: Recovery) -> tuple[bool, bool, float]:
 
 
 def _certified(problem: Problem, unit: UnitProblem, options: Options, end: End, stats: Stats) -> Recovery:
-    """The end of a walk in the units and dtype of the data, called what its certificate proves."""
+    """The end of a search in the units and dtype of the data, called what its certificate proves."""
     x = unit.original_x(end.x).astype(problem.dtype)
     return _judged(problem, unit, options, x, unit.original_dual(end.nu), end.status, stats)
 
@@ -134,29 +132,16 @@ def _certified(problem: Problem, unit: UnitProblem, options: Options, end: End, 
 def _judged(
     problem: Problem, unit: UnitProblem, options: Options, x: Float, dual: Vector, status: Status, stats: Stats
 ) -> Recovery:
-    """An x with its certificate and a status that this proves, whatever it was thought to be."""
-    certificate = certify(
+    """An x with its certificate and a status that this proves."""
+    certificate, status = judged(
         Problem(unit.meter, problem.y),  # so that its passes are counted too
+        options.gauge,
         x,
         dual,
-        weights=options.weights,
-        positive=options.positive,
-        noise_level=options.noise_level if status is Status.NOISE_LEVEL else 0.0,
-        least_squares=status is Status.LEAST_SQUARES,
+        status,
+        noise_level=options.noise_level,
         most_columns=min(_MOST_PROVED, int(unit.meter.passes)) if stats.method == "leaps" else MOST_COLUMNS,
     )
-    exact = exact_within(problem)
-    fits, minimal = exact.fits(certificate), certificate.gap <= exact.gap or certificate.unique
-    if status is Status.LEAST_SQUARES and fits:
-        return _judged(problem, unit, options, x, dual, Status.EXACT, stats)  # it fits after all
-    if status is Status.NOT_CONVERGED and fits:
-        status = Status.EXACT  # given up, but not before the end
-    if status is Status.EXACT and not (fits and minimal):
-        status = Status.INEXACT if fits else Status.NOT_CONVERGED
-    if status is Status.LEAST_SQUARES:
-        minimal = minimal or _determined(problem, x)
-        if certificate.fit_gap > CLOSEST or not minimal:  # then the norm is held against those of all x that carry y
-            return _judged(problem, unit, options, x, dual, Status.NOT_CONVERGED, stats)
     return Recovery(
         x,
         dual,
@@ -168,11 +153,3 @@ def _judged(
         weights=options.weights,
         noise_level=options.noise_level,
     )
-
-
-def _determined(problem: Problem, x: Float) -> bool:
-    """Whether no other vector has the same A x: all columns are on the support, and independent."""
-    m, n = problem.shape
-    if not problem.operator.at_hand or not np.count_nonzero(x) == n <= m:
-        return False
-    return Span(at_work(problem.operator.columns(np.arange(n)))).rank == n

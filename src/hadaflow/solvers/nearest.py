@@ -44,17 +44,15 @@ class Nearest:
     values: Vector
 
 
-def nearest(unit: UnitProblem, start: Index, positive: bool) -> Nearest | None:
+def nearest(unit: UnitProblem, start: Vector) -> Nearest | None:
     """The nearest point within reach; None if that takes too long, or columns cannot be had.
 
     Parameters
     ----------
     unit : UnitProblem
         The problem, rows as they are.
-    start : int array
-        Coordinates with which an active-set search begins.
-    positive : bool
-        Whether x is non-negative.
+    start : ndarray of shape (n,)
+        An x on whose support an active-set search begins.
 
     Notes
     -----
@@ -65,7 +63,7 @@ def nearest(unit: UnitProblem, start: Index, positive: bool) -> Nearest | None:
     m, n = operator.shape
     if not operator.at_hand or float(m) * n * min(m, n) > _MOST_WORK:
         return None
-    return _Cone(unit, start).search() if positive else _of_range(unit)
+    return _of_range(unit) if unit.gauge.finite else _Cone(unit, start).search()
 
 
 def within_rounding(unit: UnitProblem, x: Vector) -> bool:
@@ -75,22 +73,23 @@ def within_rounding(unit: UnitProblem, x: Vector) -> bool:
     return bool((left <= _REACHED * max(_EPS, unit.data_rounding) * terms).all())
 
 
-def start_dual(unit: UnitProblem, near: Nearest, positive: bool) -> Vector:
+def start_dual(unit: UnitProblem, near: Nearest) -> Vector:
     """A dual state on its bounds at the x of a nearest point.
 
-    For non-negative x as much of the residual is added as brings the others inside theirs: it is orthogonal to the
-    columns on the support, and points away from all others.
+    Where signs of x are forbidden as much of the residual is added as brings the others inside theirs: it is orthogonal
+    to the columns on the support, and points away from all others.
     """
-    support = Span(at_work(unit.operator.columns(near.index)))
-    nu = on_bounds(support, np.zeros(len(unit.y)), np.sign(near.values))
-    if not positive or norm(near.residual) == 0:
+    gauge, support = unit.gauge, Span(at_work(unit.operator.columns(near.index)))
+    nu = on_bounds(support, np.zeros(len(unit.y)), gauge.on(near.index).face(near.values))
+    if gauge.finite or norm(near.residual) == 0:
         return nu
-    reach, pull = unit.operator.rmatvec(nu), unit.operator.rmatvec(near.residual)
-    over = np.flatnonzero((reach > 1) & (pull < 0))
+    dual, correlation = unit.operator.rmatvec(nu), unit.operator.rmatvec(near.residual)
+    beyond = gauge.beyond(dual)
+    over = np.flatnonzero((beyond > 0) & (correlation * dual < 0))
     over = over[~np.isin(over, near.index)]
     if len(over) == 0:
         return nu
-    return nu + 2 * float(((reach[over] - 1) / -pull[over]).max()) * near.residual
+    return nu + 2 * float((beyond[over] / np.abs(correlation[over])).max()) * near.residual
 
 
 def _of_range(unit: UnitProblem) -> Nearest:
@@ -103,12 +102,13 @@ def _of_range(unit: UnitProblem) -> Nearest:
 
 
 class _Cone:
-    """Non-negative least squares by an active set, each face by an orthogonal factorisation."""
+    """Least squares over the x that a gauge allows by an active set, each face by an orthogonal factorisation."""
 
-    def __init__(self, unit: UnitProblem, start: Index) -> None:
+    def __init__(self, unit: UnitProblem, start: Vector) -> None:
         self.unit, self.operator, self.y = unit, unit.operator, unit.y
         self.lengths = self.operator.column_lengths
-        self.index = start[self.lengths[start] > 0]
+        self.index = np.flatnonzero((start != 0) & (self.lengths > 0))
+        self.signs = np.sign(start[self.index])
         self.values = np.zeros(len(self.index))
         self.work = 0.0
 
@@ -117,45 +117,48 @@ class _Cone:
         barred: set[int] = set()
         least = norm(residual)
         while self.work <= _MOST_WORK:
-            j = self._newcomer(residual, barred)
-            if j is None:
+            j, sign = self._newcomer(residual, barred)
+            if sign == 0:
                 return Nearest(self.y - residual, residual, self.index, self.values)
-            before = self.index, self.values
+            before = self.index, self.values, self.signs
             self.index, self.values = np.append(self.index, j), np.append(self.values, 0.0)
+            self.signs = np.append(self.signs, sign)
             moved = self._settle()
             if j in self.index and norm(moved) < least:
                 residual, least = moved, norm(moved)
                 barred.clear()
             else:  # rounding, of a column that is nearly dependent on the others
-                self.index, self.values = before
+                self.index, self.values, self.signs = before
                 barred.add(j)
         return None
 
-    def _newcomer(self, residual: Vector, barred: set[int]) -> int | None:
-        """The coordinate that would lessen the residual fastest."""
-        pull, rounding = self.operator.rmatvec(residual), self.operator.abs_rmatvec(np.abs(residual))
-        slope = np.divide(pull, self.lengths, out=np.zeros_like(pull), where=pull > _PULLED * _EPS * rounding)
+    def _newcomer(self, residual: Vector, barred: set[int]) -> tuple[int, float]:
+        """The coordinate that would lessen the residual fastest, and its sign; 0 if there is none."""
+        correlation, rounding = self.operator.rmatvec(residual), self.operator.abs_rmatvec(np.abs(residual))
+        size = self.unit.gauge.outward(correlation)
+        slope = np.divide(size, self.lengths, out=np.zeros_like(size), where=size > _PULLED * _EPS * rounding)
         slope[self.index] = 0.0
         slope[list(barred)] = 0.0
         j = int(slope.argmax())
-        return j if slope[j] > 0 else None
+        return j, float(np.sign(correlation[j])) if slope[j] > 0 else 0.0
 
     def _settle(self) -> Vector:
-        """Least squares on the face, leaving it where a coordinate would become negative; returns what is left of y."""
+        """Least squares on the face, which is left where a coordinate would change sign; returns the residual."""
         while True:
             if len(self.index) == 0:
                 return self.y
             face = Span(at_work(self.operator.columns(self.index)))
             self.work += 2.0 * len(self.y) * len(self.index) ** 2
             goal = face.least_squares(self.y, np.zeros(len(self.index)))
-            if (goal > 0).all():
+            falling = goal * self.signs <= 0
+            if not falling.any():
                 self.values = goal
                 return face.project_out(self.y)
-            falling = goal <= 0
-            span = self.values[falling] - goal[falling]
-            ratio = np.divide(self.values[falling], span, out=np.zeros_like(span), where=span > 0)
+            span = np.abs(self.values[falling] - goal[falling])
+            ratio = np.divide(np.abs(self.values[falling]), span, out=np.zeros_like(span), where=span > 0)
             part = float(ratio.min())
             moved = self.values + part * (goal - self.values)
-            gone = falling & (moved <= 1e-15 * np.abs(goal).max())
+            gone = falling & (moved * self.signs <= 1e-15 * np.abs(goal).max())
             gone[np.flatnonzero(falling)[ratio.argmin()]] = True
-            self.index, self.values = self.index[~gone], np.maximum(moved[~gone], 0.0)
+            self.index, self.signs = self.index[~gone], self.signs[~gone]
+            self.values = self.signs * np.maximum(moved[~gone] * self.signs, 0.0)

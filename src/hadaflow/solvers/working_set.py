@@ -31,6 +31,7 @@ class WorkingSet:
         self.operator = operator
         self.index: Index = np.empty(0, dtype=np.intp)
         self.inside = np.zeros(operator.shape[1], dtype=bool)
+        self._place = np.zeros(operator.shape[1], dtype=np.intp)  # of each column that is inside
         self.columns: Any = None
         self.gram = np.empty((0, 0))
         self._store = np.empty((operator.shape[0], 0), order="F")
@@ -53,6 +54,7 @@ class WorkingSet:
         self.columns, self.gram = self._beside(block), gram
         self.index = np.concatenate([self.index, new])
         self.inside[new] = True
+        self._place[new] = np.arange(old, len(self))
 
     def keep(self, positions: Index) -> None:
         """Forget all columns but those at ``positions``, which move up in that order."""
@@ -63,6 +65,7 @@ class WorkingSet:
         self.index = self.index[positions]
         self.inside[:] = False
         self.inside[self.index] = True
+        self._place[self.index] = np.arange(len(self))
 
     def _beside(self, block: Any) -> Any:
         """The columns so far and a block to their right; room is kept so that dense columns are seldom moved."""
@@ -86,9 +89,7 @@ class WorkingSet:
 
     def positions_of(self, coordinates: Index) -> Index:
         """Where the given columns, all inside, stand in the working set."""
-        place = np.empty(len(self.inside), dtype=np.intp)
-        place[self.index] = np.arange(len(self))
-        return place[coordinates]
+        return self._place[coordinates]
 
     def longest(self) -> float:
         """Length of the longest column; 0 while there is none."""

@@ -30,7 +30,7 @@ class Coordinate:
         one_of(sign, "sign", ("both", "positive"))
         scale = positive_number(init_scale, "init_scale")
         model = HadamardPower(depth, sign)
-        model.branches(scale, 1)  # checks the range of the scale
+        model.mirror(scale, 1)  # checks the range of the scale
         return cls(model, scale)
 
     @property

@@ -182,8 +182,8 @@ def checked_minimiser(x: object, n: int, sign: str) -> Vector:
 
 def barrier(model: HadamardPower, init_scale: float) -> float:
     """The dual state at which a coordinate would be infinite (depth 2: at which it has grown by a factor e)."""
-    branches = model.branches(init_scale, 1)
-    return math.nan if branches is None else branches.dual_scale
+    mirror = model.mirror(init_scale, 1)
+    return math.nan if mirror.affine else mirror.unit
 
 
 def dual_state(model: HadamardPower, x: Vector, init_scale: float) -> Vector:

@@ -13,10 +13,10 @@ import numpy as np
 
 from hadaflow._types import Vector
 from hadaflow.models import Model
-from hadaflow.models.base import Scale
+from hadaflow.models.branches import Scale
 from hadaflow.operators import Metered
 from hadaflow.problems import Problem
-from hadaflow.units import pull_at_zero
+from hadaflow.units import correlation_at_zero
 
 _CAP = 10.0  # times the size of x: from there on the mirror map goes on along its tangent
 _EPS = float(np.finfo(np.float64).eps)
@@ -40,8 +40,8 @@ class Field:
     def __post_init__(self) -> None:
         self.operator = Metered(self.problem.operator)
         self.y: Vector = self.problem.y.astype(np.float64)
-        self.speed = pull_at_zero(Problem(self.operator, self.y, self.problem.loss))  # A^T y
-        self._affine = self.model.branches(self.init_scale, self.problem.shape[1]) is None
+        self.speed = correlation_at_zero(Problem(self.operator, self.y, self.problem.loss))  # A^T y
+        self._affine = self.model.bind(self.init_scale).affine
         if self.size == 0.0:
             self.size = self._expected_size()
         self._set_caps()

@@ -1,4 +1,4 @@
-"""Descent on ``1/2 ||y - A x||^2 + penalty ||x||_1`` from face to face, with products only.
+"""Descent on ``1/2 ||y - A x||^2 + penalty * gauge(x)`` from face to face, with products only.
 
 A face is a choice of signs: some coordinates may be positive, some negative, the rest are zero. On it the objective is
 a quadratic, minimised by conjugate gradients. Their two products per iteration give the gradient of *all* coordinates,
@@ -14,15 +14,16 @@ import numpy as np
 
 from hadaflow._types import Mask, Vector
 from hadaflow._validation import norm
+from hadaflow.gauges import Gauge
 from hadaflow.operators import Operator
 
 _ROUGH = 0.1  # accuracy, relative to the penalty, at and above which a face need not be final
-_EASE, _MOST_INNER = 0.3, 4  # such a face is left once its slope fell to this share, or after so many iterations
-_NEW = 0.01  # share of coordinates that may want to join it all the same
+_EASE, _MOST_INNER = 0.3, 4  # such a face is left once its slope fell to this fraction, or after so many iterations
+_NEW = 0.01  # fraction of coordinates that may want to join it all the same
 _MOST_ROUNDS, _MORE_ROUNDS = 20, 200  # faces tried: roughly, accurately
-_CROSSED = 0.2  # share of a move that may cross zero
-_BEYOND = 0.3  # a slope below this share of what tears at the other coordinates does not matter any more
-_SHARES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)  # of a move, tried where putting crossed coordinates to zero fails
+_CROSSED = 0.2  # fraction of a move that may cross zero
+_BEYOND = 0.3  # a slope below this fraction of what tears at the other coordinates does not matter any more
+_PARTS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)  # of a move, tried where putting crossed coordinates to zero fails
 _STALLED, _FLAT = 0.5, 0.9  # a fit: its largest slope relative to those outside, its residual to the one before
 
 
@@ -34,17 +35,18 @@ class Point:
     r: Vector
     g: Vector
 
-    def towards(self, other: Point, share: float) -> Point:
+    def towards(self, other: Point, part: float) -> Point:
         """A point of the line through both; costs no product."""
-        rest = 1 - share
-        return Point(rest * self.x + share * other.x, rest * self.r + share * other.r, rest * self.g + share * other.g)
+        rest = 1 - part
+        return Point(rest * self.x + part * other.x, rest * self.r + part * other.r, rest * self.g + part * other.g)
 
 
 @dataclass(frozen=True)
 class _Face:
-    """The signs of a face (or what they are pinned to) and its mask; at a point, its slope and how many joined it."""
+    """Signs, bounds (or what they are pinned to) and mask of a face; at a point, its slope and how many joined it."""
 
     signs: Vector
+    bounds: Vector
     mask: Vector
     slope: Vector
     new: int
@@ -54,37 +56,42 @@ class _Face:
 class _Goal:
     """What is minimised, and how well.
 
-    Where ``pinned`` is not zero, ``|x_i|`` is replaced by ``pinned_i x_i``.
+    Where ``pinned`` is not zero, the gauge of x_i is replaced by ``pinned_i x_i``.
     """
 
+    gauge: Gauge
     penalty: float
     accuracy: float
     pinned: Vector | None
-    positive: bool
 
     @property
     def rough(self) -> bool:
         return self.accuracy >= _ROUGH
 
     def value(self, point: Point) -> float:
-        size = np.abs(point.x)
-        if self.pinned is not None:
-            size = np.where(self.pinned != 0, self.pinned * point.x, size)
-        return 0.5 * float(point.r @ point.r) + self.penalty * float(size.sum())
+        half = 0.5 * float(point.r @ point.r)
+        if self.pinned is None:
+            return half + self.penalty * self.gauge.value(point.x)
+        loose = np.where(self.pinned != 0, 0.0, point.x)
+        return half + self.penalty * (self.gauge.value(loose) + float(self.pinned @ point.x))
 
     def face(self, point: Point) -> _Face:
         """The face of a point, with the coordinates that want to join."""
-        signs = np.sign(np.abs(point.x) if self.positive else point.x)
+        signs = self.gauge.signs(point.x)
         if self.pinned is not None:
-            signs = np.where(self.pinned != 0, self.pinned, signs)
+            signs = np.where(self.pinned != 0, np.sign(self.pinned), signs)
         new = (self.over(point.g) > 0.1 * self.accuracy * self.penalty) & (signs == 0)
         signs[new] = np.sign(point.g[new])
         mask = (signs != 0).astype(np.float64)
-        return _Face(signs, mask, point.g * mask - self.penalty * signs, int(np.count_nonzero(new)))
+        bounds = self.gauge.face(signs)
+        if self.pinned is not None:
+            bounds = np.where(self.pinned != 0, self.pinned, bounds)
+        slope = point.g * mask - self.penalty * bounds
+        return _Face(signs, bounds, mask, slope, int(np.count_nonzero(new)))
 
     def over(self, g: Vector) -> Vector:
         """How far a gradient is beyond what holds a coordinate at zero."""
-        return (g if self.positive else np.abs(g)) - self.penalty
+        return self.penalty * self.gauge.beyond(g / self.penalty)
 
     def met(self, face: _Face) -> bool:
         count = int(np.count_nonzero(face.signs))
@@ -101,17 +108,17 @@ class _Goal:
 
     def shrunk(self, x: Vector, step: float) -> Vector:
         """The minimiser of ``1/2 ||z - x||^2`` plus ``step`` times the penalty of z."""
-        pull = step * self.penalty
-        size = np.maximum((x if self.positive else np.abs(x)) - pull, 0.0)
-        small = size if self.positive else np.copysign(size, x)
-        return small if self.pinned is None else np.where(self.pinned != 0, x - pull * self.pinned, small)
+        small = self.gauge.prox(x, step * self.penalty)
+        if self.pinned is None:
+            return small
+        return np.where(self.pinned != 0, x - step * self.penalty * self.pinned, small)
 
 
 class Descent:
     """Moves between points, the products they took and how many they may take."""
 
-    def __init__(self, operator: Operator, positive: bool) -> None:
-        self.operator, self.positive = operator, positive
+    def __init__(self, operator: Operator, gauge: Gauge) -> None:
+        self.operator, self.gauge = operator, gauge
         self.products, self.most = 0, math.inf
         self.curvature = 0.0  # largest ||A p||^2 / ||p||^2 seen
 
@@ -123,20 +130,12 @@ class Descent:
     def spent(self) -> bool:
         return self.products >= self.most
 
-    def allows(self, x: Vector) -> bool:
-        """Whether x has the signs it may have."""
-        return not self.positive or bool(x.min() >= 0)
-
-    def reach(self, g: Vector) -> float:
-        """The penalty above which nothing leaves zero."""
-        return float((g if self.positive else np.abs(g)).max())
-
     def settle(self, point: Point, penalty: float, accuracy: float, pinned: Vector | None = None) -> Point:
         """Minimise from a point, to an accuracy relative to the penalty or until the products are spent.
 
-        Where ``pinned`` is not zero, ``|x_i|`` is replaced by ``pinned_i x_i``: these cannot change sign.
+        Where ``pinned`` is not zero, the gauge of x_i is replaced by ``pinned_i x_i``: these may change sign.
         """
-        goal = _Goal(penalty, accuracy, pinned, self.positive)
+        goal = _Goal(self.gauge, penalty, accuracy, pinned)
         for done in range(_MOST_ROUNDS if goal.rough else _MORE_ROUNDS):
             face = goal.face(point)
             if (goal.met(face) and (done or not face.new)) or self.spent:  # newcomers move once at least
@@ -170,7 +169,7 @@ class Descent:
 
     def _along(self, point: Point, face: _Face, goal: _Goal) -> tuple[Point, Mask]:
         """Conjugate gradients on a face until another one matters more, and which coordinates crossed zero."""
-        x, r, g, pull = point.x, point.r, point.g, goal.penalty * face.signs
+        x, r, g, held = point.x, point.r, point.g, goal.penalty * face.bounds
         slope = direction = face.slope
         square = float(slope @ slope)
         enough = max(0.5 * goal.size(face), _EASE * math.sqrt(square) if goal.rough else 0.0)
@@ -179,7 +178,7 @@ class Descent:
             image, back = self._products(direction)
             length = _ratio(square, image)
             x, r, g = x + length * direction, r - length * image, g - length * back
-            slope = g * face.mask - pull
+            slope = g * face.mask - held
             square, old = float(slope @ slope), square
             wrong = goal.wrong(x, face.signs)
             if wrong.any() and norm(x[wrong]) > _CROSSED * norm(x - point.x):
@@ -192,7 +191,7 @@ class Descent:
 
     def _part(self, point: Point, end: Point, goal: _Goal) -> Point:
         """The best point on the way to the end of conjugate gradients; costs no product."""
-        way = [point, *(point.towards(end, share) for share in _SHARES)]
+        way = [point, *(point.towards(end, part) for part in _PARTS)]
         return min(way, key=goal.value)
 
     def _shrunk(self, point: Point, goal: _Goal) -> Point:
@@ -205,10 +204,10 @@ class Descent:
                 return point
             image = self.operator.matvec(move)
             self.products += 1
-            bend = (norm(image) / length) ** 2
-            if bend <= 1.001 * self.curvature:
+            curvature = (norm(image) / length) ** 2
+            if curvature <= 1.001 * self.curvature:
                 return self._moved(point, move, image)
-            self.curvature = 1.5 * bend
+            self.curvature = 1.5 * curvature
 
     def _moved(self, point: Point, move: Vector, image: Vector | None = None) -> Point:
         if image is None:
@@ -229,8 +228,8 @@ class Descent:
 
 def _ratio(square: float, image: Vector) -> float:
     """How far conjugate gradients go; nowhere if A is zero along the direction."""
-    bend = float(image @ image)
-    return square / bend if bend > 0 else 0.0
+    curvature = float(image @ image)
+    return square / curvature if curvature > 0 else 0.0
 
 
 def _largest(v: Vector) -> float:

@@ -24,18 +24,18 @@ from hadaflow.solvers.implicit.faces import Descent, Point
 from hadaflow.solvers.path.finish import End
 from hadaflow.units import UnitProblem
 
-_FIRST = 0.1  # penalty 1 / tau of the first leap, as a share of the smallest one at which it leads nowhere
-_NEXT = 0.2  # penalty of the next leap, as a share of this one's
+_FIRST = 0.1  # penalty 1 / tau of the first leap, relative to the smallest one at which it leads nowhere
+_NEXT = 0.2  # penalty of the next leap, relative to this one's
 _BOLDEST = 1e-2  # the same at the least
-_LAST = 1e-9  # penalty, as a share of the first, at which to give up
-_OUTSIDE = 0.5  # penalty of the next leap, as a share of what the fit left of the gradient off the support
+_LAST = 1e-9  # penalty, relative to the first, at which to give up
+_OUTSIDE = 0.5  # penalty of the next leap, relative to what the fit left of the gradient off the support
 _LOOSE, _CLOSER = 0.1, 1e-2  # accuracy on the way, and where that does not tell the support
 #: How far the dual state at the end may reach off the support, and its accuracy: strictly inside it proves uniqueness.
 _PROOFS = ((0.99, 5e-10), (1.0, 1e-10))
 _FITTED = 1e-13  # residual, relative, of x at the end
 _TINY = 1e-11  # entries of x, relative to the largest, that are rounding
 _PROVED = 8e-9  # gap at which the end counts as found
-_RESERVE = 0.25  # share of the products kept for an end without proof
+_RESERVE = 0.25  # fraction of the products kept for an end without proof
 _CLOSING_IN = 5  # tries around the support at the noise level
 _PROOF = 2.0  # products that one try for the dual state at the end may take, relative to all before
 
@@ -43,7 +43,6 @@ _PROOF = 2.0  # products that one try for the dual state at the end may take, re
 def leap(
     unit: UnitProblem,
     *,
-    positive: bool,
     most_products: int,
     noise_level: float = 0.0,
     progress: ProgressCallback | None = None,
@@ -53,7 +52,7 @@ def leap(
     ``EXACT`` says that x carries y. Whether it is minimal is up to the certificate. With a noise level (in units of the
     scaled y) the end is a plateau before: least squares on the first support found that fits y to this level.
     """
-    leaps = _Leaps(unit, Descent(unit.operator, positive), most_products, progress)
+    leaps = _Leaps(unit, Descent(unit.operator, unit.gauge), most_products, progress)
     return leaps.run() if noise_level == 0 else leaps.run_to(noise_level), leaps.count
 
 
@@ -72,13 +71,14 @@ class _Leaps:
     nu: Vector = field(init=False)
 
     def __post_init__(self) -> None:
+        self.gauge = self.unit.gauge
         self.x, self.nu = np.zeros(self.unit.operator.shape[1]), self.unit.y
         self.descent.allow((1 - _RESERVE) * self.most_products)
 
     def run(self) -> End:
         m, n = self.unit.operator.shape
-        point = Point(np.zeros(n), self.unit.y, self.unit.speed)
-        penalty = _FIRST * self.descent.reach(self.unit.speed)
+        point = Point(np.zeros(n), self.unit.y, self.unit.correlation)
+        penalty = _FIRST * self.gauge.dual(self.unit.correlation)
         if penalty <= 0:  # non-negative x, and no coordinate that would lessen the residual
             return End(self.x, self.nu, Status.NOT_CONVERGED)
         last = _LAST * penalty
@@ -93,7 +93,7 @@ class _Leaps:
             free, fitted = self.descent.fit(biased, on, self._rounding(_FITTED))
             if fitted:
                 self._finish(biased, free, penalty)
-            outside = self.descent.reach(np.where(on, 0.0, free.g))
+            outside = self.gauge.dual(np.where(on, 0.0, free.g))
             shorter = max(min(_NEXT * penalty, _OUTSIDE * outside), _BOLDEST * penalty)
             # On a face the end of a leap is linear in the penalty, and `free` is where it goes as that vanishes.
             point, penalty = free.towards(biased, shorter / penalty), shorter
@@ -103,8 +103,8 @@ class _Leaps:
 
     def run_to(self, noise_level: float) -> End:
         """Shorter and shorter steps around the first support whose least squares are within the noise."""
-        start = Point(np.zeros_like(self.unit.speed), self.unit.y, self.unit.speed)
-        before, end = (start, self.descent.reach(self.unit.speed)), End(self.x, self.nu, Status.NOT_CONVERGED)
+        start = Point(np.zeros_like(self.unit.correlation), self.unit.y, self.unit.correlation)
+        before, end = (start, self.gauge.dual(self.unit.correlation)), End(self.x, self.nu, Status.NOT_CONVERGED)
         if norm(start.r) <= noise_level:
             return End(start.x, start.r, Status.NOISE_LEVEL)
         after: tuple[Point, float] | None = None
@@ -114,10 +114,10 @@ class _Leaps:
             biased = self.descent.settle(point, penalty, _LOOSE)
             self._remember(biased)
             free, fitted = self.descent.fit(biased, biased.x != 0, noise_level)
-            if fitted and self.descent.allows(free.x):
+            if fitted and self.gauge.allows(free.x):
                 after, tries = (biased, penalty), tries + 1
                 best, _ = self.descent.fit(free, biased.x != 0, 0.0)
-                kept = best if self.descent.allows(best.x) else free
+                kept = best if self.gauge.allows(best.x) else free
                 end = End(kept.x, biased.r, Status.NOISE_LEVEL)
             else:
                 before, tries = (biased, penalty), tries + (after is not None)
@@ -136,13 +136,13 @@ class _Leaps:
         that coordinates of the support of x cannot change sign. Off the support the slope may be lessened a little.
         """
         x = self._solution(free)
-        if not self.descent.allows(x):
+        if not self.gauge.allows(x):
             return
         start = Point((biased.x - x) / penalty, biased.r / penalty, biased.g / penalty)
         before = self.descent.most
         for bound, accuracy in _PROOFS:
             self.descent.allow(min(before, (1 + _PROOF) * self.descent.products))
-            self._remember(self.descent.settle(start, bound, accuracy, pinned=np.sign(x) / bound))
+            self._remember(self.descent.settle(start, bound, accuracy, pinned=self.gauge.face(x) / bound))
             if self.proved:
                 break
         self.descent.allow(before)
@@ -163,22 +163,22 @@ class _Leaps:
         """The x of a fit, its zeros made exact; kept if it is the smallest so far."""
         size = np.abs(free.x)
         x = np.where(size > max(_TINY, 10 * self.unit.data_rounding) * size.max(), free.x, 0.0)
-        total = float(size.sum()) if self.descent.allows(x) else math.inf
+        total = self.gauge.value(x) if self.gauge.allows(x) else math.inf
         if total < self.norm:
             self.norm, self.x = total, x
         return x
 
     def _remember(self, point: Point) -> None:
         """Keep the dual state ``r`` if none bounds the norm of a solution better; tell how far the leaps got."""
-        top = self.descent.reach(point.g)
+        top = self.gauge.dual(point.g)
         if top > 0 and float(self.unit.y @ point.r) / top > self.bound:
             self.bound, self.nu = float(self.unit.y @ point.r) / top, point.r / top
         self.count += 1
         if self.progress is not None:
             self.progress(Progress("leaps", None, f"{self.count} leaps, residual {norm(point.r):.1e}"))
 
-    def _rounding(self, share: float) -> float:
-        return max(share, 10 * self.unit.data_rounding) * norm(self.unit.y)
+    def _rounding(self, relative: float) -> float:
+        return max(relative, 10 * self.unit.data_rounding) * norm(self.unit.y)
 
 
 def _between(low: float, value: float, high: float) -> float:

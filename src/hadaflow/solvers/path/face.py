@@ -1,7 +1,7 @@
 """The saddle path on a Gram matrix: the inner loop of :mod:`hadaflow.dynamics.saddles`.
 
-It knows nothing of A: all it moves are the dual state ``q``, its speed ``c = A^T (y - A b)`` and the plateau ``b`` of a
-working set of columns, through their Gram matrix.
+It knows nothing of A: all it moves are the dual state ``q``, the correlations ``c = A^T (y - A b)`` with the residual,
+which are the speed of q, and the plateau ``b`` of a working set of columns, through their Gram matrix.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dsymv, dsyr
 
 from hadaflow._types import Index, Vector
+from hadaflow.gauges import Gauge
 
-_DEPENDENT = 1e-13  # share of a column's square that must lie outside the span of the active ones for it to join
-_DELICATE = 1e-5  # below this share the inverse is no longer taken at its word, but refined
+_DEPENDENT = 1e-13  # fraction of a column's square that must lie outside the span of the active ones for it to join
+_DELICATE = 1e-5  # below this fraction the inverse is no longer taken at its word, but refined
 
 
 @dataclass
@@ -58,31 +59,37 @@ class Face:
     ----------
     gram : ndarray of shape (w, w)
         Inner products of the columns of the working set.
-    speed, dual : ndarray of shape (w,)
+    gauge : Gauge
+        The gauge on the working set.
+    correlation, dual : ndarray of shape (w,)
         c and q on the working set.
-    active, plateau, signs : ndarrays of shape (k,)
-        Active coordinates, b on them, and the bound that each is at.
+    active, plateau : ndarrays of shape (k,)
+        Active coordinates, and b on them.
     most : int
         Largest number of active coordinates: the number of rows of A.
     """
 
     def __init__(
-        self, gram: Vector, speed: Vector, dual: Vector, active: Index, plateau: Vector, signs: Vector, most: int
+        self, gram: Vector, gauge: Gauge, correlation: Vector, dual: Vector, active: Index, plateau: Vector, most: int
     ) -> None:
         self.most_active = most
-        self.gram, self.c, self.q = gram, speed.copy(), dual.copy()
+        self.gram, self.gauge, self.c, self.q = gram, gauge, correlation.copy(), dual.copy()
         self.diagonal = gram.diagonal().copy()
-        self.free = np.ones(len(speed), dtype=bool)
+        self.idle = np.ones(len(correlation), dtype=bool)
+        self.stays = np.zeros(len(correlation), dtype=bool)  # coordinates that cost nothing, whatever their sign
+        self.stays[gauge.free] = True
         k = self.top = self.count = len(active)  # no slot at or above top was ever used
         self.holes: list[int] = []  # slots below top that are free
-        self.slot, self.b, self.sign = active, plateau, signs
+        self.slot, self.b, self.sign = active, plateau, np.sign(plateau)
+        self.bound = gauge.on(active).face(plateau)
         self.used = np.ones(k, dtype=bool)
+        self.may_leave = ~self.stays[active]
         self.shift = np.zeros(k)  # of b since the start, whose digits b itself would round away
-        self.free[active] = False
-        self.start = np.zeros(len(speed))
+        self.idle[active] = False
+        self.start = np.zeros(len(correlation))
         self.start[active] = plateau
         self.inverse = _inverse(gram[np.ix_(active, active)]) if k else np.empty((0, 0))
-        self.reach = gram[:, active]  # columns of the Gram matrix, by slot
+        self.inner = gram[:, active]  # columns of the Gram matrix, by slot
         self._allocate(k + max(32, k // 4))
         # Diagonal entries of the inverse are one over the squared distance of a column from the span of the others.
         distances = self.inverse.diagonal()[:k] * self.diagonal[active]
@@ -91,14 +98,14 @@ class Face:
     def _allocate(self, capacity: int) -> None:
         """Make room for so many slots, keeping what is there."""
         self.slot = _padded(self.slot, capacity)
-        self.b, self.sign = _padded(self.b, capacity), _padded(self.sign, capacity)
-        self.shift = _padded(self.shift, capacity)
-        self.used = _padded(self.used, capacity)
+        self.b, self.shift = _padded(self.b, capacity), _padded(self.shift, capacity)
+        self.sign, self.bound = _padded(self.sign, capacity), _padded(self.bound, capacity)
+        self.used, self.may_leave = _padded(self.used, capacity), _padded(self.may_leave, capacity)
         inverse = np.zeros((capacity, capacity), order="F")
         inverse[: self.top, : self.top] = self.inverse[: self.top, : self.top]
-        reach = np.zeros((len(self.c), capacity), order="F")
-        reach[:, : self.top] = self.reach[:, : self.top]
-        self.inverse, self.reach = inverse, reach
+        inner = np.zeros((len(self.c), capacity), order="F")
+        inner[:, : self.top] = self.inner[:, : self.top]
+        self.inverse, self.inner = inverse, inner
 
     def state(self) -> tuple[Index, Vector]:
         """Active coordinates and the plateau on them."""
@@ -119,8 +126,8 @@ class Face:
         combination: Vector = dsymv(1.0, self.inverse, full, lower=1)
         return combination[self.used]
 
-    def activate(self, j: int, sign: float) -> Vector | None:
-        """Let coordinate j join; None if its column is numerically in the span of the active ones.
+    def activate(self, j: int, bound: float) -> Vector | None:
+        """Let coordinate j join at its bound; None if its column is numerically in the span of the active ones.
 
         Returns the step, by slot, to least squares on the active coordinates: as ``c`` vanished on them so far, it is a
         multiple of the border of the inverse.
@@ -139,10 +146,11 @@ class Face:
         self.top, self.count = max(self.top, k + 1), self.count + 1
         border[k] = -1.0
         self.inverse = dsyr(1.0 / pivot, border, lower=1, a=self.inverse, overwrite_a=1)
-        self.slot[k], self.b[k], self.sign[k], self.used[k] = j, 0.0, sign, True
+        self.slot[k], self.b[k], self.used[k], self.may_leave[k] = j, 0.0, True, not self.stays[j]
+        self.sign[k], self.bound[k] = 1.0 if self.c[j] > 0 else -1.0, bound
         self.shift[k] = -self.start[j]
-        self.reach[:, k] = column
-        self.free[j] = False
+        self.inner[:, k] = column
+        self.idle[j] = False
         border *= -self.c[j] / pivot
         return border
 
@@ -151,7 +159,7 @@ class Face:
         border: Vector = dsymv(1.0, self.inverse, cross, lower=1)
         if not self.delicate:
             return border, square - float(cross @ border)
-        gram = np.where(self.used[:, None], self.reach[self.slot], 0.0)  # of the active columns
+        gram = np.where(self.used[:, None], self.inner[self.slot], 0.0)  # of the active columns
         for _ in range(2):
             border = border + dsymv(1.0, self.inverse, cross - gram @ border, lower=1)
         return border, square - float(cross @ border) - float(border @ (cross - gram @ border))
@@ -165,10 +173,11 @@ class Face:
         self.inverse[k, :] = 0.0
         self.inverse[:, k] = 0.0
         j = self.slot[k]
-        self.free[j], self.q[j] = True, self.sign[k]  # it leaves its bound from there
+        self.idle[j], self.q[j] = True, self.bound[k]  # it leaves its bound from there
         self.holes.append(k)
         self.count -= 1
-        self.used[k], self.b[k], self.sign[k], self.shift[k] = False, 0.0, 0.0, 0.0
+        self.used[k] = self.may_leave[k] = False
+        self.b[k] = self.shift[k] = self.sign[k] = self.bound[k] = 0.0
         return step
 
     def settle(self, step: Vector) -> float:
@@ -177,50 +186,46 @@ class Face:
         The inner loop of Lawson and Hanson: go towards least squares, stop where a coordinate reaches zero, drop it,
         go on. What rounding leaves of ``c`` on the active coordinates is worked off by a step of refinement.
         """
-        speed = self.active_speed()
-        entered = float(np.abs(speed).max())
-        fall = self._descend(step, speed)
-        left = self.active_speed()
-        if float(np.abs(left).max()) > 1e-11 * entered:
-            fall += self._descend(dsymv(1.0, self.inverse, left, lower=1), left)
+        correlation = self.active_correlation()
+        entered = float(np.abs(correlation).max())
+        fall = self._descend(step, correlation)
+        rest = self.active_correlation()
+        if float(np.abs(rest).max()) > 1e-11 * entered:
+            fall += self._descend(dsymv(1.0, self.inverse, rest, lower=1), rest)
         return fall
 
-    def active_speed(self) -> Vector:
+    def active_correlation(self) -> Vector:
         """c on the active coordinates, by slot."""
         return np.where(self.used, self.c[self.slot], 0.0)
 
-    def _descend(self, step: Vector, speed: Vector) -> float:
+    def _descend(self, step: Vector, correlation: Vector) -> float:
         fall = 0.0
         while True:
             target = self.b + step
-            wrong = (self.used & (target * self.sign <= 0)).nonzero()[0]
+            wrong = (self.may_leave & (target * self.sign <= 0)).nonzero()[0]
             part, leaving = 1.0, -1
             if len(wrong):
                 span = self.b[wrong] - target[wrong]
                 ratio = np.divide(self.b[wrong], span, out=np.zeros_like(span), where=span != 0)
                 part = min(1.0, max(0.0, float(ratio.min())))
                 leaving = int(wrong[ratio.argmin()])
-            fall += (2 * part - part * part) * float(step @ speed)
+            fall += (2 * part - part * part) * float(step @ correlation)
             move = step if part == 1.0 else part * step
             self.b += move
             self.shift += move
-            self.c -= self.reach[:, : self.top] @ move[: self.top]
+            self.c -= self.inner[:, : self.top] @ move[: self.top]
             if leaving < 0:
                 return fall
             step = self.drop(leaving, (1 - part) * step)
-            speed = self.active_speed()
+            correlation = self.active_correlation()
 
-    def run(
-        self, *, bounded_below: bool, floor: Vector, residual: float, horizon: float, target: float, most: int
-    ) -> Segment:
+    def run(self, *, floor: Vector, residual: float, horizon: float, target: float, most: int) -> Segment:
         """Follow the path until something outside must be asked.
 
         Parameters
         ----------
-        bounded_below : bool
-            Whether the dual box is [-1, 1] or (-inf, 1].
         floor : ndarray
-            Speeds below it count as zero.
+            Correlations below it count as zero.
         residual : float
             ``||y - A b||`` at the start.
         horizon : float
@@ -235,14 +240,13 @@ class Face:
         # The running value of the squared residual loses its digits near the first bound.
         goal = max(target * target, 1e-10 * squared)
         barred: list[int] = []
-        wait = np.empty(len(self.c))
         while len(segment.times) < most:
-            size = np.abs(self.c) if bounded_below else np.maximum(self.c, 0.0)
-            moving = self.free & (size > floor)
+            resting = (np.abs(self.c) <= floor) | ~self.idle
             if barred:
-                moving[barred] = False
-            wait.fill(np.inf)
-            np.divide(1 - np.copysign(self.q, self.q * self.c), size, out=wait, where=moving)
+                resting[barred] = True
+            bounds = self.gauge.meets(self.c)
+            wait = self.gauge.wait(self.q, self.c)
+            wait[resting] = np.inf
             j = int(wait.argmin())
             delay = max(float(wait[j]), 0.0)
             if not delay < np.inf or now + delay > horizon:
@@ -250,14 +254,13 @@ class Face:
                 break
             now += delay
             self.q += delay * self.c
-            sign = 1.0 if self.c[j] > 0 else -1.0
-            self.q[j] = sign
-            step = self.activate(j, sign)
+            self.q[j] = bounds[j]
+            step = self.activate(j, float(bounds[j]))
             if step is None:
                 barred.append(j)
                 continue
             squared -= self.settle(step)
-            if self.free[j]:  # rounding sent it straight back
+            if self.idle[j]:  # rounding sent it straight back
                 barred.append(j)
             index, values = self.state()
             segment.times.append(now)

@@ -1,0 +1,104 @@
+"""What a gauge owes the engines: each of its formulas is asked here and nowhere else."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from hadaflow._types import Index, Mask, Vector
+
+
+class Gauge(ABC):
+    """A positively homogeneous convex function of x, and the set of dual states that it is the support function of.
+
+    As the start of a flow vanishes, its end minimises a gauge among all solutions of ``A x = y``: the potential of the
+    mirror map tends to it (docs/mathematics.md, "Gauges"). The dual state ``theta = A^T nu`` then stays within the dual
+    set ``{theta : <theta, x> <= value(x) for all x}``, and is on its boundary where x is not zero. Arrays have one
+    entry per coordinate, shape (n,).
+    """
+
+    # ---- of x ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def value(self, x: Vector) -> float:
+        """The gauge of x by its weights; whether x is allowed at all is for :meth:`allows` to say."""
+
+    @abstractmethod
+    def allows(self, x: Vector) -> bool:
+        """Whether the gauge of x is finite: for example, whether x is non-negative where it has to be."""
+
+    @abstractmethod
+    def prox(self, x: Vector, step: float) -> Vector:
+        """The z that minimises ``1/2 ||z - x||^2 + step * value(z)``."""
+
+    @abstractmethod
+    def face(self, x: Vector) -> Vector:
+        """The boundary point at which the dual state has to be where x is not zero; 0 elsewhere."""
+
+    @abstractmethod
+    def opens(self, direction: Vector) -> Mask:
+        """Whether a coordinate at 0 may move in this direction at a finite cost."""
+
+    @property
+    @abstractmethod
+    def finite(self) -> bool:
+        """Whether every x is allowed."""
+
+    # ---- of dual states ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def sizes(self, theta: Vector, rounding: Vector | float = 0.0) -> Vector:
+        """For each coordinate the smallest ``M >= 0`` with theta in M times the dual set, up to rounding.
+
+        Infinite where no M will do. A negative rounding enlarges theta instead.
+        """
+
+    @abstractmethod
+    def beyond(self, theta: Vector) -> Vector:
+        """How far each coordinate lies outside the dual set; negative inside. Also takes columns, shape (n, k)."""
+
+    @abstractmethod
+    def meets(self, direction: Vector) -> Vector:
+        """The boundary point that a dual state moving in this direction meets; infinite where there is none."""
+
+    # ---- coordinates without a cost, units -----------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def free(self) -> Index:
+        """Coordinates that cost nothing, whatever their sign: their dual state is 0."""
+
+    @property
+    @abstractmethod
+    def costless(self) -> Index:
+        """Coordinates that cost nothing for one sign at least, the free ones among them."""
+
+    @abstractmethod
+    def on(self, index: Index) -> Gauge:
+        """The gauge of these coordinates alone."""
+
+    @abstractmethod
+    def unit(self) -> tuple[Vector | None, Gauge]:
+        """Weights w > 0 and a gauge g of order one with ``value(x) = g(w x)``; None for weights that are all 1."""
+
+    # ---- what follows --------------------------------------------------------------------------------------
+
+    def dual(self, theta: Vector, rounding: Vector | float = 0.0) -> float:
+        """The smallest ``M >= 0`` with theta in M times the dual set, up to rounding."""
+        return float(self.sizes(theta, rounding).max(initial=0.0))
+
+    def signs(self, x: Vector) -> Vector:
+        """The sign of each coordinate, turned where it is forbidden."""
+        signs = np.sign(x)
+        return np.where(self.opens(signs), signs, -signs)
+
+    def outward(self, direction: Vector) -> Vector:
+        """``|direction|`` where a coordinate may move that way, else 0."""
+        return np.where(self.opens(direction), np.abs(direction), 0.0)
+
+    def wait(self, theta: Vector, speed: Vector) -> Vector:
+        """How long ``theta + t speed`` takes to the bound of each coordinate; infinite where it meets none."""
+        time = np.full(len(theta), np.inf)
+        np.divide(self.meets(speed) - theta, speed, out=time, where=speed != 0)
+        return time

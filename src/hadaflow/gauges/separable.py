@@ -1,0 +1,114 @@
+"""Gauges that add up coordinate by coordinate: the dual set is a box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hadaflow._types import Index, Mask, Vector
+from hadaflow.gauges.base import Gauge
+
+Bound = Vector | float
+
+
+@dataclass(frozen=True, eq=False)
+class Separable(Gauge):
+    """``sum_i max(lower_i x_i, upper_i x_i)``: the support function of the box of dual states ``[lower, upper]``.
+
+    An infinite bound forbids a sign of x_i. Two bounds of 0 leave x_i free. Bounds of different size make one sign of
+    x_i more expensive than the other.
+
+    Parameters
+    ----------
+    lower, upper : float or ndarray of shape (n,)
+        With ``lower <= 0 <= upper``; a float holds for all coordinates.
+    """
+
+    lower: Bound = -1.0
+    upper: Bound = 1.0
+
+    # ---- of x ----------------------------------------------------------------------------------------------
+
+    def value(self, x: Vector) -> float:
+        return float((self._weights(x) * np.abs(x)).sum())
+
+    def allows(self, x: Vector) -> bool:
+        return bool(((x >= 0) | np.isfinite(self.lower)).all() and ((x <= 0) | np.isfinite(self.upper)).all())
+
+    def prox(self, x: Vector, step: float) -> Vector:
+        return np.asarray(x - np.clip(x, step * self.lower, step * self.upper))
+
+    def face(self, x: Vector) -> Vector:
+        return np.sign(x) * self._weights(x)
+
+    def opens(self, direction: Vector) -> Mask:
+        return np.asarray(np.isfinite(self.meets(direction)) & (direction != 0))
+
+    def _weights(self, x: Vector) -> Vector:
+        """What a unit of each coordinate costs; where its sign is forbidden, what the other sign does."""
+        up, down = self.upper, -np.asarray(self.lower)
+        return np.where(np.where(x < 0, np.isfinite(down), ~np.isfinite(up)), down, up)
+
+    @property
+    def finite(self) -> bool:
+        return bool(np.isfinite(self.lower).all() and np.isfinite(self.upper).all())
+
+    # ---- of dual states ------------------------------------------------------------------------------------
+
+    def sizes(self, theta: Vector, rounding: Vector | float = 0.0) -> Vector:
+        return np.maximum(
+            _ratio(np.maximum(theta - rounding, 0.0), self.upper),
+            _ratio(np.maximum(-theta - rounding, 0.0), -np.asarray(self.lower)),
+        )
+
+    def beyond(self, theta: Vector) -> Vector:
+        return np.maximum(theta - _along(self.upper, theta), _along(self.lower, theta) - theta)
+
+    def meets(self, direction: Vector) -> Vector:
+        return np.where(direction > 0, self.upper, self.lower)
+
+    # ---- coordinates without a cost, units -----------------------------------------------------------------
+
+    @cached_property
+    def free(self) -> Index:
+        return np.flatnonzero((np.atleast_1d(self.lower) == 0) & (np.atleast_1d(self.upper) == 0))
+
+    @cached_property
+    def costless(self) -> Index:
+        return np.flatnonzero((np.atleast_1d(self.lower) == 0) | (np.atleast_1d(self.upper) == 0))
+
+    def on(self, index: Index) -> Gauge:
+        if np.ndim(self.lower) == 0 and np.ndim(self.upper) == 0:
+            return self
+        return Separable(_part(self.lower, index), _part(self.upper, index))
+
+    def unit(self) -> tuple[Vector | None, Gauge]:
+        if np.ndim(self.lower) == 0 and np.ndim(self.upper) == 0:
+            return None, self
+        up, down = np.broadcast_arrays(np.atleast_1d(self.upper), -np.atleast_1d(self.lower))
+        weights = np.where(np.isfinite(up) & (up > 0), up, np.where(np.isfinite(down) & (down > 0), down, 1.0))
+        return weights, Separable(_same(-down / weights), _same(up / weights))
+
+
+def _ratio(size: Vector, bound: Bound) -> Vector:
+    """``size / bound``, where 0 / 0 is 0: nothing is within any bound."""
+    if np.all(bound):
+        return np.asarray(size / bound)
+    with np.errstate(divide="ignore"):
+        return np.divide(size, bound, out=np.zeros_like(size), where=size != 0)
+
+
+def _along(bound: Bound, theta: Vector) -> Bound:
+    """A bound, ready to meet theta of shape (n,) or (n, k)."""
+    return bound[:, None] if isinstance(bound, np.ndarray) and theta.ndim == 2 else bound
+
+
+def _part(bound: Bound, index: Index) -> Bound:
+    return bound[index] if isinstance(bound, np.ndarray) else bound
+
+
+def _same(bound: Vector) -> Bound:
+    """One number, if all are the same."""
+    return float(bound[0]) if (bound == bound[0]).all() else bound

@@ -1,0 +1,81 @@
+"""The exponential map of depth 2, which has no barrier."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from hadaflow._types import Mask, Vector
+from hadaflow.models import _angles as angles
+from hadaflow.models.branches import GENTLE, Array, Branch
+
+
+@dataclass(frozen=True, eq=False)
+class Exponential(Branch):
+    """``phi(theta) = exp(log_size + rate theta)``: products of two factors."""
+
+    def x(self, theta: Array) -> Array:
+        return self.from_angle(self.rate * theta)
+
+    def slope(self, theta: Array) -> Array:
+        xp, t = array_namespace(theta), self.rate * theta
+        value = xp.exp(self.log_size + t)
+        return self.rate * (value + xp.exp(self.log_size - t) if self.signed else value)
+
+    def theta(self, x: Array) -> Array:
+        return self.angle(x) / self.rate
+
+    def conjugate(self, theta: Array) -> Array:
+        return self._integral(array_namespace(theta), self.rate * theta)
+
+    def potential(self, x: Array) -> Array:
+        xp, t = array_namespace(x), self.angle(x)
+        product = xp.where(x == 0, 0 * x, t) * x  # t is -infinity at x = 0 of a map that is not signed
+        return product / self.rate - self._integral(xp, t)
+
+    def angle(self, x: Array) -> Array:
+        """The ``rate * theta`` of x."""
+        xp = array_namespace(x)
+        if self.signed:
+            return angles.angle_of_odd(xp, x, self.log_size, math.inf)
+        return angles.angle_of_single(xp, x, self.log_size)
+
+    def from_angle(self, angle: Array) -> Array:
+        """The x of an angle."""
+        xp = array_namespace(angle)
+        return angles.odd(xp, angle, self.log_size, math.inf) if self.signed else xp.exp(self.log_size + angle)
+
+    def _integral(self, xp: Any, t: Array) -> Array:
+        lift = 4 * xp.sinh(t / 2) ** 2 if self.signed else xp.expm1(t)
+        return angles.exponential(self.log_size) / self.rate * lift
+
+    # ---- in logarithms of a slack --------------------------------------------------------------------------
+
+    @property
+    def bound(self) -> Vector:
+        return np.asarray(-self.log_size / self.rate)
+
+    @property
+    def rest(self) -> Vector:
+        return np.zeros_like(self.log_size)  # any number: nothing tells where the slack of an exponential begins
+
+    def log_phi(self, slack: Vector) -> Vector:
+        return np.asarray(self.log_size - self.rate * slack)
+
+    def slack_of(self, log_phi: Vector) -> Vector:
+        return np.asarray((self.log_size - log_phi) / self.rate)
+
+    def steepness(self, slack: Vector) -> Vector:
+        return np.broadcast_to(self.rate, slack.shape)
+
+    def secant(self, error: Vector, slack: Vector) -> Vector:
+        by_slack = np.maximum(np.minimum(error, 0.0), -50.0)
+        falling = np.where(self.rate * slack < -1, by_slack, np.expm1(np.minimum(error, 0.0)))
+        return np.where(error < 0, falling, np.minimum(error, 50.0))
+
+    def gentle(self, theta: Vector) -> Mask:
+        return np.abs(self.rate * theta) < GENTLE

@@ -1,0 +1,70 @@
+"""What the end of a search is called: as much as its certificate proves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hadaflow._span import Span
+from hadaflow._types import Float, Vector
+from hadaflow.certificates import CLOSEST, MOST_COLUMNS, Certificate, certify, exact_within
+from hadaflow.gauges import Gauge
+from hadaflow.operators.base import at_work
+from hadaflow.problems import Problem
+from hadaflow.results import Status
+
+
+def judged(
+    problem: Problem,
+    gauge: Gauge,
+    x: Float,
+    dual: Vector,
+    status: Status,
+    *,
+    noise_level: float = 0.0,
+    most_columns: int = MOST_COLUMNS,
+) -> tuple[Certificate, Status]:
+    """The certificate of x, and a status that it proves, whatever x was thought to be.
+
+    Parameters
+    ----------
+    problem : Problem
+        The data, in their own units; its operator may be metered.
+    gauge : Gauge
+        What x is thought to minimise.
+    x, dual : ndarrays of shapes (n,) and (m,)
+        The end of a search.
+    status : Status
+        What the search took it for.
+    noise_level : float
+        Of a status ``NOISE_LEVEL``.
+    most_columns : int
+        How many columns may be asked of a LinearOperator to prove uniqueness.
+    """
+    certificate = certify(
+        problem,
+        x,
+        dual,
+        gauge=gauge,
+        noise_level=noise_level if status is Status.NOISE_LEVEL else 0.0,
+        least_squares=status is Status.LEAST_SQUARES,
+        most_columns=most_columns,
+    )
+    exact = exact_within(problem)
+    fits, minimal = exact.fits(certificate), certificate.gap <= exact.gap or certificate.unique
+    if status is Status.LEAST_SQUARES:
+        if fits:
+            return judged(problem, gauge, x, dual, Status.EXACT, most_columns=most_columns)  # it fits after all
+        if certificate.fit_gap > CLOSEST or not (minimal or _determined(problem, x)):
+            # Then its gauge is compared with those of all x that carry y.
+            return judged(problem, gauge, x, dual, Status.NOT_CONVERGED, most_columns=most_columns)
+    if status in (Status.EXACT, Status.NOT_CONVERGED) and fits:  # given up, perhaps, but not before the end
+        return certificate, Status.EXACT if minimal else Status.INEXACT
+    return certificate, Status.NOT_CONVERGED if status is Status.EXACT else status
+
+
+def _determined(problem: Problem, x: Float) -> bool:
+    """Whether no other vector has the same A x: all columns are on the support, and independent."""
+    m, n = problem.shape
+    if not problem.operator.at_hand or not np.count_nonzero(x) == n <= m:
+        return False
+    return Span(at_work(problem.operator.columns(np.arange(n)))).rank == n
