@@ -189,7 +189,7 @@ def start(descent, y):
 
 def test_descent_meets_the_conditions_of_the_lasso(descent):
     y = np.random.default_rng(1).standard_normal(30)
-    penalty = 0.1 * descent.reach(descent.operator.rmatvec(y))
+    penalty = 0.1 * descent.gauge.dual(descent.operator.rmatvec(y))
     end = descent.settle(start(descent, y), penalty, 1e-10)
     on = end.x != 0
     g = descent.operator.rmatvec(y - descent.operator.matvec(end.x))

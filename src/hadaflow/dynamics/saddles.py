@@ -20,7 +20,7 @@ from hadaflow.gauges import Gauge
 from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import ProgressCallback, Stats
-from hadaflow.solvers.judge import judged
+from hadaflow.solvers.judge import proved
 from hadaflow.solvers.path.finish import follow
 from hadaflow.solvers.path.walk import Terms, Walk
 from hadaflow.units import to_unit
@@ -113,8 +113,7 @@ def saddles(
         walk.start_from(nu.astype(np.float64) * unit.size_a)
     end = follow(walk)
     final, dual = unit.original_x(end.x).astype(problem.dtype), unit.original_dual(end.nu)
-    metered = Problem(unit.meter, problem.y)
-    _, status = judged(metered, gauge, final, dual, end.status, noise_level=noise_level)
+    status = proved(problem, unit, end)
     if status.ok and walk.events:  # the last plateau without the rounding of the walk
         walk.record.end_at(end.x)
     times, plateaus = walk.record.table(unit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,32 +30,32 @@ class Factors:
     v: Array | None
 
 
-class Model(ABC):
+class Model:
     """An overparameterised model acting on each coordinate by itself.
 
     Subclass it to add a model. Gradient descent uses ``start``, ``forward`` and ``pull_back``; everything else asks
-    the mirror that :meth:`bind` returns. Functions of arrays are written against the array-API namespace of their
+    the mirror that :meth:`bind` returns. A model may have one side alone. Functions of arrays are written against the array-API namespace of their
     argument and keep its dtype.
     """
 
     @property
     def signed(self) -> bool:
         """Whether x may have either sign; a model of non-negative x says no."""
-        return True
+        return not self.has_mirror or self.bind(1.0).signed
 
     # ---- factors -------------------------------------------------------------------------------------------
 
-    @abstractmethod
     def start(self, init_scale: Scale, like: Array) -> Factors:
         """Factors at time zero, every entry at ``init_scale``; shape, namespace and dtype of ``like``."""
+        raise TypeError(f"{self!r} has no factors (it does not define start): hadaflow.descend cannot train it")
 
-    @abstractmethod
     def forward(self, factors: Factors) -> Array:
         """The vector x of the factors."""
+        raise NotImplementedError
 
-    @abstractmethod
     def pull_back(self, factors: Factors, gradient: Array) -> Factors:
         """Gradient in the factors, given the gradient of the loss in x."""
+        raise NotImplementedError
 
     # ---- mirror --------------------------------------------------------------------------------------------
 

@@ -6,11 +6,16 @@ import numpy as np
 
 from hadaflow._span import Span
 from hadaflow._types import Float, Vector
-from hadaflow.certificates import CLOSEST, MOST_COLUMNS, Certificate, certify, exact_within
+from hadaflow._validation import norm
+from hadaflow.certificates import CLOSEST, MOST_COLUMNS, Certificate, certify, exact_within, prove_fit
 from hadaflow.gauges import Gauge
 from hadaflow.operators.base import at_work
 from hadaflow.problems import Problem
 from hadaflow.results import Status
+from hadaflow.solvers.path.finish import End
+from hadaflow.units import UnitProblem
+
+_EPS = float(np.finfo(np.float64).eps)
 
 
 def judged(
@@ -60,6 +65,27 @@ def judged(
     if status in (Status.EXACT, Status.NOT_CONVERGED) and fits:  # given up, perhaps, but not before the end
         return certificate, Status.EXACT if minimal else Status.INEXACT
     return certificate, Status.NOT_CONVERGED if status is Status.EXACT else status
+
+
+def proved(problem: Problem, unit: UnitProblem, end: End) -> Status:
+    """The status of the end of a path, if it proves it, from four products: rows are not measured, nor uniqueness.
+
+    The criterion is that of :func:`judged`, with rows as they are.
+    """
+    if end.status not in (Status.EXACT, Status.LEAST_SQUARES):
+        return end.status
+    operator, y, x, gauge, exact = unit.operator, unit.y, end.x, unit.gauge, exact_within(problem)
+    fit, dual = operator.matvec_and_rmatvec(x, end.nu)
+    terms = operator.abs_matvec(np.abs(x)) + np.abs(y)
+    fits = bool((np.abs(fit - y) <= exact.backward_error * terms).all())
+    fits = fits and norm(fit - y) <= exact.residual * norm(y)
+    total, doubt = gauge.value(x), unit.doubt(norm(end.nu))
+    minimal = total - float(fit @ end.nu) / max(1.0, gauge.dual(dual, doubt)) <= exact.gap * total
+    if end.status is Status.EXACT or fits:
+        return Status.EXACT if fits and minimal else Status.INEXACT
+    eps = max(_EPS, unit.data_rounding)
+    proof = prove_fit(operator, x, y, gauge, eps=eps, most_columns=MOST_COLUMNS)
+    return Status.LEAST_SQUARES if proof.holds and minimal else Status.NOT_CONVERGED
 
 
 def _determined(problem: Problem, x: Float) -> bool:
