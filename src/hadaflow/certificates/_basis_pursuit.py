@@ -252,11 +252,13 @@ class _Dual:
         top, near = float(sizes.max()), np.array([int(sizes.argmax())])
         if operator.at_hand:  # all that rounding might have lifted, or kept from being lifted, above the largest
             near = np.flatnonzero(gauge.sizes(correlation, -slack * operator.size_bound) >= top)
-        near = np.setdiff1d(near, costless)
+        measured = np.zeros(len(rounding), dtype=bool)
+        measured[costless] = True
         if columns is not None and top > 0:
-            known = np.isin(on, costless, invert=True)
+            known = ~measured[on]
             rounding[on[known]] = -slack * lengths_of(columns)[known]
-            near = near[rounding[near] == 0]
+            measured[on] = True
+        near = near[~measured[near]]
         if len(near) and top > 0:
             rounding[near] = -slack * lengths_of(operator.columns(near))
         return cls(operator, dual, factors, sizes, gauge.sizes(correlation, rounding), columns)

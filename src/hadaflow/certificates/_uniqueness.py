@@ -55,8 +55,9 @@ def separates(operator: Operator, on: Index, x: Vector, dual: Vector, gauge: Gau
         step = np.asarray(columns @ (la.lapack.dpotrs(factor, gap, lower=1)[0] / (length / longest)))
         dual = dual + step / longest
     missed = np.abs(aim - np.asarray(columns.T @ dual))
-    off = np.setdiff1d(np.arange(operator.shape[1]), on, assume_unique=True)
-    theta, others = operator.rmatvec(dual)[off], gauge.on(off)
+    off = np.ones(operator.shape[1], dtype=bool)
+    off[on] = False
+    theta, others = operator.rmatvec(dual)[off], gauge.on(np.flatnonzero(off))
     if others.dual(theta) >= 1 - _INSIDE:
         return False
     if not operator.at_hand:

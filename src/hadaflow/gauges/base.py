@@ -97,8 +97,9 @@ class Gauge(ABC):
         """``|direction|`` where a coordinate may move that way, else 0."""
         return np.where(self.opens(direction), np.abs(direction), 0.0)
 
-    def wait(self, theta: Vector, speed: Vector) -> Vector:
-        """How long ``theta + t speed`` takes to the bound of each coordinate; infinite where it meets none."""
-        time = np.full(len(theta), np.inf)
-        np.divide(self.meets(speed) - theta, speed, out=time, where=speed != 0)
+    def wait(self, theta: Vector, speed: Vector, moving: Mask) -> Vector:
+        """How long ``theta + t speed`` takes to the bound of each moving coordinate; infinite where there is none."""
+        time = np.empty_like(theta)
+        time.fill(np.inf)
+        np.divide(self.meets(speed) - theta, speed, out=time, where=moving)
         return time

@@ -33,9 +33,9 @@ class Factors:
 class Model:
     """An overparameterised model acting on each coordinate by itself.
 
-    Subclass it to add a model. Gradient descent uses ``start``, ``forward`` and ``pull_back``; everything else asks
-    the mirror that :meth:`bind` returns. A model may have one side alone. Functions of arrays are written against the array-API namespace of their
-    argument and keep its dtype.
+    Subclass it to add a model. Gradient descent uses ``start``, ``forward`` and ``pull_back``; everything else asks the
+    mirror that :meth:`bind` returns. A model may have one side alone. Functions of arrays are written against the
+    array-API namespace of their argument and keep its dtype.
     """
 
     @property

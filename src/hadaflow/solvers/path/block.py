@@ -60,6 +60,12 @@ class Block:
         """Active coordinates and x on them."""
         return self.working.index[self.segment.active[jumps - 1]], self.segment.values[jumps - 1]
 
+    def position(self, jumps: int) -> Position:
+        """Where the path is then; what A makes of it is that of the start of the segment still."""
+        at, tau = self.at, self.at.tau + self.segment.times[jumps - 1]
+        nu, residual = self.nu(jumps), self.residual(jumps)
+        return Position(nu, residual, *self.plateau(jumps), at.dual, at.correlation, tau)
+
     # ---- against all of A ----------------------------------------------------------------------------------
 
     def over(self, theta: Vector) -> Mask:

@@ -240,13 +240,13 @@ class Face:
         # The running value of the squared residual loses its digits near the first bound.
         goal = max(target * target, 1e-10 * squared)
         barred: list[int] = []
+        ones = np.ones(len(self.c))
+        bounds, opposite = self.gauge.meets(ones), self.gauge.meets(-ones)
         while len(segment.times) < most:
-            resting = (np.abs(self.c) <= floor) | ~self.idle
+            moving = self.idle & (np.abs(self.c) > floor)
             if barred:
-                resting[barred] = True
-            bounds = self.gauge.meets(self.c)
-            wait = self.gauge.wait(self.q, self.c)
-            wait[resting] = np.inf
+                moving[barred] = False
+            wait = self.gauge.wait(self.q, self.c, moving)
             j = int(wait.argmin())
             delay = max(float(wait[j]), 0.0)
             if not delay < np.inf or now + delay > horizon:
@@ -254,8 +254,8 @@ class Face:
                 break
             now += delay
             self.q += delay * self.c
-            self.q[j] = bounds[j]
-            step = self.activate(j, float(bounds[j]))
+            self.q[j] = bounds[j] if self.c[j] > 0 else opposite[j]
+            step = self.activate(j, self.q[j])
             if step is None:
                 barred.append(j)
                 continue

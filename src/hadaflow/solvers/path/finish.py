@@ -79,7 +79,9 @@ def _settled(walk: Walk, support: Span, rounding: float | None) -> tuple[Span, V
     """
     y, walked, index = walk.unit.y, walk.at.values, walk.at.index
     values = support.least_squares(y, walked)
-    signs = np.where(np.isin(index, walk.unit.gauge.free), 0.0, np.sign(walked))
+    signs = np.sign(walked)
+    if len(walk.unit.gauge.free):
+        signs[np.isin(index, walk.unit.gauge.free)] = 0.0
     wrong = (values * signs <= 0) & (signs != 0)
     spare = wrong if rounding is None else wrong | ((support.lengths * np.abs(values) <= rounding) & (signs != 0))
     if spare.any() and not spare.all():

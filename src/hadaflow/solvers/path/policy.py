@@ -38,8 +38,7 @@ class Policy:
         working = self.working
         lengths = self.unit.lengths if self.measured else None
         at_rest = self.at_rest(at) * (working.longest() if lengths is None else lengths)
-        wait = self.unit.gauge.wait(at.dual, at.correlation)
-        wait[np.abs(at.correlation) <= at_rest] = np.inf
+        wait = self.unit.gauge.wait(at.dual, at.correlation, np.abs(at.correlation) > at_rest)
         wanted = self._wanted(at)
         if narrow:
             self._narrow(at, wait, wanted)

@@ -36,6 +36,10 @@ class Position:
     correlation: Vector
     tau: float = 0.0
 
+    def seen(self, dual: Vector, correlation: Vector) -> Position:
+        """The same position, with what A was found to make of it."""
+        return Position(self.nu, self.residual, self.index, self.values, dual, correlation, self.tau)
+
     @classmethod
     def origin(cls, unit: UnitProblem) -> Position:
         """x = 0 and nu = 0."""

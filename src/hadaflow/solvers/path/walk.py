@@ -164,21 +164,16 @@ class Walk:
 
     def _accept(self, block: Block, jumps: int, dual: Vector | None = None, correlation: Vector | None = None) -> None:
         """Move behind so many jumps; with the dual state that A was looked at with, if it was looked at there."""
-        at = self.at
-        if jumps:
-            for k in range(1, jumps + 1):
-                self.record.add(at.tau + block.segment.times[k - 1], *block.plateau(k))
-            index, values = block.plateau(jumps)
-            tau = at.tau + block.segment.times[jumps - 1]
-            at = replace(at, nu=block.nu(jumps), residual=block.residual(jumps), index=index, values=values, tau=tau)
+        for k in range(1, jumps + 1):
+            self.record.add(self.at.tau + block.segment.times[k - 1], *block.plateau(k))
+        at = block.position(jumps) if jumps else self.at
         if dual is None:
-            self.at = self._on_working_set(at)
+            self.at = self._on_working_set(at, at.dual.copy(), at.correlation.copy())
             return
         at = self._straightened(block.face, at)
-        at = replace(at, dual=dual)
         if correlation is None:
             correlation = self.unit.operator.rmatvec(at.residual)
-        self.at = self._on_working_set(replace(at, correlation=correlation))
+        self.at = self._on_working_set(at, dual, correlation)
         bound = self.bound(self.at.nu, self.at.dual)
         if bound > self.best_bound:  # near the end rounding may make it worse again
             self.best_nu, self.best_bound = self.at.nu, bound
@@ -191,13 +186,13 @@ class Walk:
             return at
         return replace(at, nu=at.nu + self.working.combine(positions, face.shortest_dual(drift)))
 
-    def _on_working_set(self, at: Position) -> Position:
+    def _on_working_set(self, at: Position, dual: Vector, correlation: Vector) -> Position:
         """Dual state and correlations afresh on the working set; on the active coordinates the dual is at its bound."""
-        index, dual, correlation = self.working.index, at.dual.copy(), at.correlation.copy()
+        index = self.working.index
         dual[index] = self.working.correlate(at.nu)
         correlation[index] = self.working.correlate(at.residual)
         dual[at.index] = self._bounds(at)
-        return replace(at, dual=dual, correlation=correlation)
+        return at.seen(dual, correlation)
 
     def _bounds(self, at: Position) -> Vector:
         """The bounds at which the dual state of the active coordinates is."""
