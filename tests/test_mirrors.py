@@ -1,4 +1,4 @@
-"""Mirrors: every kind of branch against 40 digits, sums of them, and the dynamics of models that have a mirror alone."""
+"""Mirrors: every kind of branch against 40 digits, sums of them, and the dynamics of models with a mirror alone."""
 
 import math
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from hadaflow import losses, recording, steps, stopping
+from hadaflow import gauges, losses, recording, steps, stopping
 from hadaflow._renamed import renamed
 from hadaflow.adjoint import DotTest, dot_test
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
@@ -57,6 +57,7 @@ __all__ = [
     "descend_batch",
     "dot_test",
     "flow",
+    "gauges",
     "limit",
     "losses",
     "plan",
