@@ -12,8 +12,8 @@ PUBLIC = [
     "Certificate", "ConvergenceWarning", "Costs", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History",
     "LassoCertificate", "Limit", "Model", "Plan", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath",
     "Selection", "Snapshot", "Stats", "Status", "Trajectory", "certify", "certify_lasso", "criterion_prices", "descend",
-    "descend_batch", "dot_test", "flow", "gauges", "limit", "losses", "plan", "recording", "recover", "saddles", "select",
-    "start_from_data", "steps", "stopping", "theory",
+    "descend_batch", "dot_test", "flow", "gauges", "limit", "losses", "plan", "recording", "recover", "saddles",
+    "select", "start_from_data", "steps", "stopping", "theory",
 ]  # fmt: skip
 
 

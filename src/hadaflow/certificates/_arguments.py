@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._validation import check_finite, flag, instance, positive_vector, real_array
-from hadaflow.gauges import Gauge, l1
+from hadaflow.gauges import Gauge
+from hadaflow.gauges.l1 import l1
 
 
 def vector(value: object, name: str, length: int) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """What vanishing starts make small: a norm, its dual set and its faces."""
 
 from hadaflow.gauges.base import Gauge
-from hadaflow.gauges.l1 import L1, l1
+from hadaflow.gauges.l1 import L1
 from hadaflow.gauges.separable import Separable
 
-__all__ = ["L1", "Gauge", "Separable", "l1"]
+__all__ = ["L1", "Gauge", "Separable"]

@@ -52,7 +52,21 @@ class Map(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Linear(Map):
-    """``origin + grade * theta``: one factor alone, or ridge regression."""
+    """``origin + grade * theta``: one factor alone, or ridge regression.
+
+    Parameters
+    ----------
+    grade : float or array of shape (n,)
+        Its slope.
+    origin : float or array of shape (n,), default 0
+        Its value at theta = 0.
+
+    Examples
+    --------
+    >>> from hadaflow.models import Linear
+    >>> Linear(2.0).x(1.5)
+    3.0
+    """
 
     grade: Scale
     origin: Scale = 0.0

@@ -16,7 +16,25 @@ from hadaflow.models.branches import GENTLE, Array, Branch
 
 @dataclass(frozen=True, eq=False)
 class Exponential(Branch):
-    """``phi(theta) = exp(log_size + rate theta)``: products of two factors."""
+    """``phi(theta) = exp(log_size + rate theta)``: products of two factors.
+
+    Parameters
+    ----------
+    log_size : float or array of shape (n,)
+        ``log phi(0)``, of the size at the start.
+    rate : float or array of shape (n,)
+        k > 0 in ``t = k theta``.
+    signed : bool, default True
+        Whether it enters x as ``phi(theta) - phi(-theta)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hadaflow.models import Exponential
+    >>> branch = Exponential(log_size=-4.0, rate=2.0)
+    >>> bool(np.isclose(branch.x(np.array(1.5)), 2 * np.exp(-4) * np.sinh(3)))
+    True
+    """
 
     def x(self, theta: Array) -> Array:
         return self.from_angle(self.rate * theta)

@@ -34,6 +34,16 @@ class Mirror(Map):
     ------
     ValueError
         If there is no part, or only some of the branches are signed.
+
+    Examples
+    --------
+    >>> import numpy as np, hadaflow as hf
+    >>> from hadaflow.models import Linear, Mirror, Power
+    >>> mirror = hf.HadamardPower(3).mirror(0.1, n=2)
+    >>> bool(np.allclose(mirror.x(mirror.theta(np.array([0.5, -2.0]))), [0.5, -2.0]))
+    True
+    >>> Mirror(Power(-7.0, 1.0, exponent=1.0), linear=Linear(0.1)).signed
+    True
     """
 
     def __init__(self, *branches: Branch, linear: Linear | None = None) -> None:

@@ -23,10 +23,22 @@ class Power(Branch):
 
     Parameters
     ----------
-    log_size, rate, signed
-        As of every :class:`Branch`.
+    log_size : float or array of shape (n,)
+        ``log phi(0)``, of the size at the start.
+    rate : float or array of shape (n,)
+        1 / the theta of the barrier.
+    signed : bool, default True
+        Whether it enters x as ``phi(theta) - phi(-theta)``.
     exponent : float
         c > 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hadaflow.models import Power
+    >>> branch = Power(log_size=0.0, rate=1.0, exponent=1.0)
+    >>> branch.x(np.array([0.0, 0.5, 2.0])).round(3)
+    array([0.   , 1.333,   inf])
     """
 
     exponent: float = 1.0

@@ -12,7 +12,8 @@ from hadaflow._types import Index, Vector
 from hadaflow.certificates import MOST_COLUMNS, certify
 from hadaflow.convergence import quietly
 from hadaflow.dynamics.limit import limit
-from hadaflow.gauges import Gauge, l1
+from hadaflow.gauges import Gauge
+from hadaflow.gauges.l1 import l1
 from hadaflow.models import HadamardPower
 from hadaflow.models.branches import Scale
 from hadaflow.operators import Metered

@@ -14,7 +14,7 @@ from hadaflow._threads import one_blas_thread
 from hadaflow._types import Float, Index, Vector
 from hadaflow._validation import norm
 from hadaflow.certificates import prove_fit
-from hadaflow.gauges import l1
+from hadaflow.gauges.l1 import l1
 from hadaflow.models import Mirror
 from hadaflow.problems import Problem
 from hadaflow.results import Limit, Stats, Status
