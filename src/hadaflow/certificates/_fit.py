@@ -17,7 +17,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 8.0  # units of eps that a column may be changed by for the bound to count
 _ROUNDING_FAR = 1e-14  # the same where products alone are known, and lengths of columns are estimates
 _MOST_ENTRIES = 1 << 27  # of columns on the support, up to which they are factored
-_TOLD = 0.1  # of the residual that rounding may explain
+_EXPLAINED = 0.1  # of the residual that rounding may explain
 CLOSEST = 1e-8  # relative distance from the bound at which a fit counts as the best
 
 
@@ -81,29 +81,29 @@ def prove_fit(
     docs/mathematics.md, "Certificates".
     """
     residual = y - operator.matvec(x)
-    left = norm(residual)
+    size = norm(residual)
     on = np.flatnonzero(x)
     rounding = 8 * eps * (operator.abs_matvec(np.abs(x)) + np.abs(y))
     if (np.abs(residual) <= rounding).all():  # row by row: the rounding of a long row may exceed all that others have
         return FitProof(0.0, 0.0, 0.0)
-    direction = residual / left
+    direction = residual / size
     affordable = operator.at_hand or most_columns is None or len(on) <= most_columns
     if affordable and 0 < len(on) * len(y) <= _MOST_ENTRIES:
         direction = Span(at_work(operator.columns(on))).project_out(direction)
     length = norm(direction)
     if length == 0:
         return FitProof(0.0, 1.0, 1.0)
-    pull, lengths = operator.rmatvec(direction), _lengths(operator, most_columns)
-    wrong = gauge.outward(pull)
+    correlation, lengths = operator.rmatvec(direction), _lengths(operator, most_columns)
+    wrong = gauge.outward(correlation)
     violation = _largest_ratio(wrong, lengths * length)
     # What a violation is worth to an x about as large as this one.
     worth = 2 * _largest_ratio(wrong, lengths) * float(lengths @ np.abs(x))
     bound = max(0.0, float(y @ direction) - worth) / length
     allowed = _ROUNDING_FAR if operator.matrix_free else _ROUNDING * _EPS
-    part = rounding / left
-    explained = min(norm(part), float(np.abs(residual / left) @ part) + norm(part) ** 2)
-    told = violation <= allowed and explained <= _TOLD  # else the residual may be no more than rounding
-    gap = max(0.0, 1 - bound / left - explained) if told else 1.0
+    part = rounding / size
+    explained = min(norm(part), float(np.abs(residual / size) @ part) + norm(part) ** 2)
+    proved = violation <= allowed and explained <= _EXPLAINED  # else the residual may be no more than rounding
+    gap = max(0.0, 1 - bound / size - explained) if proved else 1.0
     return FitProof(bound, gap, violation)
 
 

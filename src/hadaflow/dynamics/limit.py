@@ -63,7 +63,7 @@ def limit(
     Primal-dual Newton with continuation in the scale. Each of typically 20 to 40 steps forms and factors an m x m
     matrix, O(m^2 n + m^3); where that is too large, conjugate gradients with products only. Slacks to the barrier
     are variables of their own, so that tiny scales cost large entries no digits. Entries off the support are accurate
-    beside the largest entry, not beside themselves: below product scales of about 1e-9 ask
+    relative to the largest entry, not to themselves: below product scales of about 1e-9 ask
     ``hadaflow.theory.limit_error`` for them. Source: docs/mathematics.md, "The limit"; papers A and C.
 
     Examples

@@ -120,7 +120,7 @@ def recover(
     chosen = gauge_of(weights, positive, gauge, problem.shape[1])
     if (depth is None) != (init_scale is None):
         given, missing = ("depth", "init_scale") if init_scale is None else ("init_scale", "depth")
-        raise ValueError(f"{given} needs {missing} beside it: together they fix the start of the flow")
+        raise ValueError(f"{given} needs {missing} as well: together they fix the start of the flow")
     if depth is not None and init_scale is not None:
         if weights is not None or gauge is not None or noise_level > 0 or method != "auto":
             raise ValueError(

@@ -20,8 +20,8 @@ from hadaflow.units import UnitProblem
 
 _EPS = float(np.finfo(np.float64).eps)
 _MOST_WORK = 2e11  # operations; beyond, no nearest point is looked for
-_REACHED = 64.0  # units of the rounding of a row that may be left of y
-_PULLED = 16.0  # units of rounding by which a column has to be pulled to join
+_REACHED = 64.0  # residual of a row in units of its rounding
+_CORRELATED = 16.0  # correlation with the residual, in units of rounding, at which a column joins
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def nearest(unit: UnitProblem, start: Vector) -> Nearest | None:
 
 def within_rounding(unit: UnitProblem, x: Vector) -> bool:
     """Whether x carries y, row by row, up to rounding."""
-    left = np.abs(unit.y - unit.operator.matvec(x))
+    residual = np.abs(unit.y - unit.operator.matvec(x))
     terms = unit.operator.abs_matvec(np.abs(x)) + np.abs(unit.y)
-    return bool((left <= _REACHED * max(_EPS, unit.data_rounding) * terms).all())
+    return bool((residual <= _REACHED * max(_EPS, unit.data_rounding) * terms).all())
 
 
 def start_dual(unit: UnitProblem, near: Nearest) -> Vector:
@@ -136,7 +136,7 @@ class _Cone:
         """The coordinate that would lessen the residual fastest, and its sign; 0 if there is none."""
         correlation, rounding = self.operator.rmatvec(residual), self.operator.abs_rmatvec(np.abs(residual))
         size = self.unit.gauge.outward(correlation)
-        slope = np.divide(size, self.lengths, out=np.zeros_like(size), where=size > _PULLED * _EPS * rounding)
+        slope = np.divide(size, self.lengths, out=np.zeros_like(size), where=size > _CORRELATED * _EPS * rounding)
         slope[self.index] = 0.0
         slope[list(barred)] = 0.0
         j = int(slope.argmax())

@@ -17,7 +17,7 @@ _ACCURACY = 1e-4  # of one solve, relative: Newton's method corrects the rest
 _MOST_ITERATIONS = 500
 _MOST_COLUMNS = 1500  # kept for the preconditioner
 _MOST_ENTRIES = 100_000_000
-_FALLEN = 1e-7  # share of the largest value of d below which a column does not matter to the preconditioner
+_FALLEN = 1e-7  # fraction of the largest value of d below which a column does not matter to the preconditioner
 
 
 class KrylovEquations:
@@ -27,7 +27,7 @@ class KrylovEquations:
     ``A_S diag(d_S) A_S^T + beta I``. The inverse of that is known (Woodbury) once the columns A_S are: they are asked
     of A one by one, each once in a run.
 
-    With a residual r goes its pull ``A^T r``. Where two products share a pass over A, it is carried along by those of
+    With a residual r goes its correlation ``A^T r``. Where two products share a pass over A, it is carried along by those of
     the search direction, so that an iteration takes one pass.
     """
 
@@ -39,7 +39,7 @@ class KrylovEquations:
         self.known = WorkingSet(operator)
         self.carried = operator.pair_passes < 2
         self.most = min(_MOST_COLUMNS, m // 2, _MOST_ENTRIES // (max(m, n) if self.carried else m), n)
-        self.reach = np.empty((n, 0))  # A^T of the known columns, if pulls are carried
+        self.correlations = np.empty((n, 0))  # A^T of the known columns, if correlations are carried
 
     def forward(self, x: Vector) -> Vector:
         return self.operator.matvec(x)
@@ -55,11 +55,11 @@ class KrylovEquations:
         for _ in range(_MOST_ITERATIONS):
             if size <= 1e-11 * start or norm(residual) <= 1e-11 * norm(y):
                 break
-            image, pull = self.operator.image_and_pull(direction)
+            image, correlation = self.operator.image_and_pull(direction)
             length = size * size / float(image @ image)
             fit += length * image
             residual -= length * image
-            gradient = gradient - length * pull
+            gradient = gradient - length * correlation
             size, old = norm(gradient), size
             direction = gradient + (size / old) ** 2 * direction
         inconsistent = norm(residual) > 1e-6 * norm(y)
@@ -77,8 +77,8 @@ class KrylovEquations:
         if size == 0.0:
             return solution
         precondition = self._preconditioner(d)
-        residual, pull = rhs.copy(), self.operator.rmatvec(rhs) if self.carried else rhs
-        direction, along = precondition(residual, pull)  # and its pull
+        residual, correlation = rhs.copy(), self.operator.rmatvec(rhs) if self.carried else rhs
+        direction, along = precondition(residual, correlation)  # and its correlation
         old = float(residual @ direction)
         for _ in range(_MOST_ITERATIONS):
             image, back = self._image(d * along)
@@ -87,17 +87,17 @@ class KrylovEquations:
                 break
             length = old / curvature
             solution = solution + length * direction
-            residual, pull = residual - length * image, pull - length * back
+            residual, correlation = residual - length * image, correlation - length * back
             if norm(residual) <= _ACCURACY * size:
                 break
-            shaped, shaped_pull = precondition(residual, pull)
+            shaped, shaped_correlation = precondition(residual, correlation)
             new = float(residual @ shaped)
-            direction, along = shaped + new / old * direction, shaped_pull + new / old * along
+            direction, along = shaped + new / old * direction, shaped_correlation + new / old * along
             old = new
         return solution
 
     def _image(self, v: Vector) -> tuple[Vector, Vector]:
-        """``A v``, and its pull if pulls are carried (else anything)."""
+        """``A v``, and its correlation if these are carried (else anything)."""
         if self.carried:
             return self.operator.image_and_pull(v)
         image = self.operator.matvec(v)
@@ -106,7 +106,7 @@ class KrylovEquations:
     def _preconditioner(self, d: Vector) -> Callable[[Vector, Vector], tuple[Vector, Vector]]:
         """The inverse of ``A_T diag(d_T) A_T^T + beta I``, T the coordinates with the largest d.
 
-        It takes a residual with its pull, and gives its image with the pull of that.
+        It takes a residual with its correlation, and gives its image with the correlation of that.
         """
         n = len(d)
         order = np.argpartition(-d, self.most)[: self.most + 1] if self.most < n else np.arange(n)
@@ -116,24 +116,27 @@ class KrylovEquations:
         rest = (float(d.sum()) - float(d[chosen].sum())) / n
         beta = max(self.mean_eigenvalue * rest, 1e-14 * self.mean_eigenvalue * float(d.max()))
         if len(chosen) == 0:
-            return lambda r, pull: (r / beta, pull / beta if self.carried else self.operator.rmatvec(r / beta))
+            return lambda r, correlation: (
+                r / beta,
+                correlation / beta if self.carried else self.operator.rmatvec(r / beta),
+            )
         self._learn(chosen[~self.known.inside[chosen]])
         positions = self.known.positions_of(chosen)
         core = self.known.gram[np.ix_(positions, positions)] + np.diag(beta / d[chosen])
         factor = la.cho_factor(core, lower=True, check_finite=False)
         columns = self.known.columns[:, positions]
 
-        def apply(r: Vector, pull: Vector) -> tuple[Vector, Vector]:
+        def apply(r: Vector, correlation: Vector) -> tuple[Vector, Vector]:
             inner = la.cho_solve(factor, np.asarray(columns.T @ r), check_finite=False)
             shaped = np.asarray((r - columns @ inner) / beta)
             if not self.carried:
                 return shaped, self.operator.rmatvec(shaped)
-            return shaped, np.asarray((pull - self.reach[:, positions] @ inner) / beta)
+            return shaped, np.asarray((correlation - self.correlations[:, positions] @ inner) / beta)
 
         return apply
 
     def _learn(self, new: Index) -> None:
-        """Ask for more columns, and for their pulls if these are carried."""
+        """Ask for more columns, and for their correlations if these are carried."""
         if len(new) == 0:
             return
         known = len(self.known)
@@ -141,4 +144,4 @@ class KrylovEquations:
         if self.carried:
             columns = self.known.columns[:, known:]
             dense = columns.toarray() if sp.issparse(columns) else columns
-            self.reach = np.column_stack([self.reach, self.operator.rmatmat(dense)])
+            self.correlations = np.column_stack([self.correlations, self.operator.rmatmat(dense)])

@@ -112,7 +112,7 @@ class _RowSpace:
         rank = int(np.count_nonzero(pivots > max(_RANK_TOLERANCE, 10 * data_rounding) * pivots.max(initial=0.0)))
         self.basis = np.ascontiguousarray(q[:, :rank].T)
         self.basis[:, ~matrix.any(axis=0)] = 0.0  # rounding must not make zero columns useful
-        self.foreign = max(1e-9, 100 * data_rounding)  # share of y outside the range of A that is more than rounding
+        self.foreign = max(1e-9, 100 * data_rounding)  # fraction of y outside the range of A that is more than rounding
         self.lower = r[:rank].T
 
     def project(self, y: Vector) -> tuple[Vector, bool]:
