@@ -27,8 +27,8 @@ class KrylovEquations:
     ``A_S diag(d_S) A_S^T + beta I``. The inverse of that is known (Woodbury) once the columns A_S are: they are asked
     of A one by one, each once in a run.
 
-    With a residual r goes its correlation ``A^T r``. Where two products share a pass over A, it is carried along by those of
-    the search direction, so that an iteration takes one pass.
+    With a residual r goes its correlation ``A^T r``. Where two products share a pass over A, it is carried along by
+    those of the search direction, so that an iteration takes one pass.
     """
 
     def __init__(self, operator: Operator) -> None:
