@@ -15,6 +15,10 @@ install-docs  := -e ".[demo,experiments,estimators,dask]" --group docs
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
+# Modules are compiled when they are imported: most of what an environment holds never is, and compiling all takes longer
+# than installing it.
+INSTALL := -m pip install --quiet --no-compile
+
 .NOTPARALLEL:
 .PHONY: help demo test test-core test-oldest test-newest packaging docs reproduce lint bench bench-imaging bench-descent bench-cluster bench-regression correctness clean
 .DEFAULT_GOAL := help
@@ -97,21 +101,21 @@ clean: ## Remove the environments, the demo's output and all caches
 sources := pyproject.toml hatch_build.py src/hadaflow/_sweep.c
 
 $(VENV)/.ready-%: $(sources) | $(VENV)/bin/.pip
-	$(VENV)/bin/python -m pip install --quiet $(install-$*)
+	$(VENV)/bin/python $(INSTALL) $(install-$*)
 	@touch $@
 
 $(VENV)-oldest/.ready-oldest: $(sources) .ci/oldest.py | $(VENV)-oldest/bin/.pip
 	$(VENV)-oldest/bin/python .ci/oldest.py > $(VENV)-oldest/constraints.txt
-	$(VENV)-oldest/bin/python -m pip install --quiet --constraint $(VENV)-oldest/constraints.txt $(install-test)
+	$(VENV)-oldest/bin/python $(INSTALL) --constraint $(VENV)-oldest/constraints.txt $(install-test)
 	@touch $@
 
 $(VENV)-newest/.ready-newest: $(sources) | $(VENV)-newest/bin/.pip
-	$(VENV)-newest/bin/python -m pip install --quiet --upgrade $(install-test)
+	$(VENV)-newest/bin/python $(INSTALL) --upgrade $(install-test)
 	@touch $@
 
 define environment
 $(VENV)-$(1)/.ready-$(1): $$(sources) | $(VENV)-$(1)/bin/.pip
-	$(VENV)-$(1)/bin/python -m pip install --quiet $$(install-$(1))
+	$(VENV)-$(1)/bin/python $$(INSTALL) $$(install-$(1))
 	@touch $$@
 endef
 $(foreach name,demo docs reproduce bench,$(eval $(call environment,$(name))))
@@ -121,5 +125,5 @@ $(foreach name,demo docs reproduce bench,$(eval $(call environment,$(name))))
 %/bin/.pip:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("hadaflow needs Python 3.11 or newer; name one with: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $*
-	$*/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$*/bin/python $(INSTALL) --upgrade "pip>=25.1"
 	@touch $@

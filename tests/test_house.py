@@ -47,6 +47,17 @@ def test_version_agrees_with_the_metadata():
     assert hf.__version__ == version("hadaflow")
 
 
+def test_the_table_of_rooms_is_that_of_the_package():
+    lines = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("| module |")[2].partition("\n\n")[0].splitlines()
+    rooms = [line for line in lines[2:] if not line.endswith("| to come |")]
+    listed = re.findall(r"`(\w+)`", " ".join(line.split("|")[1] for line in rooms))
+    named = set(re.findall(r"`(\w+)`", " ".join(rooms)))
+    there = {path.stem for path in SOURCES.glob("[!_]*") if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert sorted(name for name in listed if name[0] != "_") == sorted(there)
+    assert {path.stem for path in SOURCES.glob("_[!_]*.py")} <= named
+    assert {path.stem for path in (SOURCES / "solvers").glob("[!_]*")} <= named
+
+
 def test_theory_says_where_it_comes_from():
     """Functions name their source and the section of the mathematics; classes describe their attributes."""
     page = (ROOT / "docs" / "mathematics.md").read_text(encoding="utf-8")
