@@ -212,7 +212,6 @@ EXCEPTIONS = {
         "experiments/catalogue/b_errors.py",
         "experiments/sweeps.py",
         "files.py",
-        "picture_recovery.py",
         "planning.py",
         "solvers/path/walk.py",
         "stopping.py",
