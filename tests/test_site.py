@@ -155,28 +155,11 @@ def test_docstrings_are_numpydoc(module):
     assert not faults, "\n".join(faults)
 
 
-def snippets(page, names=None):
-    """Run them one after the other, as a reader would; what they define."""
-    names = {} if names is None else names
-    for code in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL):
-        exec(code, names)
-    return names
-
-
-def test_the_start_page_works():
-    pytest.importorskip("pywt")
-    names = snippets("docs/index.md")
-    ecg, A, certificate = names["ecg"], names["A"], names["r"].certificate
-    assert certificate.proves()
-    assert certificate.unique
-    error = np.linalg.norm(names["recovered"] - ecg) / np.linalg.norm(ecg)
-    habit = np.linalg.norm(np.linalg.lstsq(A, A @ ecg)[0] - ecg) / np.linalg.norm(ecg)
-    np.testing.assert_allclose([error, habit], [0.10, 0.76], atol=0.01)  # as the page says
-
-
 def test_install_ends_with_a_certified_recovery_of_ones_own_files(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    names = snippets("docs/install.md")
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs/install.md").read_text("utf-8"), flags=re.DOTALL):
+        exec(code, names)
     told = re.search(
         r"Recovery\(50 x 200, EXACT, 3 non-zeros, gap (\S+), residual (\S+), unique\)", capsys.readouterr().out
     )
@@ -184,25 +167,6 @@ def test_install_ends_with_a_certified_recovery_of_ones_own_files(tmp_path, monk
     assert names["r"].certificate.proves()
     written = np.loadtxt("x.csv", skiprows=1)
     np.testing.assert_allclose(written, names["x"], atol=1e-12)
-
-
-def test_each_call_of_the_page_does_what_it_says(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    names = snippets("docs/which_call.md")
-    assert "excess of the" in capsys.readouterr().out
-    assert np.flatnonzero(names["regressor"].support_).tolist() == [3, 77, 120]
-    assert names["chosen"].support().tolist() == [3, 77, 120]
-    assert names["r"].support().tolist() == [20, 21, 200]
-    np.testing.assert_allclose(names["path"](names["path"].t_end), names["end"].x, atol=1e-5)
-    assert names["result"].records.groupby("m")["error"].median()[15] < 1e-9
-    assert names["certificate"].gap < 1e-9
-
-
-def test_answers_to_questions_work():
-    names = snippets("docs/faq.md")
-    assert np.count_nonzero(names["r"].x) == 200
-    assert names["r"].support().tolist() == names["chosen"].support().tolist() == [3, 77, 120]
-    assert names["hf"].theory.measurements_needed(200, 3, probability=0.99).count == 26  # as the page says
 
 
 def test_links_into_the_reference_name_what_is_there():
