@@ -34,9 +34,9 @@ demo: $(VENV)-demo/.ready-demo ## Recover an ECG and a photograph, and fit a med
 # One BLAS thread: two for each worker take half as long again (`make test-core` leaves BLAS what a user has), and the
 # times of solvers compare.
 ONE_THREAD := test test-oldest test-newest bench bench-imaging bench-regression
-$(ONE_THREAD): export OPENBLAS_NUM_THREADS = 1
-$(ONE_THREAD): export OMP_NUM_THREADS = 1
-$(ONE_THREAD): export MKL_NUM_THREADS = 1
+$(ONE_THREAD): export OPENBLAS_NUM_THREADS ?= 1
+$(ONE_THREAD): export OMP_NUM_THREADS ?= 1
+$(ONE_THREAD): export MKL_NUM_THREADS ?= 1
 
 test: $(VENV)/.ready-test ## Run the tests (ARGS="-m slow" for the slow ones)
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
