@@ -291,3 +291,16 @@ EXCEPTIONS = {
         for place in places.split()
     },
 }
+
+
+def differences(rule):
+    """What breaks a rule beyond its exceptions, and the exceptions that are not needed."""
+    found, known = rule(), EXCEPTIONS[rule]
+    return sorted(found - known), sorted(known - found)
+
+
+if __name__ == "__main__":  # python tests/house_rules.py
+    for rule in EXCEPTIONS:
+        new, gone = differences(rule)
+        print(f"{rule.__name__}: {rule.__doc__}", *(f"  new: {name}" for name in new), sep="\n")
+        print(*(f"  no longer: {name}\n" for name in gone), sep="", end="")
