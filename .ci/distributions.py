@@ -15,6 +15,8 @@ import tempfile
 import time
 import tomllib
 import zipfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -36,17 +38,25 @@ def call(*words: object, **around: str) -> str:
     return done.stdout + done.stderr
 
 
-def environment(folder: Path, *needs: object, **around: str) -> Path:
-    """A new environment with what is named; its Python."""
-    call(sys.executable, "-m", "venv", folder)
-    python = folder / "bin" / "python"
-    call(python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *needs, **around)
-    return python
+class Environments:
+    """New environments, each for one purpose. They share one pip, and nothing that it installs is compiled ahead."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._pip = folder, folder / "pip" / "bin" / "python"
+        call(sys.executable, "-m", "venv", folder / "pip")
+
+    def make(self, name: str, *needs: object, **around: str) -> Path:
+        """One with what is named; its Python."""
+        python = self.folder / name / "bin" / "python"
+        call(sys.executable, "-m", "venv", "--without-pip", self.folder / name)
+        pip = (self._pip, "-m", "pip", "--disable-pip-version-check", "--python", python)
+        call(*pip, "install", "--quiet", "--no-compile", *needs, **around)
+        return python
 
 
-def built(folder: Path) -> tuple[Path, Path]:
+def built(environments: Environments) -> tuple[Path, Path]:
     """Sdist, and the wheel that is made of it."""
-    python = environment(folder / "build", "build")
+    folder, python = environments.folder, environments.make("build", "build")
     call(python, "-m", "build", "--outdir", folder / "dist", ROOT)
     (sdist,), (wheel,) = (folder / "dist").glob("*.tar.gz"), (folder / "dist").glob("*.whl")
     with tarfile.open(sdist) as archive:
@@ -59,14 +69,32 @@ def built(folder: Path) -> tuple[Path, Path]:
     return sdist, wheel
 
 
-def without_compiler(folder: Path, sdist: Path) -> None:
+def without_compiler(environments: Environments, sdist: Path) -> str:
     """There NumPy serves, and the wheel is one for every platform."""
-    nothing = folder / "no-programs"
+    nothing = environments.folder / "no-programs"
     nothing.mkdir()
-    python = environment(folder / "plain", sdist, PATH=str(nothing), CC="/nonexistent")
+    python = environments.make("plain", sdist, PATH=str(nothing), CC="/nonexistent")
     if call(python, "-c", KERNEL).strip():
         raise SystemExit("a kernel was compiled although there is no compiler")
-    print(call(python, PROMISES), end="")
+    return call(python, PROMISES) + "the sdist, installed without a C compiler"
+
+
+def alone(environments: Environments, wheel: Path) -> str:
+    """Where there is a compiler, the wheel has its kernel."""
+    found = call(environments.make("wheel", wheel), "-c", KERNEL).strip()
+    if any(map(shutil.which, ("cc", "gcc", "clang"))) and not found:
+        raise SystemExit("no kernel was compiled although there is a compiler")
+    return f"the wheel, installed alone, with {'its' if found else 'no'} kernel"
+
+
+def with_extra(environments: Environments, wheel: Path, extra: str) -> str:
+    """The extra keeps its promises, and the others are named by what needs them."""
+    python = environments.make(extra, f"hadaflow[{extra}] @ {wheel.as_uri()}")
+    kept = call(python, PROMISES, extra, *HOLDS.get(extra, ()))
+    if extra == "demo":
+        for example in ("ecg_recovery", "coefficient_path"):
+            call(python, ROOT / "examples" / f"{example}.py", "--output", environments.folder / "pictures")
+    return f"{kept}hadaflow[{extra}], installed alone"
 
 
 def main(wanted: list[str]) -> None:
@@ -75,27 +103,19 @@ def main(wanted: list[str]) -> None:
         raise SystemExit(f"no extra is called {', '.join(unknown)}: there are {', '.join(extras)}")
     began = time.monotonic()
 
-    def told(what: str) -> None:
-        print(f"[{time.monotonic() - began:4.0f} s] {what}", flush=True)
+    def report(what: str) -> None:
+        kept, _, last = what.rpartition("\n")
+        print(kept, f"[{time.monotonic() - began:4.0f} s] {last}", sep="\n" if kept else "", flush=True)
 
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        sdist, wheel = built(folder)
-        told(f"built {sdist.name} and {wheel.name}")
-        if not wanted:
-            without_compiler(folder, sdist)
-            told("the sdist, installed without a C compiler")
-            found = call(environment(folder / "wheel", wheel), "-c", KERNEL).strip()
-            if any(map(shutil.which, ("cc", "gcc", "clang"))) and not found:
-                raise SystemExit("no kernel was compiled although there is a compiler")
-            told(f"the wheel, installed alone, with {'its' if found else 'no'} kernel")
-        for extra in wanted or sorted(set(extras) - UNTRIED):
-            python = environment(folder / extra, f"hadaflow[{extra}] @ {wheel.as_uri()}")
-            print(call(python, PROMISES, extra, *HOLDS.get(extra, ())), end="")
-            if extra == "demo":
-                for example in ("ecg_recovery", "coefficient_path"):
-                    call(python, ROOT / "examples" / f"{example}.py", "--output", folder / "pictures")
-            told(f"hadaflow[{extra}], installed alone")
+        environments = Environments(Path(name))
+        sdist, wheel = built(environments)
+        report(f"built {sdist.name} and {wheel.name}")
+        checks = [] if wanted else [partial(without_compiler, environments, sdist), partial(alone, environments, wheel)]
+        checks += [partial(with_extra, environments, wheel, e) for e in wanted or sorted(set(extras) - UNTRIED)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # each in processes of its own
+            for done in as_completed([pool.submit(check) for check in checks]):
+                report(done.result())
 
 
 if __name__ == "__main__":

@@ -15,9 +15,7 @@ import os
 os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
 
 import argparse
-import platform
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -25,7 +23,7 @@ from typing import Any
 
 import report
 from judging import EXCESS_TARGET, FEASIBILITY_TARGET, Judgement, best_reference, excess, judge, target_met
-from machine import cpu_model, keep
+from machine import describe, keep, run_into
 from peers import ENTRANTS, version_of
 from problems import CLASSES, FULL_SIZES, QUICK_SIZES, Instance, ProblemClass, Size, cases
 from workers import Outcome, Task, Workers
@@ -51,16 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark."""
     options = parse(arguments)
     plan = plan_from(options)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    begin = time.perf_counter()
-    try:
-        with options.output.open("w", encoding="utf-8") as file:
-            keep(file, header(plan))
-            run(plan, file)
-    except KeyboardInterrupt:
-        print("\nInterrupted; the report covers what is done.")
-    target = report.write(options.output)
-    print(f"\n{time.perf_counter() - begin:.0f} s. Records: {options.output}. Report: {target}.")
+    run_into(options.output, lambda file: run(plan, file), report.write)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -106,9 +95,7 @@ def header(plan: Plan) -> report.Record:
         versions[distribution] = ENTRANTS[name].version or "not installed"
     return {
         "kind": "run",
-        "cpu": cpu_model(),
-        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
+        **describe(),
         "versions": versions,
         "threads": 1,
         "entrants": plan.entrants,
@@ -120,12 +107,12 @@ def header(plan: Plan) -> report.Record:
         "patience": plan.patience,
         "excess_target": EXCESS_TARGET,
         "feasibility_target": FEASIBILITY_TARGET,
-        "date": time.strftime("%Y-%m-%d"),
     }
 
 
 def run(plan: Plan, file: Any) -> None:
     """Run every case, print its row and keep its records."""
+    keep(file, header(plan))
     print(report.time_head(plan.entrants), flush=True)
     too_slow: dict[tuple[str, str], list[Size]] = {}  # where a solver was over the limit in a class
     with Workers(plan.entrants, plan.limit) as workers:

@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import descent_report
 import descent_runs
-from machine import describe, installed, keep
+from machine import describe, installed, keep, run_into
 from threadpoolctl import threadpool_info
 
 import hadaflow as hf
@@ -33,19 +34,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark."""
     options = parse(arguments)
     effort = effort_from(options)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    run_into(options.output, lambda file: run(options.parts, effort, file), descent_report.write)
+
+
+def run(parts: list[str], effort: descent_runs.Effort, file: Any) -> None:
+    """Measure the parts and keep their records."""
+    keep(file, header(effort))
     begin = time.perf_counter()
-    try:
-        with options.output.open("w", encoding="utf-8") as file:
-            keep(file, header(effort))
-            for part in options.parts:
-                for record in measure(part, effort):
-                    keep(file, record)
-                print(f"{part}: done after {time.perf_counter() - begin:.0f} s", flush=True)
-    except KeyboardInterrupt:
-        print("\nInterrupted; the report covers what is done.")
-    target = descent_report.write(options.output)
-    print(f"Records: {options.output}. Report: {target}.")
+    for part in parts:
+        for record in measure(part, effort):
+            keep(file, record)
+        print(f"{part}: done after {time.perf_counter() - begin:.0f} s", flush=True)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median, quantiles
 
-from report import MISSED, Record, read, table_head, table_line
+from pages import MISSED, Record, loads, read, table, table_head, table_line, versions
+from pages import write as write_page
 
 MOST_OF_PRODUCTS, MOST_OF_READING, MOST_OF_SINGLE = 0.6, 1.3, 6.0
 LEAST_OF_AUTOGRAD, LEAST_OF_STEPS = 2.0, 100.0
@@ -56,18 +57,8 @@ def _load(record: Record) -> str:
 
 def step_table(results: list[Record]) -> str:
     """One step beside NumPy's products and one reading of A."""
-    columns = [
-        "m × n",
-        "type",
-        "order",
-        "depth",
-        "kernel",
-        "threads",
-        "a step",
-        "/ NumPy's products",
-        "/ reading A once",
-    ]
-    lines = [table_head(columns)]
+    columns = ["m × n", "type", "order", "depth", "kernel", "threads", "load", "a step", "/ NumPy's products"]
+    lines = []
     for r in _of(results, "step"):
         seconds = r["seconds"]
         ours = seconds[str(r["depth"])]
@@ -79,8 +70,8 @@ def step_table(results: list[Record]) -> str:
             spread(ratios(ours, seconds["numpy"]), most=MOST_OF_PRODUCTS if target else None),
             spread(ratios(ours, seconds["read"]), most=MOST_OF_READING if target else None),
         ]
-        lines.append(table_line(cells))
-    return "\n".join(lines)
+        lines.append(cells)
+    return table([*columns, "/ reading A once"], lines)
 
 
 def batch_table(results: list[Record]) -> str:
@@ -191,9 +182,8 @@ def _judged(r: Record) -> list[tuple[float, float, bool]]:
 
 def report(header: Record, results: list[Record]) -> str:
     """The whole report in markdown."""
-    versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
-    loads = [r["load"] for r in results if r.get("load") is not None]
-    load = f" Load average during the run: {min(loads):.1f} to {max(loads):.1f}." if loads else ""
+    range_of_loads = loads(results)
+    load = f" Load average during the run: {range_of_loads}." if range_of_loads else ""
     experiment = next(iter(_of(results, "rules")), {"m": 250, "n": 10_000, "k": 7, "largest": 64})
     return f"""# Gradient descent and gradient flow
 
@@ -202,7 +192,7 @@ Seconds within one run on one machine; only the ratios mean anything elsewhere. 
 **Bold**: target met; {MISSED}: missed.
 
 - Machine: {header["cpu"]}; {header["platform"]}; Python {header["python"]}.{load}
-- Versions: {versions}.
+- Versions: {versions(header)}.
 - BLAS: {header["blas"]}. Compiled kernel: {"yes" if header["compiled"] else "no"}.
 - Seeds: {header["seed"]} for the matrices of the first two tables, 42 for the others.
 
@@ -261,9 +251,7 @@ depth 2, init scale 1e-12, one run each. Iterations until ‖x − truth‖ / �
 
 def write(records: Path) -> Path:
     """Write the report beside the records."""
-    target = records.with_suffix(".md")
-    target.write_text(report(*read(records)), encoding="utf-8")
-    return target
+    return write_page(records.with_suffix(".md"), lambda _: report(*read(records)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from descent_loops import Loops
 from machine import load
 from threadpoolctl import ThreadpoolController
 
@@ -185,7 +186,7 @@ def pytorch(
     m, n = shape
     problem = measurements(42, m, n, ones_first(n, 5), 0.5, "float32")
     matrix = problem.operator.columns(np.arange(n)).astype(np.float32, order="C")
-    loops = _Loops(torch, torch.from_numpy(matrix), torch.from_numpy(problem.y))
+    loops = Loops(torch, torch.from_numpy(matrix), torch.from_numpy(problem.y))
     for threads in effort.threads:
         torch.set_num_threads(threads)
         with limited(threads):
@@ -221,39 +222,6 @@ def _train(problem: hf.Problem, depth: int, count: int) -> Any:
     if run.steps != count:
         raise RuntimeError(f"{run.steps} steps were taken instead of {count}: {run.reason}")
     return run.x
-
-
-@dataclass
-class _Loops:
-    """Hand-written loops in PyTorch."""
-
-    torch: Any
-    matrix: Any
-    y: Any
-
-    def autograd(self, depth: int, count: int) -> Any:
-        """As the code of paper B does it."""
-        torch, matrix, y, step = self.torch, self.matrix, self.y, 0.2 / depth**2
-        u, v = (torch.full((matrix.shape[1],), 1e-6 ** (1 / depth), requires_grad=True) for _ in range(2))
-        for _ in range(count):
-            loss = ((matrix @ (u**depth - v**depth) - y) ** 2).mean()
-            loss.backward()
-            with torch.no_grad():
-                u -= step * u.grad
-                v -= step * v.grad
-            u.grad = v.grad = None
-        return (u**depth - v**depth).detach().numpy()
-
-    def explicit(self, depth: int, count: int) -> Any:
-        """With the gradient written out."""
-        torch, matrix, y, step = self.torch, self.matrix, self.y, 0.2 / depth**2
-        scale = 2 * depth * step / len(y)
-        with torch.no_grad():
-            u, v = (torch.full((matrix.shape[1],), 1e-6 ** (1 / depth)) for _ in range(2))
-            for _ in range(count):
-                move = scale * (matrix.T @ (matrix @ (u**depth - v**depth) - y))
-                u, v = u - move * u ** (depth - 1), v + move * v ** (depth - 1)
-            return (u**depth - v**depth).numpy()
 
 
 # ---- continuous time ---------------------------------------------------------------------------------------------

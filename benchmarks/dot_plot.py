@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import dots
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -21,7 +22,6 @@ LOOKS = {
     "celer": ("#CC79A7", "P"),
     "celer + refit": ("#CC79A7", "X"),
 }
-OTHER = ("#777777", ".")
 
 
 def draw(header: dict[str, Any], grouped: list[list[dict[str, Any]]], path: Path) -> None:
@@ -37,39 +37,19 @@ def draw(header: dict[str, Any], grouped: list[list[dict[str, Any]]], path: Path
     for axis, (name, rows) in zip(axes, panels.items(), strict=True):
         _panel(axis, name, rows, header["limit"])
     axes[-1].set_xlabel("seconds (log scale)")
-    handles = [
-        Line2D([], [], color=LOOKS.get(name, OTHER)[0], marker=LOOKS.get(name, OTHER)[1], linestyle="", label=name)
-        for name in header["entrants"]
+    more = [
+        Line2D([], [], color="#555555", marker="o", fillstyle="none", linestyle="", label="missed the target"),
+        Line2D([], [], color="#555555", linestyle=":", label=f"limit, {header['limit']:g} s"),
     ]
-    hollow = Line2D([], [], color="#555555", marker="o", fillstyle="none", linestyle="", label="missed the target")
-    over = Line2D([], [], color="#555555", linestyle=":", label=f"limit, {header['limit']:g} s")
-    figure.legend(handles=[*handles, hollow, over], loc="outside upper center", ncols=4, frameon=False, fontsize=8.5)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    dots.finish(figure, path, header["entrants"], LOOKS, more)
 
 
 def _panel(axis: Any, name: str, rows: list[list[dict[str, Any]]], limit: float) -> None:
+    dots.panel(axis, [row[0]["title"] for row in rows], name)
     for height, row in enumerate(rows):
-        axis.axhline(height, color="#e4e4e4", linewidth=0.8, zorder=0)
         for record in row:
             seconds = limit if record["status"] == "over limit" else record["seconds"]
-            if seconds is None:
-                continue
-            colour, marker = LOOKS.get(record["entrant"], OTHER)
-            axis.plot(
-                seconds,
-                height,
-                color=colour,
-                marker=marker,
-                markersize=6,
-                fillstyle="full" if record["target_met"] else "none",
-                zorder=4 if record["entrant"] == "hadaflow" else 3,
-                clip_on=False,
-            )
+            if seconds is not None:
+                dots.dot(axis, seconds, height, record["entrant"], LOOKS, hollow=not record["target_met"])
     axis.axvline(limit, color="#555555", linestyle=":", linewidth=1)
     axis.set_xscale("log")
-    axis.set_yticks(range(len(rows)), [row[0]["title"] for row in rows], fontsize=8)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_title(name, loc="left", fontsize=9.5, fontweight="bold")
-    axis.tick_params(axis="y", length=0)
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)

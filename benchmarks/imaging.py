@@ -19,7 +19,6 @@ os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS
 import argparse
 import math
 import sys
-import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,7 +27,7 @@ import imaging_report as report
 import numpy as np
 from imaging_problems import ROWS, Instance
 from imaging_solvers import ENOUGH, ENTRANTS, GOAL, Entrant, Point, Run
-from machine import describe, keep, load
+from machine import describe, keep, load, run_into
 from peers import version_of
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,21 +40,18 @@ DISTRIBUTIONS = ("numpy", "scipy", "hadaflow", "spgl1", "pyproximal", "pylops", 
 def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark."""
     options = parse(arguments)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    begin = time.perf_counter()
     warm_up(options.entrants)
-    try:
-        with options.output.open("w", encoding="utf-8") as file:
-            keep(file, header(options))
-            for name in options.chosen:
-                row = solve_all(options, ROWS[name].draw(options.size, options.seed))
-                for record in row:
-                    keep(file, record)
-                print(report.plain_line(row), flush=True)
-    except KeyboardInterrupt:
-        print("\nInterrupted; the report covers what is done.")
-    target = report.write(options.output)
-    print(f"\n{time.perf_counter() - begin:.0f} s. Records: {options.output}. Report: {target}.")
+    run_into(options.output, lambda file: run(options, file), report.write)
+
+
+def run(options: argparse.Namespace, file: Any) -> None:
+    """Run every row, print it and keep its records."""
+    keep(file, header(options))
+    for name in options.chosen:
+        row = solve_all(options, ROWS[name].draw(options.size, options.seed))
+        for record in row:
+            keep(file, record)
+        print(report.plain_line(row), flush=True)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

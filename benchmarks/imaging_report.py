@@ -7,14 +7,14 @@ writes the same report again without running anything.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from report import Record, read, table_head, table_line
+import pages
+from pages import Record, read, settings, table_head, table_line, versions
 
 OURS = "hadaflow"
 TIE = 0.05  # dB
@@ -174,10 +174,8 @@ def every_result(results: list[Record]) -> str:
 
 
 def _preamble(header: Record, results: list[Record]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
-    first, size = results[0], header["size"]
-    loads = [r["load"] for r in results if r["load"] is not None]
-    load = f", load {min(loads):.1f} to {max(loads):.1f} while it ran, this run being 1 of it" if loads else ""
+    first, size, range_of_loads = results[0], header["size"], pages.loads(results)
+    load = f", load {range_of_loads} while it ran, this run being 1 of it" if range_of_loads else ""
     return f"""# Pictures from 35 % of their cosine samples, side by side
 
 Unknown: {first["n"]} orthonormal wavelet coefficients (periodised, as deep as PyWavelets advises) of a picture of
@@ -187,7 +185,7 @@ counted in the operator and do not depend on the machine.
 
 - Machine: {header["cpu"]}; {header["platform"]}{load};
   Python {header["python"]}.
-- Versions: {versions}.
+- Versions: {versions(header)}.
 - Times: median of up to {header["repeats"]} runs, in turns with the other solvers; a solver whose first run took more
   than {header["patience"]:g} s runs once. Imports and a warm-up on a small picture are not timed, nor is looking at
   iterates.
@@ -196,7 +194,7 @@ counted in the operator and do not depend on the machine.
 
 Settings:
 
-{chr(10).join(f"- {name}: {settings}." for name, settings in header["settings"].items())}
+{settings(header)}
 """
 
 
@@ -236,6 +234,7 @@ def report(header: Record, results: list[Record], figure: str | None = None) -> 
 
 def draw(header: Record, results: list[Record], path: Path) -> None:
     """Time to the goal without noise; with noise, what is gained over SPGL1."""
+    import dots
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -245,64 +244,45 @@ def draw(header: Record, results: list[Record], path: Path) -> None:
     figure = Figure(figsize=(9, 0.29 * sum(heights) + 1.1), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, panel in zip(axes, panels, strict=True):
-        _draw_panel(axis, panel, header)
-    handles = [
-        Line2D([], [], color=LOOKS[name][0], marker=LOOKS[name][1], linestyle="", label=name)
-        for name in LOOKS
-        if name in header["entrants"] and name not in {"SPGL1 bpdn", "FISTA bisection"}
+        title = f"No noise: time to {header['goal']:g} dB" if panel is exact else "With noise: SNR over that of SPGL1"
+        dots.panel(axis, [row[0]["row"] for row in panel], title)
+        _draw_dots(axis, panel)
+    names = [name for name in LOOKS if name in header["entrants"] and name not in {"SPGL1 bpdn", "FISTA bisection"}]
+    more = [
+        Line2D([], [], color="#777777", marker="|", markersize=9, linestyle="", label="A^T y (photographs)"),
+        Line2D([], [], color="#555555", marker="o", fillstyle="none", linestyle="", label="missed the goal"),
     ]
-    handles.append(Line2D([], [], color="#777777", marker="|", markersize=9, linestyle="", label="A^T y (photographs)"))
-    handles.append(Line2D([], [], color="#555555", marker="o", fillstyle="none", linestyle="", label="missed the goal"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=8.5)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    dots.finish(figure, path, names, LOOKS, more)
 
 
-def _draw_panel(axis: Any, panel: list[list[Record]], header: Record) -> None:
+def _draw_dots(axis: Any, panel: list[list[Record]]) -> None:
+    from dots import dot
+
     exact = panel[0][0]["of"] == "exact"
     for height, row in enumerate(panel):
-        axis.axhline(height, color="#e4e4e4", linewidth=0.8, zorder=0)
         reference = spgl1_of(row) or row[0]["snr"]
         if row[0]["of"] == "photograph":
             axis.plot(row[0]["back_projection"] - reference, height, color="#777777", marker="|", markersize=9)
         for record in row:
-            colour, marker = LOOKS[record["entrant"]]
             missed = exact and record["seconds"] is None
             at = (record["end_seconds"] if missed else record["seconds"]) if exact else record["snr"] - reference
-            axis.plot(
-                at,
-                height,
-                color=colour,
-                marker=marker,
-                markersize=6,
-                fillstyle="none" if missed else "full",
-                zorder=4 if is_ours(record) else 3,
-                clip_on=False,
-            )
-    axis.set_yticks(range(len(panel)), [row[0]["row"] for row in panel], fontsize=8)
-    axis.set_ylim(len(panel) - 0.4, -0.6)
-    axis.tick_params(axis="y", length=0)
+            dot(axis, at, height, record["entrant"], LOOKS, hollow=missed)
     if exact:
         axis.set_xscale("log")
         axis.set_xlabel("seconds (log scale)")
-        title = f"No noise: time to {header['goal']:g} dB"
     else:
         axis.axvline(0, color="#009E73", linewidth=1)
         axis.set_xlabel("dB")
-        title = "With noise: SNR over that of SPGL1"
-    axis.set_title(title, loc="left", fontsize=9.5, fontweight="bold")
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)
 
 
 def write(records: Path) -> Path:
-    """Write the report, and the picture where matplotlib is there, beside the records."""
+    """Write the report, and the figure, beside the records."""
     header, results = read(records)
-    target = records.with_suffix(".md")
-    picture = records.with_suffix(".png") if importlib.util.find_spec("matplotlib") else None
-    if picture is not None:
-        draw(header, results, picture)
-    target.write_text(report(header, results, picture.name if picture else None), encoding="utf-8")
-    return target
+    return pages.write(
+        records.with_suffix(".md"),
+        lambda figure: report(header, results, figure),
+        lambda path: draw(header, results, path),
+    )
 
 
 if __name__ == "__main__":

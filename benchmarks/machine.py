@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -46,3 +47,15 @@ def keep(file: Any, record: dict[str, Any]) -> None:
     """Append one record, at once, so that an interrupted run keeps what it has."""
     file.write(json.dumps(record, ensure_ascii=False) + "\n")
     file.flush()
+
+
+def run_into(records: Path, run: Callable[[Any], None], write: Callable[[Path], Path], mode: str = "w") -> None:
+    """Keep what a run finds, and write the report of it, also where the run is interrupted."""
+    records.parent.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    try:
+        with records.open(mode, encoding="utf-8") as file:
+            run(file)
+    except KeyboardInterrupt:
+        print("\nInterrupted; the report covers what is done.")
+    print(f"\n{time.perf_counter() - begin:.0f} s. Records: {records}. Report: {write(records)}.")

@@ -18,12 +18,12 @@ os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS
 
 import argparse
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import regression_report
-from machine import describe, installed, keep
+from machine import describe, installed, keep, run_into
 from regression_entrants import ENTRANTS
 from regression_problems import GRIDS, SIZES, Cell
 from regression_runs import Task, measure
@@ -34,24 +34,26 @@ RESULTS = Path(__file__).parent / "results"
 def main(arguments: list[str] | None = None) -> None:
     """Run what is missing and write the report."""
     options = parse(arguments)
-    options.records.parent.mkdir(parents=True, exist_ok=True)
+    run_into(
+        options.records,
+        lambda file: run(options, file),
+        lambda records: regression_report.write(records, options.report),
+        mode="a",
+    )
+
+
+def run(options: argparse.Namespace, file: Any) -> None:
+    """Run what the records lack, and add it to them."""
     cells = [cell for cell in GRIDS[options.cells] if options.only_size in {None, cell.size}]
-    begin = time.perf_counter()
-    try:
-        regression_report.mend(options.records)
-        known = regression_report.read(options.records)[1] if options.records.exists() else []
-        tasks = list(missing(cells, options.seeds, options.entrants, known, options.fresh))
-        with options.records.open("a", encoding="utf-8") as file:
-            if tasks:
-                keep(file, header(options.entrants))
-            for done, records in enumerate(results(tasks, options.jobs), 1):
-                for record in records:
-                    keep(file, record)
-                print(f"{done} of {len(tasks)}: {records[0]['cell']}, seed {records[0]['seed']}", flush=True)
-    except KeyboardInterrupt:
-        print("\nInterrupted; the report covers what is done.")
-    print(f"{time.perf_counter() - begin:.0f} s. Records: {options.records}.")
-    print(f"Report: {regression_report.write(options.records, options.report)}.")
+    regression_report.mend(options.records)
+    known = regression_report.read(options.records)[1]
+    tasks = list(missing(cells, options.seeds, options.entrants, known, options.fresh))
+    if tasks:
+        keep(file, header(options.entrants))
+    for done, records in enumerate(results(tasks, options.jobs), 1):
+        for record in records:
+            keep(file, record)
+        print(f"{done} of {len(tasks)}: {records[0]['cell']}, seed {records[0]['seed']}", flush=True)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

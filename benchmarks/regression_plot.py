@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import dots
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 # Hue and shape by estimator; those of hadaflow are the only dark ones.
@@ -23,7 +23,6 @@ LOOKS = {
     "abess to 50": ("#E69F00", "p"),
     "abess CV": ("#F0E442", "X"),
 }
-OTHER = ("#777777", ".")
 
 
 def draw(sizes: Mapping[str, Sequence[Any]], path: Path) -> None:
@@ -34,35 +33,22 @@ def draw(sizes: Mapping[str, Sequence[Any]], path: Path) -> None:
     for axes, (size, rows) in zip(panels, sizes.items(), strict=True):
         _panel(axes, size.replace("x", " × "), rows)
     names = dict.fromkeys(name for rows in sizes.values() for row in rows for name in row.records)
-    handles = [
-        Line2D([], [], color=LOOKS.get(name, OTHER)[0], marker=LOOKS.get(name, OTHER)[1], linestyle="", label=name)
-        for name in names
-    ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=8.5)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    dots.finish(figure, path, names, LOOKS, dpi=110)
 
 
 def _panel(axes: Any, title: str, rows: Sequence[Any]) -> None:
+    dots.panel(axes, [_label(row.labels) for row in rows], title, size=7)
     for height, row in enumerate(rows):
-        axes.axhline(height, color="#e4e4e4", linewidth=0.8, zorder=0)
         if height and row.labels[0] != rows[height - 1].labels[0]:
             axes.axhline(height - 0.5, color="#999999", linewidth=0.8, zorder=0)
         for name in row.records:
-            colour, marker = LOOKS.get(name, OTHER)
-            order = 4 if name.startswith("hadaflow") else 3
-            axes.plot(row.mean(name), height, color=colour, marker=marker, markersize=5, zorder=order, clip_on=False)
+            dots.dot(axes, row.mean(name), height, name, LOOKS, size=5)
     axes.axvline(1, color="#555555", linestyle=":", linewidth=1)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks([1, 2, 3, 5, 10, 20])
-    axes.set_yticks(range(len(rows)), [_label(row.labels) for row in rows], fontsize=7)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_title(title, loc="left", fontsize=9.5, fontweight="bold")
     axes.set_xlabel("error / error of the oracle (log scale)")
-    axes.tick_params(axis="y", length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
 
 
 def _label(labels: Sequence[str]) -> str:

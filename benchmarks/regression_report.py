@@ -11,18 +11,18 @@ from __future__ import annotations
 import gzip
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
+import pages
+from pages import Record, settings, table_head, table_line, versions
 from regression_entrants import ENTRANTS, OURS
 from regression_problems import FULL, TEST_ROWS
-from report import table_head, table_line
 
-Record = dict[str, Any]
 YARDSTICKS = ("LassoCV", "abess")
 TIE = 1.005  # least squares on the same support, with or without an intercept, is no victory
 
@@ -204,17 +204,15 @@ def failures(results: Iterable[Record]) -> str:
 
 
 def _preamble(header: Record, results: list[Record]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
     codes = sorted({r["code"] for r in results if r["entrant"] in OURS})
     digest = f" Source of hadaflow: {', '.join(code.removeprefix('hadaflow ') for code in codes)}." if codes else ""
-    settings = "\n".join(f"- {name}: {text}." for name, text in header["settings"].items())
     return f"""# Sparse regression with noise, side by side
 
 y = Xw + σ·noise, Gaussian; k of the coefficients are ±1 at random places, the others zero; the columns of X have unit
 variance. Nobody is told k or σ.
 
 - Machine: {header["cpu"]}; {header["platform"]}; Python {header["python"]}; {", ".join(header["dates"])}.
-- Versions: {versions}.{digest}
+- Versions: {versions(header)}.{digest}
 - Error: ‖ŵ − w‖, over that of the oracle, least squares on the true support; mean over the seeds ± its standard error.
   **Bold**: the smallest of its row and what is within 0.5 % of it. "all zero": the error of predicting nothing.
 - Only seeds that every estimator of the table has done are counted; the problem of a seed is the same for all.
@@ -224,7 +222,7 @@ variance. Nobody is told k or σ.
 
 Settings:
 
-{settings}
+{settings(header)}
 """
 
 
@@ -252,20 +250,17 @@ def report(header: Record, results: list[Record], picture: str | None = None) ->
 
 
 def write(records: Path, target: Path | None = None) -> Path:
-    """Write the report, and the picture where matplotlib is there, beside the records or where asked for."""
+    """Write the report, and the figure, beside the records or where asked for."""
     header, results = read(records)
-    target = target or records.with_name(records.name.removesuffix(".gz")).with_suffix(".md")
-    draw: Callable[[dict[str, list[Row]], Path], None] | None
-    try:
-        from regression_plot import draw
-    except ImportError:
-        draw = None
     rows = {size: rows for size, rows in sizes(results).items() if rows}
-    picture = target.with_suffix(".png") if draw and rows else None
-    if draw and picture:
-        draw(rows, picture)
-    target.write_text(report(header, results, picture.name if picture else None), encoding="utf-8")
-    return target
+
+    def draw(path: Path) -> None:
+        from regression_plot import draw
+
+        draw(rows, path)
+
+    target = target or records.with_name(records.name.removesuffix(".gz")).with_suffix(".md")
+    return pages.write(target, lambda figure: report(header, results, figure), draw if rows else None)
 
 
 if __name__ == "__main__":

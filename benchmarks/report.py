@@ -7,29 +7,16 @@ writes the same report again without running anything.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-Record = dict[str, Any]
+from pages import MISSED, Record, read, settings, table_head, table_line, versions
+from pages import write as write_page
+
 OURS = "hadaflow"
-MISSED = "†"
-
-
-def read(path: Path) -> tuple[Record, list[Record]]:
-    """The header and the results of a records file (the last run's, where several were appended)."""
-    header: Record = {}
-    results: list[Record] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
-        if record["kind"] == "run":
-            header, results = record, []
-        else:
-            results.append(record)
-    return header, results
 
 
 def rows(results: Iterable[Record]) -> list[list[Record]]:
@@ -81,16 +68,6 @@ def label(row: list[Record]) -> list[str]:
     """What a row is about: class, size, number of non-zeros."""
     first = row[0]
     return [first["title"], f"{first['m']} × {first['n']}", str(first["s"])]
-
-
-def table_line(cells: Iterable[str]) -> str:
-    """One line of a markdown table."""
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
-def table_head(cells: list[str]) -> str:
-    """The first two lines of a markdown table."""
-    return table_line(cells) + "\n" + table_line(["---"] * len(cells))
 
 
 def time_line(row: list[Record], entrants: list[str]) -> str:
@@ -183,7 +160,6 @@ def _remark(record: Record) -> str:
 
 
 def _preamble(header: Record) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
     limit = f"{header['limit']:g} s"
     return f"""# Basis pursuit, side by side
 
@@ -191,7 +167,7 @@ Minimise ‖x‖₁ subject to Ax = y (and x ≥ 0 in the class that says so). O
 per solver, float64; ratios within a row can be trusted, seconds elsewhere will differ.
 
 - Machine: {header["cpu"]}; {header["platform"]}; Python {header["python"]}.
-- Versions: {versions}.
+- Versions: {versions(header)}.
 - Times: median of up to {header["repeats"]} runs, taken in turns with the other solvers; a solver whose first run
   took more than {header["patience"]:g} s runs once. Imports, a warm-up on a small problem and the conversion to the
   solver's preferred memory layout are not timed; everything else is, hadaflow's certificate too.
@@ -208,7 +184,7 @@ per solver, float64; ratios within a row can be trusted, seconds elsewhere will 
 
 Settings:
 
-{chr(10).join(f"- {name}: {settings}." for name, settings in header["settings"].items())}
+{settings(header)}
 """
 
 
@@ -226,18 +202,15 @@ def report(header: Record, results: list[Record], figure: str | None = None) -> 
 
 
 def write(records: Path) -> Path:
-    """Write the report, and the picture where matplotlib is there, beside the records."""
+    """Write the report, and the figure, beside the records."""
     header, results = read(records)
-    target = records.with_suffix(".md")
-    try:
+
+    def draw(path: Path) -> None:
         from dot_plot import draw
-    except ImportError:
-        picture = None
-    else:
-        picture = records.with_suffix(".png")
-        draw(header, rows(results), picture)
-    target.write_text(report(header, results, picture.name if picture else None), encoding="utf-8")
-    return target
+
+        draw(header, rows(results), path)
+
+    return write_page(records.with_suffix(".md"), lambda figure: report(header, results, figure), draw)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,10 @@ Run it with ``python examples/coefficient_path.py``; it needs the extra ``demo``
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib.pyplot as plt
+from common import command, options, save
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
@@ -31,9 +30,7 @@ def table():
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Coefficient path of the diabetes table.")
-    parser.add_argument("--output", type=Path, default=Path("demo"), help="folder for the picture")
-    options = parser.parse_args(argv)
+    chosen = options(command("Coefficient path of the diabetes table."), argv)
     X, y = table()
     model = SparseFlowRegressor().fit(X, y)
     print(f"{model.support_.sum()} of {X.shape[1]} features, R² {model.score(X, y):.2f}: {model.reason_}")
@@ -41,11 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
     plot_path(model, read_out="average", ax=left)
     plot_support(model, ax=right)
-    options.output.mkdir(parents=True, exist_ok=True)
-    file = options.output / "coefficient_path.png"
-    figure.savefig(file, dpi=120)
+    save(figure, chosen.output, "coefficient_path", dpi=120)
     plt.close(figure)
-    print(f"picture: {file}")
 
 
 if __name__ == "__main__":

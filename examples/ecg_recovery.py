@@ -25,15 +25,27 @@ Run it with ``python examples/ecg_recovery.py``; it needs PyWavelets and matplot
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pywt
 import pywt.data
+from common import (
+    BLUE,
+    INK,
+    PALE,
+    STYLE,
+    VERMILION,
+    best_terms,
+    command,
+    decibels,
+    options,
+    orthogonal_wavelet,
+    relative_error,
+    save,
+)
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -45,8 +57,6 @@ Vector = NDArray[np.float64]
 RECOVERED = "hadaflow.recover"
 MIN_L2 = "minimum l2"
 
-# Okabe-Ito colours: told apart by colour-blind eyes, and by their lightness in grey.
-INK, PALE, BLUE, VERMILION = "#222222", "#c4c4c4", "#0072b2", "#d55e00"
 ZOOM = (440, 680)  # one heartbeat with its P and T waves
 
 
@@ -95,14 +105,6 @@ class Case:
     entries: tuple[Entry, ...]
 
 
-def best_terms(coefficients: Vector, terms: int) -> Vector:
-    """The coefficients with all but the largest set to zero."""
-    kept = np.argsort(np.abs(coefficients))[-terms:]
-    sparse = np.zeros_like(coefficients)
-    sparse[kept] = coefficients[kept]
-    return sparse
-
-
 def solve(title: str, A: NDArray[np.float64], truth: Vector, y: Vector) -> Case:
     """Recover the coefficients both ways, and measure both answers with the same dual vector."""
     begin = time.perf_counter()
@@ -115,16 +117,6 @@ def solve(title: str, A: NDArray[np.float64], truth: Vector, y: Vector) -> Case:
         Entry(MIN_L2, smallest, hf.certify(recovery.problem, smallest, recovery.dual), end - middle),
     )
     return Case(title, truth, recovery, entries)
-
-
-def relative_error(x: Vector, truth: Vector) -> float:
-    """Relative l2 error; the basis is orthogonal, so coefficients and signal have the same one."""
-    return float(np.linalg.norm(x - truth) / np.linalg.norm(truth))
-
-
-def decibels(error: float) -> float:
-    """Signal-to-noise ratio of a relative l2 error."""
-    return float(-20 * np.log10(max(error, np.finfo(float).tiny)))
 
 
 # ---- table ------------------------------------------------------------------------------------
@@ -150,14 +142,7 @@ def table(case: Case) -> str:
 
 # ---- figure -----------------------------------------------------------------------------------
 
-STYLE = {
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": INK,
+LEGENDS = STYLE | {
     "legend.frameon": False,
     "figure.constrained_layout.h_pad": 0.08,
     "figure.constrained_layout.w_pad": 0.08,
@@ -239,32 +224,11 @@ def draw_proof(axes: Axes, case: Case) -> None:
 # ---- command ----------------------------------------------------------------------------------
 
 
-def orthogonal_wavelet(name: str) -> str:
-    try:
-        orthogonal = pywt.Wavelet(name).orthogonal
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if not orthogonal:
-        raise argparse.ArgumentTypeError(f"{name!r} is not orthogonal; try haar, db3, sym4 or coif2")
-    return name
-
-
-def options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compressed sensing of an electrocardiogram.")
-    parser.add_argument("--measurements", type=int, default=400, help="how many (default: 400)")
-    parser.add_argument("--seed", type=int, default=0, help="of the measurements (default: 0)")
-    parser.add_argument("--wavelet", type=orthogonal_wavelet, default="sym4", help="orthogonal (default: sym4)")
-    parser.add_argument("--output", type=Path, default=Path("demo"), help="folder for the figure (default: demo)")
-    chosen = parser.parse_args(arguments)
-    if not 5 <= chosen.measurements <= 1024:
-        parser.error(f"--measurements must be from 5 to 1024, got {chosen.measurements}")
-    if chosen.seed < 0:
-        parser.error(f"--seed must not be negative, got {chosen.seed}")
-    return chosen
-
-
 def main(arguments: list[str] | None = None) -> None:
-    chosen = options(arguments)
+    parser = command("Compressed sensing of an electrocardiogram.", seed_of="the measurements")
+    parser.add_argument("--measurements", type=int, default=400, help="how many (default: 400)")
+    parser.add_argument("--wavelet", type=orthogonal_wavelet, default="sym4", help="orthogonal (default: sym4)")
+    chosen = options(parser, arguments, measurements=(5, 1024))
     signal = pywt.data.ecg().astype(float)
     signal -= signal.mean()
     n, m = len(signal), chosen.measurements
@@ -284,13 +248,8 @@ def main(arguments: list[str] | None = None) -> None:
     title = f"Its best {terms}-term wavelet approximation ({kept:.1f} dB)"
     print(table(solve(title, A, sparse, measure @ basis.synthesise(sparse))), end="\n\n")
 
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(STYLE):
-        figure = draw(recording, signal, basis)
-        for suffix in ("png", "svg"):
-            path = chosen.output / f"ecg_recovery.{suffix}"
-            figure.savefig(path, dpi=150)
-            print(f"wrote {path}")
+    with mpl.rc_context(LEGENDS):
+        save(draw(recording, signal, basis), chosen.output, "ecg_recovery", dpi=150, kinds=("png", "svg"))
 
 
 if __name__ == "__main__":

@@ -28,15 +28,26 @@ Run it with ``python examples/picture_recovery.py``; it needs PyWavelets and mat
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pywt
 import pywt.data
+from common import (
+    BLUE,
+    INK,
+    STYLE,
+    VERMILION,
+    best_terms,
+    command,
+    decibels,
+    options,
+    orthogonal_wavelet,
+    relative_error,
+    save,
+)
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -53,8 +64,6 @@ PICTURES = ("camera", "ascent", "aero")
 SIZES = (64, 128, 256, 512)
 WHITE = 255.0  # the largest value a pixel can have
 
-# Okabe-Ito colours: told apart by colour-blind eyes, and by their lightness in grey.
-INK, PALE, BLUE, VERMILION = "#222222", "#c4c4c4", "#0072b2", "#d55e00"
 # What to magnify: left, top and width of a 2:1 window, in shares of the picture.
 DETAIL = {"camera": (0.3, 0.19, 0.38), "ascent": (0.6, 0.57, 0.38), "aero": (0.32, 0.3, 0.38)}
 
@@ -121,18 +130,9 @@ def photograph(name: str, size: int) -> Array:
     return picture.reshape(size, block, size, block).mean(axis=(1, 3))
 
 
-def best_terms(coefficients: Array, terms: int) -> Array:
-    """The coefficients with all but the largest set to zero."""
-    kept = np.argsort(np.abs(coefficients))[-terms:]
-    sparse = np.zeros_like(coefficients)
-    sparse[kept] = coefficients[kept]
-    return sparse
-
-
 def snr(x: Array, truth: Array) -> float:
-    """Signal-to-noise ratio in dB; the basis is orthogonal, so coefficients and pictures have the same one."""
-    error = float(np.linalg.norm(x - truth) / np.linalg.norm(truth))
-    return float(-20 * np.log10(max(error, np.finfo(float).tiny)))
+    """Signal-to-noise ratio in dB."""
+    return decibels(relative_error(x, truth))
 
 
 def psnr(x: Array, truth: Array) -> float:
@@ -212,15 +212,6 @@ def sparse_table(recovery: hf.Recovery, truth: Array) -> str:
 
 # ---- figure -----------------------------------------------------------------------------------
 
-STYLE = {
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": INK,
-}
 MARGIN, GAP, SIDE = 0.25, 0.25, 3.9  # inches; SIDE is that of a picture
 WIDTH, HEIGHT = 2 * MARGIN + 2 * GAP + 3 * SIDE, 10.6
 
@@ -305,37 +296,14 @@ def draw_path(axes: Axes, done: Scan) -> None:
 # ---- command ----------------------------------------------------------------------------------
 
 
-def orthogonal_wavelet(name: str) -> str:
-    try:
-        orthogonal = pywt.Wavelet(name).orthogonal
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if not orthogonal:
-        raise argparse.ArgumentTypeError(f"{name!r} is not orthogonal; try haar, db4, sym4 or coif2")
-    return name
-
-
-def options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compressed sensing of a photograph.")
+def main(arguments: list[str] | None = None) -> None:
+    parser = command("Compressed sensing of a photograph.", seed_of="samples and noise")
     parser.add_argument("--picture", choices=PICTURES, default="camera", help="which photograph (default: camera)")
     parser.add_argument("--size", type=int, choices=SIZES, default=256, help="pixels a side (default: 256)")
     parser.add_argument("--wavelet", type=orthogonal_wavelet, default="db4", help="orthogonal (default: db4)")
     parser.add_argument("--share-of-samples", type=float, default=0.35, help="from 0.05 to 1 (default: 0.35)")
     parser.add_argument("--noise", type=float, default=0.03, help="relative to the samples (default: 0.03)")
-    parser.add_argument("--seed", type=int, default=0, help="of samples and noise (default: 0)")
-    parser.add_argument("--output", type=Path, default=Path("demo"), help="folder for the figure (default: demo)")
-    chosen = parser.parse_args(arguments)
-    if not 0.05 <= chosen.share_of_samples <= 1:
-        parser.error(f"--share-of-samples must be from 0.05 to 1, got {chosen.share_of_samples:g}")
-    if not 0.001 <= chosen.noise <= 0.5:
-        parser.error(f"--noise must be from 0.001 to 0.5, got {chosen.noise:g}")
-    if chosen.seed < 0:
-        parser.error(f"--seed must not be negative, got {chosen.seed}")
-    return chosen
-
-
-def main(arguments: list[str] | None = None) -> None:
-    chosen = options(arguments)
+    chosen = options(parser, arguments, share_of_samples=(0.05, 1), noise=(0.001, 0.5))
     rng = np.random.default_rng(chosen.seed)
     basis = Basis(chosen.wavelet, chosen.size)
     picture = photograph(chosen.picture, chosen.size)
@@ -350,11 +318,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"Its best {terms}-term wavelet approximation ({snr(sparse, done.truth):.1f} dB), without noise")
     print(sparse_table(hf.recover(A, A @ sparse), sparse), end="\n\n")
 
-    chosen.output.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):
-        path = chosen.output / "picture_recovery.png"
-        draw(done, chosen.picture).savefig(path, dpi=110)
-        print(f"wrote {path}")
+        save(draw(done, chosen.picture), chosen.output, "picture_recovery", dpi=110)
 
 
 if __name__ == "__main__":

@@ -12,18 +12,17 @@ import pytest
 import scipy.sparse as sp
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-MODULES = ("problems", "judging", "peers", "report", "workers")
-IMAGING = ("imaging", "imaging_problems", "imaging_report", "imaging_solvers", "machine")
+MODULES = [path.stem for path in BENCHMARKS.glob("*.py")]
 
 
 @pytest.fixture
 def bench(monkeypatch):
-    """The modules of the benchmark, which are no package, forgotten again afterwards."""
+    """The modules of the benchmarks, which are no package, forgotten again afterwards."""
     monkeypatch.syspath_prepend(BENCHMARKS)
-    for name in MODULES + IMAGING:
+    for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module
-    for name in MODULES + IMAGING:
+    for name in MODULES:
         sys.modules.pop(name, None)
 
 
@@ -32,36 +31,23 @@ def dense(matrix):
 
 
 CLASS_NAMES = [
-    "gaussian",
-    "threshold",
-    "beyond",
-    "range",
-    "cosine",
-    "ar1",
-    "bernoulli",
-    "ties",
-    "sparse5",
-    "sparse1",
-    "positive",
-]
+    "gaussian", "threshold", "beyond", "range", "cosine", "ar1", "bernoulli", "ties", "sparse5", "sparse1", "positive",
+]  # fmt: skip
 
 
-def test_every_class_is_tested(bench):
-    assert list(bench("problems").CLASSES) == CLASS_NAMES
-
-
-@pytest.mark.parametrize("name", CLASS_NAMES)
-def test_problems_are_seeded_and_of_the_shape_asked_for(bench, name):
+def test_problems_are_seeded_and_of_the_shape_asked_for(bench):
     problems = bench("problems")
-    problem, size = problems.CLASSES[name], problems.Size(60, 240, 6)
-    first, again, other = problem.draw(size, 3), problem.draw(size, 3), problem.draw(size, 4)
-    assert first.matrix.shape == (60, 240)
-    assert first.y.shape == (60,)
-    assert first.s == problem.sparsity(size)
-    np.testing.assert_array_equal(dense(first.matrix), dense(again.matrix))
-    np.testing.assert_array_equal(first.y, again.y)
-    assert not np.array_equal(first.y, other.y)
-    np.testing.assert_array_equal(first.matrix @ first.planted, first.y)
+    assert list(problems.CLASSES) == CLASS_NAMES
+    size = problems.Size(60, 240, 6)
+    for name, problem in problems.CLASSES.items():
+        first, again, other = problem.draw(size, 3), problem.draw(size, 3), problem.draw(size, 4)
+        assert first.matrix.shape == (60, 240), name
+        assert first.y.shape == (60,), name
+        assert first.s == problem.sparsity(size), name
+        np.testing.assert_array_equal(dense(first.matrix), dense(again.matrix))
+        np.testing.assert_array_equal(first.y, again.y)
+        assert not np.array_equal(first.y, other.y), name
+        np.testing.assert_array_equal(first.matrix @ first.planted, first.y)
 
 
 def test_classes_are_what_they_say(bench):
@@ -91,10 +77,13 @@ def test_only_hard_classes_take_the_hard_sizes(bench):
     assert not any(size.hard for name, size in cases if name == "ar1")
 
 
-@pytest.mark.parametrize(("text", "s"), [("500x2000", 50), ("1000x5000", 80), ("30x90", 3), ("250x1000:80", 80)])
-def test_sizes_are_read(bench, text, s):
-    size = bench("problems").Size.parse(text)
-    assert (str(size), size.s) == (text.partition(":")[0], s)
+def test_sizes_are_read(bench):
+    parse = bench("problems").Size.parse
+    for text, s in [("500x2000", 50), ("1000x5000", 80), ("30x90", 3), ("250x1000:80", 80)]:
+        assert (str(parse(text)), parse(text).s) == (text.partition(":")[0], s)
+    for text in ("500", "axb", "10x20:0", "10x20:21", "10x20:x"):
+        with pytest.raises(ValueError, match="size"):
+            parse(text)
 
 
 def test_a_hard_size_says_nothing_of_an_easy_larger_one(bench):
@@ -102,12 +91,6 @@ def test_a_hard_size_says_nothing_of_an_easy_larger_one(bench):
     assert size(2000, 10000, 150).at_least_as_hard_as(size(1000, 5000, 80))
     assert not size(500, 2000, 50).at_least_as_hard_as(size(400, 1600, 130))
     assert not size(250, 1000, 80).at_least_as_hard_as(size(400, 1600, 130))
-
-
-@pytest.mark.parametrize("text", ["500", "axb", "10x20:0", "10x20:21", "10x20:x"])
-def test_bad_sizes_are_refused(bench, text):
-    with pytest.raises(ValueError, match="size"):
-        bench("problems").Size.parse(text)
 
 
 def test_the_judge_bounds_the_l1_norm_by_any_dual(bench):
@@ -198,38 +181,24 @@ def test_the_report_shows_who_wins_and_who_misses(bench, tmp_path):
     assert "| winner | 1 | 1 | 1 | 0.50 | 0.50 | 0.50 |" in text
 
 
-DESCENT = ("descent", "descent_runs", "descent_report", "machine")
-
-
-@pytest.fixture
-def descent_bench(bench, monkeypatch):
-    """The modules of the descent benchmark, forgotten again afterwards."""
-    for name in DESCENT:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield bench
-    for name in DESCENT:
-        sys.modules.pop(name, None)
-
-
-def test_descent_contestants_take_turns(descent_bench, monkeypatch):
-    runs = descent_bench("descent_runs")
+def test_descent_contestants_take_turns(bench, monkeypatch):
+    runs = bench("descent_runs")
     monkeypatch.setattr(runs, "SETTLE", 0.0)
     order = []
     seconds = runs.in_turns({"a": lambda: order.append("a") or 2.0, "b": lambda: order.append("b") or 4.0}, 3)
     assert order == ["a", "b", "a", "b", "a", "b"]
-    assert descent_bench("descent_report").ratios(seconds["a"], seconds["b"]) == [0.5, 0.5, 0.5]
+    assert bench("descent_report").ratios(seconds["a"], seconds["b"]) == [0.5, 0.5, 0.5]
 
 
-@pytest.mark.parametrize(
-    ("target", "text"),
-    [({"most": 2.5}, "**2.00** (1.50–2.50)"), ({"most": 1.5}, "2.00 (1.50–2.50)†"), ({}, "2.00 (1.50–2.50)")],
-)
-def test_descent_report_marks_what_misses_its_target(descent_bench, target, text):
-    assert descent_bench("descent_report").spread([1.0, 2.0, 3.0], **target) == text
+def test_descent_report_marks_what_misses_its_target(bench):
+    spread = bench("descent_report").spread
+    assert spread([1.0, 2.0, 3.0], most=2.5) == "**2.00** (1.50–2.50)"
+    assert spread([1.0, 2.0, 3.0], most=1.5) == "2.00 (1.50–2.50)†"
+    assert spread([1.0, 2.0, 3.0]) == "2.00 (1.50–2.50)"
 
 
-def test_descent_benchmark_in_small(descent_bench, monkeypatch, tmp_path):
-    descent, runs = descent_bench("descent"), descent_bench("descent_runs")
+def test_benchmark_in_small(bench, monkeypatch, tmp_path):
+    descent, runs = bench("descent"), bench("descent_runs")
     monkeypatch.setattr(runs, "SETTLE", 0.0)
     monkeypatch.setitem(runs.COORDINATES, 2, 1200)
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -249,7 +218,7 @@ def test_descent_benchmark_in_small(descent_bench, monkeypatch, tmp_path):
     records = tmp_path / "run.jsonl"
     lines = [json.dumps(record) for record in [descent.header(effort), *parts]]
     records.write_text("\n".join(lines), encoding="utf-8")
-    text = descent_bench("descent_report").write(records).read_text(encoding="utf-8")
+    text = bench("descent_report").write(records).read_text(encoding="utf-8")
     assert text.count("| 30 × 60 |") == 6
     assert "PyTorch is not installed." in text
     assert "| increasing | " in text
@@ -363,36 +332,24 @@ def test_measurements_of_pictures_are_counted_and_orthonormal(imaging):
     assert np.linalg.norm(A @ instance.truth - instance.y) == pytest.approx(instance.noise)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["--rows", "nothing"], "no row has a name with nothing"), (["--repeats", "0"], "--repeats must be at least 1")],
-)
-def test_bad_options_of_the_imaging_benchmark_are_refused(imaging, arguments, message, capsys):
+def refuses(main, capsys, *arguments):
+    """What a command says as it refuses these arguments."""
     with pytest.raises(SystemExit):
-        imaging.main(arguments)
-    assert message in capsys.readouterr().err
+        main([*arguments])
+    return capsys.readouterr().err
 
 
-REGRESSION = ("regression", "regression_entrants", "regression_plot", "regression_problems", "regression_report")
-REGRESSION += ("regression_runs", "machine", "report")
-
-
-@pytest.fixture
-def regression(bench, monkeypatch):
-    """The modules of the regression benchmark, forgotten again afterwards."""
-    for name in REGRESSION:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield bench
-    for name in REGRESSION:
-        sys.modules.pop(name, None)
+def test_bad_options_of_the_imaging_benchmark_are_refused(imaging, capsys):
+    assert "no row has a name with nothing" in refuses(imaging.main, capsys, "--rows", "nothing")
+    assert "--repeats must be at least 1" in refuses(imaging.main, capsys, "--repeats", "0")
 
 
 @pytest.mark.parametrize(
     ("design", "near", "far"),
     [("Rademacher", 0, 0), ("AR(1) 0.5", 0.5, 0.25), ("AR(1) 0.9", 0.9, 0.81), ("equicorrelated 0.5", 0.5, 0.5)],
 )
-def test_designs_of_regression_are_what_they_say(regression, design, near, far):
-    cell = regression("regression_problems").Cell(4000, 30, design, 3, 0.5)
+def test_designs_of_regression_are_what_they_say(bench, design, near, far):
+    cell = bench("regression_problems").Cell(4000, 30, design, 3, 0.5)
     instance, again, other = cell.draw(1), cell.draw(1), cell.draw(2)
     np.testing.assert_array_equal(instance.X, again.X)
     np.testing.assert_array_equal(instance.y, again.y)
@@ -406,8 +363,8 @@ def test_designs_of_regression_are_what_they_say(regression, design, near, far):
     assert np.count_nonzero(instance.w) == 3
 
 
-def test_the_judge_of_regression_knows_the_truth_and_the_oracle(regression):
-    problems = regression("regression_problems")
+def test_the_judge_of_regression_knows_the_truth_and_the_oracle(bench):
+    problems = bench("regression_problems")
     cell = problems.Cell(60, 90, "AR(1) 0.5", 4, 1.0)
     instance = cell.draw(0)
     exact, oracle = (problems.judge(instance, w, cell.sigma) for w in (instance.w, instance.oracle()))
@@ -427,7 +384,7 @@ def fake_entrants(module, monkeypatch, **fits):
     monkeypatch.setattr(module, "OURS", ("ours",))
 
 
-def test_regression_goes_on_where_it_was_broken_off(regression, monkeypatch, tmp_path, capsys):
+def test_regression_goes_on_where_it_was_broken_off(bench, monkeypatch, tmp_path, capsys):
     calls = []
 
     def nothing(X, y):
@@ -437,8 +394,8 @@ def test_regression_goes_on_where_it_was_broken_off(regression, monkeypatch, tmp
     def broken(X, y):
         raise ArithmeticError("no answer")
 
-    fake_entrants(regression("regression_entrants"), monkeypatch, ours=nothing, peer=nothing, broken=broken)
-    problems, benchmark = regression("regression_problems"), regression("regression")
+    fake_entrants(bench("regression_entrants"), monkeypatch, ours=nothing, peer=nothing, broken=broken)
+    problems, benchmark = bench("regression_problems"), bench("regression")
     cell = problems.Cell(50, 60, "Rademacher", 4, 1.0)
     monkeypatch.setitem(benchmark.GRIDS, "quick", (cell,))
     records = tmp_path / "run.jsonl"
@@ -485,8 +442,8 @@ def regression_result(cell, seed, entrant, ratio, cpu):
     }
 
 
-def test_the_report_on_regression_shows_who_wins_and_by_how_much(regression):
-    report = regression("regression_report")
+def test_the_report_on_regression_shows_who_wins_and_by_how_much(bench):
+    report = bench("regression_report")
     cells = [f"200x600, Rademacher, k = 4, sigma = {sigma}" for sigma in (0.5, 1)]
     ratios = {"hadaflow": (1.0, 2.0), "LassoCV": (2.0, 4.0), "abess": (4.0, 1.0)}
     results = [
@@ -510,10 +467,10 @@ def test_the_report_on_regression_shows_who_wins_and_by_how_much(regression):
     assert "| σ = 1 | 1 | 1.800 | 3.400 | 1.000 |" in report.parts_table(rows)
 
 
-def test_peers_of_regression_find_a_strong_signal(regression):
-    entrants = regression("regression_entrants").ENTRANTS
-    runs = regression("regression_runs")
-    cell = regression("regression_problems").Cell(60, 90, "Rademacher", 4, 0.1)
+def test_peers_of_regression_find_a_strong_signal(bench):
+    entrants = bench("regression_entrants").ENTRANTS
+    runs = bench("regression_runs")
+    cell = bench("regression_problems").Cell(60, 90, "Rademacher", 4, 0.1)
     names = tuple(name for name, entrant in entrants.items() if entrant.installed and entrant.distribution != "skglm")
     if not names:
         pytest.skip("none of the compared packages is installed")
@@ -524,28 +481,24 @@ def test_peers_of_regression_find_a_strong_signal(regression):
 
 
 @pytest.mark.slow  # compiles for half a minute
-def test_the_mcp_of_regression_finds_a_strong_signal(regression):
+def test_the_mcp_of_regression_finds_a_strong_signal(bench):
     pytest.importorskip("skglm")
-    instance = regression("regression_problems").Cell(60, 90, "Rademacher", 4, 0.1).draw(0)
-    found = regression("regression_entrants").mcp_cv(instance.X, instance.y)
+    instance = bench("regression_problems").Cell(60, 90, "Rademacher", 4, 0.1).draw(0)
+    found = bench("regression_entrants").mcp_cv(instance.X, instance.y)
     assert np.linalg.norm(found - instance.w) < 0.1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["--seeds", "-1"], "must be at least 1"), (["--jobs", "0"], "must be at least 1")],
-)
-def test_bad_options_of_the_regression_benchmark_are_refused(regression, arguments, message, capsys):
-    with pytest.raises(SystemExit):
-        regression("regression").main(arguments)
-    assert message in capsys.readouterr().err
+def test_bad_options_of_the_regression_benchmark_are_refused(bench, capsys):
+    main = bench("regression").main
+    assert "must be at least 1" in refuses(main, capsys, "--seeds", "-1")
+    assert "must be at least 1" in refuses(main, capsys, "--jobs", "0")
 
 
-def test_real_tables_are_compared_on_what_no_estimator_has_seen(regression, monkeypatch, capsys):
+def test_real_tables_are_compared_on_what_no_estimator_has_seen(bench, monkeypatch, capsys):
     pytest.importorskip("sklearn")
     monkeypatch.syspath_prepend(BENCHMARKS.parent / "examples")
     monkeypatch.delitem(sys.modules, "regression_comparison", raising=False)
-    example = regression("regression_comparison")
+    example = bench("regression_comparison")
 
     table = example.diabetes()
     assert table.X.shape == (442, 64)  # as in the paper on least-angle regression

@@ -48,63 +48,55 @@ def primal_optimum(A, y, *, positive=False, weights=None):
 
 
 @each_setting
-@pytest.mark.parametrize("seed", range(8))
-def test_bound_is_never_above_the_minimum(setting, seed):
+def test_bound_is_the_minimum_for_an_optimal_dual_and_never_above_it(setting):
     """Whatever x and dual: random ones, good ones, and good ones disturbed."""
     options = SETTINGS[setting]
-    rng, A, y = small(seed, positive="positive" in options)
-    problem, minimum = hf.Problem(A, y), minimal_l1(A, y, **options)
-    best = dual_optimum(A, y, **options)
-    duals = [
-        best,
-        *rng.standard_normal((10, 5)),
-        *(best + 10.0 ** -np.arange(1.0, 13)[:, None] * rng.standard_normal(5)),
-    ]
-    for dual in [sign * scale * dual for dual in duals for sign in (1, -1) for scale in (1, 1e-9)]:
-        certificate = hf.certify(problem, rng.standard_normal(12), dual, **options)
-        assert 0 <= certificate.lower_bound <= minimum * (1 + 1e-13)
+    for seed in range(8):
+        rng, A, y = small(seed, positive="positive" in options)
+        problem, minimum = hf.Problem(A, y), minimal_l1(A, y, **options)
+        x, best = primal_optimum(A, y, **options), dual_optimum(A, y, **options)
+        certificate = hf.certify(problem, x, best, **options)
+        assert certificate.lower_bound == pytest.approx(minimum, rel=1e-9), seed
+        assert certificate.l1_norm == pytest.approx(certificate.lower_bound, rel=1e-9), seed
+        assert certificate.proves(gap=1e-8, residual=1e-9), seed
+        duals = [
+            best,
+            *rng.standard_normal((10, 5)),
+            *(best + 10.0 ** -np.arange(1.0, 13)[:, None] * rng.standard_normal(5)),
+        ]
+        for dual in [sign * scale * dual for dual in duals for sign in (1, -1) for scale in (1, 1e-9)]:
+            certificate = hf.certify(problem, rng.standard_normal(12), dual, **options)
+            assert 0 <= certificate.lower_bound <= minimum * (1 + 1e-13), seed
 
 
-@each_setting
-@pytest.mark.parametrize("seed", range(8))
-def test_bound_of_an_optimal_dual_is_the_minimum(setting, seed):
-    options = SETTINGS[setting]
-    _, A, y = small(seed, positive="positive" in options)
-    x, dual = primal_optimum(A, y, **options), dual_optimum(A, y, **options)
-    certificate = hf.certify(hf.Problem(A, y), x, dual, **options)
-    assert certificate.lower_bound == pytest.approx(minimal_l1(A, y, **options), rel=1e-9)
-    assert certificate.l1_norm == pytest.approx(certificate.lower_bound, rel=1e-9)
-    assert certificate.proves(gap=1e-8, residual=1e-9)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_bound_is_below_its_exact_value(seed):
+def test_bound_is_below_its_exact_value():
     """<y, dual> / max |A_i^T dual| in rational arithmetic: rounding never lifts the computed bound above it."""
-    rng = np.random.default_rng(seed)
-    A, y = rng.standard_normal((5, 12)), rng.standard_normal(5)
-    dual = rng.standard_normal(5)
-    dual *= np.sign(y @ dual)
-    exact = [Fraction(float(d)) for d in dual]
-    reach = max(abs(sum(Fraction(float(a)) * d for a, d in zip(column, exact, strict=True))) for column in A.T)
-    value = sum(Fraction(float(b)) * d for b, d in zip(y, exact, strict=True)) / reach
-    bound = Fraction(hf.certify(hf.Problem(A, y), np.zeros(12), dual).lower_bound)
-    assert value * (1 - Fraction(1, 10**12)) < bound <= value
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        A, y = rng.standard_normal((5, 12)), rng.standard_normal(5)
+        dual = rng.standard_normal(5)
+        dual *= np.sign(y @ dual)
+        exact = [Fraction(float(d)) for d in dual]
+        largest = max(abs(sum(Fraction(float(a)) * d for a, d in zip(column, exact, strict=True))) for column in A.T)
+        value = sum(Fraction(float(b)) * d for b, d in zip(y, exact, strict=True)) / largest
+        bound = Fraction(hf.certify(hf.Problem(A, y), np.zeros(12), dual).lower_bound)
+        assert value * (1 - Fraction(1, 10**12)) < bound <= value, seed
 
 
 @pytest.mark.parametrize("penalty", [0.05, 0.3, 1.0])
-@pytest.mark.parametrize("seed", range(0, 8, 2))
-def test_bound_within_the_noise(penalty, seed):
+def test_bound_within_the_noise(penalty):
     """A lasso solution has the least l1 norm among all points of its residual, and its residual is the dual proof."""
     linear_model = pytest.importorskip("sklearn.linear_model")
-    rng, A, y = small(seed)
     lasso = linear_model.Lasso(alpha=penalty / 5, fit_intercept=False, tol=1e-15, max_iter=100_000)
-    x = lasso.fit(A, y).coef_
-    problem, residual = hf.Problem(A, y), y - A @ x
-    noise_level = float(np.linalg.norm(residual))
-    assert hf.certify(problem, x, residual, noise_level=noise_level).gap < 1e-7
-    for dual in rng.standard_normal((50, 5)):
-        bound = hf.certify(problem, x, dual, noise_level=noise_level).lower_bound
-        assert bound <= np.abs(x).sum() * (1 + 1e-7)
+    for seed in range(0, 8, 2):
+        rng, A, y = small(seed)
+        x = lasso.fit(A, y).coef_
+        problem, residual = hf.Problem(A, y), y - A @ x
+        noise_level = float(np.linalg.norm(residual))
+        assert hf.certify(problem, x, residual, noise_level=noise_level).gap < 1e-7, seed
+        for dual in rng.standard_normal((50, 5)):
+            bound = hf.certify(problem, x, dual, noise_level=noise_level).lower_bound
+            assert bound <= np.abs(x).sum() * (1 + 1e-7), seed
 
 
 def test_bound_within_the_noise_is_attained_on_the_identity():
@@ -133,15 +125,18 @@ def test_bound_for_least_squares_points():
         assert hf.certify(problem, result.x, dual, least_squares=True).lower_bound <= minimum * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("size", [1e-150, 1e-30, 1e30, 1e150])
-def test_certificate_is_free_of_units(size):
+def test_certificate_is_free_of_units():
     _, A, y = small(0)
     x, dual = primal_optimum(A, y), dual_optimum(A, y)
     plain = hf.certify(hf.Problem(A, y), x, dual)
     for scaled in [
-        hf.certify(hf.Problem(size * A, size * y), x, dual),
-        hf.certify(hf.Problem(A, y), x, size * dual),
-        hf.certify(hf.Problem(A, size * y), size * x, dual / size),
+        certificate
+        for size in (1e-150, 1e-30, 1e30, 1e150)
+        for certificate in (
+            hf.certify(hf.Problem(size * A, size * y), x, dual),
+            hf.certify(hf.Problem(A, y), x, size * dual),
+            hf.certify(hf.Problem(A, size * y), size * x, dual / size),
+        )
     ]:
         assert scaled.gap == pytest.approx(plain.gap, abs=1e-12)
         assert scaled.margin == pytest.approx(plain.margin)
@@ -216,14 +211,14 @@ def test_proves():
     assert not certificate.proves(residual=1e-12)
 
 
-@pytest.mark.parametrize("kind", [np.asfortranarray, csr_array, aslinearoperator, lambda A: A.astype(np.float32)])
-def test_every_kind_of_operator(kind):
+def test_every_kind_of_operator():
     data = planted(20, 50, 3)
     A = data.A.astype(np.float32).astype(float)
     result = hf.recover(A, A @ data.x)
-    certificate = hf.certify(hf.Problem(kind(A), A @ data.x), result.x, result.dual)
-    assert certificate.unique
-    assert certificate.gap < 1e-10
+    for kind in (np.asfortranarray, csr_array, aslinearoperator, lambda A: A.astype(np.float32)):
+        certificate = hf.certify(hf.Problem(kind(A), A @ data.x), result.x, result.dual)
+        assert certificate.unique, kind
+        assert certificate.gap < 1e-10, kind
 
 
 # ---- uniqueness ----------------------------------------------------------------------------------------------
@@ -244,24 +239,24 @@ def linprog_says_unique(A, y, x):
     return True
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_unique_where_linear_programming_says_so(seed):
-    data = planted(6, 10, 1 + seed % 2, seed=seed)
-    result = hf.recover(data.A, data.y)
-    assert linprog_says_unique(data.A, data.y, result.x)
-    assert result.certificate.unique
+def test_unique_where_linear_programming_says_so():
+    for seed in range(6):
+        data = planted(6, 10, 1 + seed % 2, seed=seed)
+        result = hf.recover(data.A, data.y)
+        assert linprog_says_unique(data.A, data.y, result.x), seed
+        assert result.certificate.unique, seed
 
 
-@pytest.mark.parametrize("copy", [1.0, -1.0])
-def test_not_unique_with_duplicate_columns(copy):
+def test_not_unique_with_duplicate_columns():
     data = planted(10, 20, 2, seed=1)
-    A = np.column_stack([data.A, copy * data.A[:, np.flatnonzero(data.x)[0]]])
-    result = hf.recover(A, data.y)
-    assert result.status is hf.Status.EXACT
-    assert not result.certificate.unique
-    share = np.append(data.x, 0.0)
-    assert hf.certify(hf.Problem(A, data.y), share, result.dual).gap < 1e-10
-    assert not hf.certify(hf.Problem(A, data.y), share, result.dual).unique
+    for copy in (1.0, -1.0):
+        A = np.column_stack([data.A, copy * data.A[:, np.flatnonzero(data.x)[0]]])
+        result = hf.recover(A, data.y)
+        assert result.status is hf.Status.EXACT
+        assert not result.certificate.unique
+        one_of_many = hf.certify(hf.Problem(A, data.y), np.append(data.x, 0.0), result.dual)
+        assert one_of_many.gap < 1e-10
+        assert not one_of_many.unique
 
 
 def test_not_unique_with_dependent_columns_on_the_support():
@@ -290,22 +285,20 @@ def test_not_unique_when_the_dual_only_nearly_meets_its_bounds(dtype, size):
 # ---- nothing wrong gets a good certificate -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_wrong_answers_get_no_proof(seed):
-    rng = np.random.default_rng(seed)
-    data = planted(20, 50, 3, seed=seed)
-    problem = hf.Problem(data.A, data.y)
-    dual = hf.recover(data.A, data.y).dual
-    kernel = np.linalg.svd(data.A)[2][20:]
-    for size in 10.0 ** np.arange(-6.0, 2):
-        feasible = data.x + size * rng.standard_normal(30) @ kernel
-        infeasible = data.x * (1 + size)
-        for wrong in (feasible, infeasible):
-            certificate = hf.certify(problem, wrong, dual)
-            assert not certificate.proves()
-            assert not certificate.unique
-        spoilt = dual + size * np.abs(dual).max() * rng.standard_normal(20)
-        assert not hf.certify(problem, data.x, spoilt).proves()
+def test_wrong_answers_get_no_proof():
+    for seed in range(5):
+        rng, data = np.random.default_rng(seed), planted(20, 50, 3, seed=seed)
+        problem, dual = hf.Problem(data.A, data.y), hf.recover(data.A, data.y).dual
+        kernel = np.linalg.svd(data.A)[2][20:]
+        for size in 10.0 ** np.arange(-6.0, 2):
+            feasible = data.x + size * rng.standard_normal(30) @ kernel
+            infeasible = data.x * (1 + size)
+            for wrong in (feasible, infeasible):
+                certificate = hf.certify(problem, wrong, dual)
+                assert not certificate.proves()
+                assert not certificate.unique
+            spoilt = dual + size * np.abs(dual).max() * rng.standard_normal(20)
+            assert not hf.certify(problem, data.x, spoilt).proves()
 
 
 # ---- float32 -------------------------------------------------------------------------------------------------
@@ -326,20 +319,20 @@ def test_float32():
 # ---- lasso ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("penalty", [0.01, 0.5, 1.0, 10.0])
 @pytest.mark.parametrize("positive", [False, True])
-def test_lasso_on_the_identity(penalty, positive):
+def test_lasso_on_the_identity(positive):
     """Soft thresholding solves it, so its certificate is tight; the objective is the one of the formula."""
     y, w = np.array([3.0, -2.0, 0.4, 0.0]), np.array([1.0, 2.0, 0.5, 1.0])
-    x = np.sign(y) * np.maximum(np.abs(y) - penalty * w, 0)
-    if positive:
-        x = np.maximum(x, 0)
-    certificate = hf.certify_lasso(hf.Problem(np.eye(4), y), x, penalty, weights=w, positive=positive)
-    objective = 0.5 * ((x - y) ** 2).sum() + penalty * (w * np.abs(x)).sum()
-    assert certificate.objective == pytest.approx(objective, rel=1e-14)
-    assert certificate.lower_bound == pytest.approx(objective, rel=1e-13)
-    assert certificate.penalty == penalty
-    assert abs(certificate.gap) < 1e-14
+    for penalty in (0.01, 0.5, 1.0, 10.0):
+        x = np.sign(y) * np.maximum(np.abs(y) - penalty * w, 0)
+        if positive:
+            x = np.maximum(x, 0)
+        certificate = hf.certify_lasso(hf.Problem(np.eye(4), y), x, penalty, weights=w, positive=positive)
+        objective = 0.5 * ((x - y) ** 2).sum() + penalty * (w * np.abs(x)).sum()
+        assert certificate.objective == pytest.approx(objective, rel=1e-14)
+        assert certificate.lower_bound == pytest.approx(objective, rel=1e-13)
+        assert certificate.penalty == penalty
+        assert abs(certificate.gap) < 1e-14
 
 
 @pytest.mark.parametrize("positive", [False, True])

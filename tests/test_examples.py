@@ -56,19 +56,21 @@ def test_ecg_demo_takes_another_wavelet(ecg, tmp_path, capsys):
     assert ours["error"] < theirs["error"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--measurements", "1025"], "--measurements must be from 5 to 1024, got 1025"),
-        (["--seed", "-1"], "--seed must not be negative, got -1"),
-        (["--wavelet", "bior2.2"], "not orthogonal"),
-        (["--wavelet", "nonsense"], "--wavelet"),
-    ],
-)
-def test_ecg_demo_refuses_bad_options(ecg, arguments, message, capsys):
+def refuses(main, capsys, option, value):
+    """What an example says as it refuses the value of an option."""
     with pytest.raises(SystemExit):
-        ecg.main(arguments)
-    assert message in capsys.readouterr().err
+        main([option, value])
+    return capsys.readouterr().err
+
+
+def test_ecg_demo_refuses_bad_options(ecg, capsys):
+    for option, value, message in [
+        ("--measurements", "1025", "--measurements must be from 5 to 1024, got 1025"),
+        ("--seed", "-1", "--seed must not be negative, got -1"),
+        ("--wavelet", "bior2.2", "not orthogonal"),
+        ("--wavelet", "nonsense", "--wavelet"),
+    ]:
+        assert message in refuses(ecg.main, capsys, option, value)
 
 
 @pytest.fixture
@@ -119,21 +121,16 @@ def test_the_operator_of_the_picture_demo_is_its_wavelets_cosines(picture, wavel
     np.testing.assert_allclose(A @ basis.analyse(image), scipy.fft.dctn(image, norm="ortho").ravel()[kept], atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--size", "100"], "--size"),
-        (["--picture", "nobody"], "--picture"),
-        (["--seed", "-1"], "--seed must not be negative, got -1"),
-        (["--noise", "0"], "--noise must be from 0.001 to 0.5, got 0"),
-        (["--share-of-samples", "1.5"], "--share-of-samples must be from 0.05 to 1, got 1.5"),
-        (["--wavelet", "bior2.2"], "not orthogonal"),
-    ],
-)
-def test_picture_demo_refuses_bad_options(picture, arguments, message, capsys):
-    with pytest.raises(SystemExit):
-        picture.main(arguments)
-    assert message in capsys.readouterr().err
+def test_picture_demo_refuses_bad_options(picture, capsys):
+    for option, value, message in [
+        ("--size", "100", "--size"),
+        ("--picture", "nobody", "--picture"),
+        ("--seed", "-1", "--seed must not be negative, got -1"),
+        ("--noise", "0", "--noise must be from 0.001 to 0.5, got 0"),
+        ("--share-of-samples", "1.5", "--share-of-samples must be from 0.05 to 1, got 1.5"),
+        ("--wavelet", "bior2.2", "not orthogonal"),
+    ]:
+        assert message in refuses(picture.main, capsys, option, value)
 
 
 def test_coefficient_path_demo_says_what_it_read_off(monkeypatch, tmp_path, capsys):

@@ -526,13 +526,14 @@ def test_units_at_the_edge_of_doubles_are_told():
 def test_blas_keeps_its_threads_when_flows_run_side_by_side():
     from concurrent.futures import ThreadPoolExecutor
 
-    from threadpoolctl import threadpool_info
+    from threadpoolctl import threadpool_info, threadpool_limits
 
     problem, _ = small()
-    before = [library["num_threads"] for library in threadpool_info()]
-    with ThreadPoolExecutor(6) as pool:
+    with threadpool_limits(2, user_api="blas"), ThreadPoolExecutor(6) as pool:
+        before = [library["num_threads"] for library in threadpool_info()]
         paths = list(pool.map(lambda _: hf.flow(problem, hf.HadamardPower(3), init_scale=0.05, t_end=20.0), range(12)))
-    assert [library["num_threads"] for library in threadpool_info()] == before
+        assert [library["num_threads"] for library in threadpool_info()] == before
+        assert max(before) > 1
     assert all(np.array_equal(path.x, paths[0].x) for path in paths)
 
 

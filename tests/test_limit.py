@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from conftest import planted
@@ -41,16 +43,13 @@ def end(A, y, depth, a, *, sign="both", **options):
     return hf.limit(hf.Problem(A, y), hf.HadamardPower(depth, sign), init_scale=a, **options)
 
 
-@pytest.mark.parametrize(("r", "w0", "depth", "x1", "x2"), SIGNED)
-def test_reference_vectors_signed(r, w0, depth, x1, x2):
-    found = end([[1.0, r]], [1.0], depth, w0 ** (1 / depth))
-    assert found.status is hf.Status.LIMIT
-    np.testing.assert_allclose(found.x, [x1, x2], rtol=1e-8)
-
-
-@pytest.mark.parametrize(("a", "depth", "x1", "x2"), POSITIVE)
-def test_reference_vectors_positive(a, depth, x1, x2):
-    np.testing.assert_allclose(end([[1.0, 0.5]], [1.0], depth, a, sign="positive").x, [x1, x2], rtol=1e-8)
+def test_reference_vectors():
+    for r, w0, depth, *x in SIGNED:
+        found = end([[1.0, r]], [1.0], depth, w0 ** (1 / depth))
+        assert found.status is hf.Status.LIMIT
+        np.testing.assert_allclose(found.x, x, rtol=1e-8)
+    for a, depth, *x in POSITIVE:
+        np.testing.assert_allclose(end([[1.0, 0.5]], [1.0], depth, a, sign="positive").x, x, rtol=1e-8)
 
 
 def integrated_limit(A, y, depth, a, *, signed):
@@ -78,24 +77,24 @@ def test_agrees_with_integration_of_the_factors(depth, a, signed):
 
 @pytest.mark.parametrize("sign", ["both", "positive"])
 @pytest.mark.parametrize("depth", [2, 3, 4, 8])
-@pytest.mark.parametrize("w0", [1e-1, 1e-3])
-def test_gradient_of_the_potential_is_orthogonal_to_the_kernel(depth, sign, w0):
+def test_gradient_of_the_potential_is_orthogonal_to_the_kernel(depth, sign):
     case = planted(10, 24, 3, seed=5, positive=sign == "positive")
     model = hf.HadamardPower(depth, sign)
-    a = w0 ** (1 / depth)
-    found = hf.limit(hf.Problem(case.A, case.y), model, init_scale=a)
-    theta = model.inverse(found.x, a)
-    assert np.abs(null_space(case.A).T @ theta).max() <= 1e-8 * np.abs(theta).max()
-    np.testing.assert_allclose(case.A @ found.x, case.y, atol=1e-11)
-    np.testing.assert_allclose(model.mirror_map(case.A.T @ found.dual, a), found.x, rtol=1e-7, atol=1e-12)
+    for w0 in (1e-1, 1e-3):
+        a = w0 ** (1 / depth)
+        found = hf.limit(hf.Problem(case.A, case.y), model, init_scale=a)
+        theta = model.inverse(found.x, a)
+        assert np.abs(null_space(case.A).T @ theta).max() <= 1e-8 * np.abs(theta).max()
+        np.testing.assert_allclose(case.A @ found.x, case.y, atol=1e-11)
+        np.testing.assert_allclose(model.mirror_map(case.A.T @ found.dual, a), found.x, rtol=1e-7, atol=1e-12)
 
 
-@pytest.mark.parametrize(("depth", "t"), [(2, 0.217988), (3, 0.219359), (4, 0.220063)])
-def test_ties_are_broken_by_depth(depth, t):
+def test_ties_are_broken_by_depth():
     # All of (2t, 1 - 3t, t), 0 <= t <= 1/3, have the minimal norm 1.
-    found = end([[1.0, 1, 1], [0, 1, 3]], [1.0, 1], depth, 1e-7 ** (1 / depth))
-    assert found.x[2] == pytest.approx(t, abs=6e-7)
-    assert np.abs(found.x).sum() == pytest.approx(1, abs=1e-5)
+    for depth, t in [(2, 0.217988), (3, 0.219359), (4, 0.220063)]:
+        found = end([[1.0, 1, 1], [0, 1, 3]], [1.0, 1], depth, 1e-7 ** (1 / depth))
+        assert found.x[2] == pytest.approx(t, abs=6e-7)
+        assert np.abs(found.x).sum() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("sign", ["both", "positive"])
@@ -115,27 +114,27 @@ def test_equal_starts_given_as_vector_are_the_same():
     )
 
 
-@pytest.mark.parametrize("depth", [2, 3, 4, 8])
 @pytest.mark.parametrize("s", [25, 80])
-def test_few_newton_steps_at_small_scale(depth, s):
+def test_few_newton_steps_at_small_scale(s):
     case = planted(250, 1000, s)
-    found = end(case.A, case.y, depth, 1e-8 ** (1 / depth))
-    assert found.status is hf.Status.LIMIT
-    assert np.linalg.norm(case.A @ found.x - case.y) <= 1e-10 * np.linalg.norm(case.y)
-    assert found.stats.newton_steps <= 40
+    for depth in (2, 3, 4, 8):
+        found = end(case.A, case.y, depth, 1e-8 ** (1 / depth))
+        assert found.status is hf.Status.LIMIT
+        assert np.linalg.norm(case.A @ found.x - case.y) <= 1e-10 * np.linalg.norm(case.y)
+        assert found.stats.newton_steps <= 40
 
 
 @pytest.mark.parametrize("depth", [2, 3, 8])
-@pytest.mark.parametrize("w0", [1e-300, 1e-100, 1e-30, 1e3, 1e6])
-def test_extreme_scales(easy, depth, w0):
-    found = end(easy.A, easy.y, depth, w0 ** (1 / depth))
-    assert found.status is hf.Status.LIMIT
-    np.testing.assert_allclose(easy.A @ found.x, easy.y, atol=1e-9)
+def test_extreme_scales(easy, depth):
     nearest = np.linalg.pinv(easy.A) @ easy.y
-    if w0 > 1:  # a large start is the kernel regime: the solution of minimal Euclidean norm
-        np.testing.assert_allclose(found.x, nearest, atol=1e-3 * 1e3 / w0)
-    else:
-        np.testing.assert_allclose(found.x, easy.x, atol=1e-6 if w0 == 1e-30 and depth == 2 else 1e-9)
+    for w0 in (1e-300, 1e-100, 1e-30, 1e3, 1e6):
+        found = end(easy.A, easy.y, depth, w0 ** (1 / depth))
+        assert found.status is hf.Status.LIMIT
+        np.testing.assert_allclose(easy.A @ found.x, easy.y, atol=1e-9)
+        if w0 > 1:  # a large start is the kernel regime: the solution of minimal Euclidean norm
+            np.testing.assert_allclose(found.x, nearest, atol=1e-3 * 1e3 / w0)
+        else:
+            np.testing.assert_allclose(found.x, easy.x, atol=1e-6 if w0 == 1e-30 and depth == 2 else 1e-9)
 
 
 def test_smaller_scale_is_nearer_to_the_minimal_norm(easy):
@@ -152,15 +151,14 @@ def test_depth_one_is_the_nearest_solution(sign):
 
 
 @pytest.mark.parametrize("sign", ["both", "positive"])
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("size", [1.0, 3e6])
-def test_dual_is_the_state_of_the_mirror_map_whatever_the_units(depth, sign, size):
+def test_dual_is_the_state_of_the_mirror_map_whatever_the_units(sign):
     case = planted(5, 9, 2, positive=sign == "positive")
-    A, y = size * case.A, case.y / 7
-    a = (0.1 / size) ** (1 / depth)
-    found = end(A, y, depth, a, sign=sign)
-    expected = hf.HadamardPower(depth, sign).mirror_map(A.T @ found.dual, a)
-    np.testing.assert_allclose(expected, found.x, rtol=1e-8, atol=1e-10 / size)
+    for depth, size in itertools.product((1, 2, 3), (1.0, 3e6)):
+        A, y = size * case.A, case.y / 7
+        a = (0.1 / size) ** (1 / depth)
+        found = end(A, y, depth, a, sign=sign)
+        expected = hf.HadamardPower(depth, sign).mirror_map(A.T @ found.dual, a)
+        np.testing.assert_allclose(expected, found.x, rtol=1e-8, atol=1e-10 / size)
 
 
 def test_non_negative_vectors_that_are_the_only_solution():
@@ -179,19 +177,14 @@ def test_non_negative_vectors_that_are_the_only_solution():
     assert np.median(errors) < 1e-8
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-def test_measurements_out_of_range_end_in_least_squares(depth):
+def test_rank_deficient_in_range_and_out_of_it():
     rng = np.random.default_rng(0)
     A = rng.standard_normal((8, 3)) @ rng.standard_normal((3, 12))
     y = rng.standard_normal(8)
-    found = end(A, y, depth, 0.1)
-    assert found.status is hf.Status.LEAST_SQUARES
-    np.testing.assert_allclose(A.T @ (A @ found.x - y), 0, atol=1e-9)
-
-
-def test_rank_deficient_but_consistent():
-    rng = np.random.default_rng(0)
-    A = rng.standard_normal((8, 3)) @ rng.standard_normal((3, 12))
+    for depth in (1, 2, 3):
+        found = end(A, y, depth, 0.1)
+        assert found.status is hf.Status.LEAST_SQUARES
+        np.testing.assert_allclose(A.T @ (A @ found.x - y), 0, atol=1e-9)
     y = A @ rng.standard_normal(12)
     found = end(A, y, 3, 0.1)
     assert found.status is hf.Status.LIMIT
@@ -208,13 +201,13 @@ def test_non_negative_out_of_reach_ends_in_least_squares():
     np.testing.assert_allclose(found.x, nnls(A, y)[0], atol=1e-8)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 8])
-def test_without_matrices(monkeypatch, easy, depth):
-    factored = end(easy.A, easy.y, depth, 1e-4 ** (1 / depth))
+def test_without_matrices(monkeypatch, easy):
+    factored = {depth: end(easy.A, easy.y, depth, 1e-4 ** (1 / depth)) for depth in (1, 2, 3, 8)}
     monkeypatch.setattr(_normal, "LARGEST_FACTOR", 1)
-    krylov = end(aslinearoperator(easy.A), easy.y, depth, 1e-4 ** (1 / depth))
-    assert krylov.status is hf.Status.LIMIT
-    np.testing.assert_allclose(krylov.x, factored.x, rtol=1e-6, atol=1e-10)
+    for depth, expected in factored.items():
+        krylov = end(aslinearoperator(easy.A), easy.y, depth, 1e-4 ** (1 / depth))
+        assert krylov.status is hf.Status.LIMIT
+        np.testing.assert_allclose(krylov.x, expected.x, rtol=1e-6, atol=1e-10)
 
 
 def test_without_matrices_out_of_range(monkeypatch):
@@ -239,8 +232,8 @@ def test_the_dual_belongs_to_x_at_tiny_scales(sign, a):
         x[chosen] = np.abs(rng.standard_normal(len(chosen)))
         if (A @ x).any():
             found = hf.limit(hf.Problem(A, A @ x), model, init_scale=a)
-            told = model.mirror_map(A.T @ found.dual, a)
-            np.testing.assert_allclose(told, found.x, rtol=1e-4, atol=1e-6 * x.max())
+            of_dual = model.mirror_map(A.T @ found.dual, a)
+            np.testing.assert_allclose(of_dual, found.x, rtol=1e-4, atol=1e-6 * x.max())
 
 
 def test_out_of_reach_without_matrices_blames_nobody():
@@ -273,16 +266,15 @@ def test_float32_stays_float32(easy):
 
 
 @pytest.mark.parametrize("sign", ["both", "positive"])
-@pytest.mark.parametrize("depth", [2.5, 3, 4, 8])
-@pytest.mark.parametrize("product_scale", [1e-6, 1e-12, 1e-18, 1e-60])
-def test_columns_that_are_nearly_alike(depth, product_scale, sign):
+def test_columns_that_are_nearly_alike(sign):
     """Both coordinates are large for a long while, so that x is not settled when all others are negligible."""
     A = np.array([[1.0, 0.997]])
-    model, scale = hf.HadamardPower(depth, sign), product_scale ** (1 / depth)
-    end = hf.limit(hf.Problem(A, [1.0]), model, init_scale=scale)
-    assert end.status is hf.Status.LIMIT
-    error = hf.theory.limit_error(A, [1.0, 0.0], depth=depth, init_scale=scale, sign=sign).error
-    np.testing.assert_allclose(end.x, np.array([1.0, 0.0]) + error, atol=1e-9)
+    for depth, product_scale in itertools.product((2.5, 3, 4, 8), (1e-6, 1e-12, 1e-18, 1e-60)):
+        scale = product_scale ** (1 / depth)
+        found = end(A, [1.0], depth, scale, sign=sign)
+        assert found.status is hf.Status.LIMIT
+        error = hf.theory.limit_error(A, [1.0, 0.0], depth=depth, init_scale=scale, sign=sign).error
+        np.testing.assert_allclose(found.x, np.array([1.0, 0.0]) + error, atol=1e-9)
 
 
 def test_excess_of_nearly_coherent_matrices_obeys_its_bound():

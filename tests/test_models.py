@@ -1,5 +1,6 @@
 import itertools
 import math
+from functools import partial
 
 import array_api_strict as xs
 import mpmath as mp
@@ -18,6 +19,11 @@ SIGNS = ["both", "positive"]
 PRODUCT_SCALES = [1e-300, 1e-100, 1e-20, 1e-8, 1e-2, 1.0, 1e6]
 
 every_model = pytest.mark.parametrize(("depth", "sign"), list(itertools.product(DEPTHS, SIGNS)))
+
+
+def scales(depth, product_scales):
+    """Values of the entries with these product scales."""
+    return [size ** (1 / depth) for size in product_scales]
 
 
 def rate(depth, a):
@@ -52,64 +58,64 @@ def digits(t):
 
 
 @every_model
-@pytest.mark.parametrize("product_scale", PRODUCT_SCALES)
-def test_mirror_map_and_slope_against_60_digits(depth, sign, product_scale):
-    a = product_scale ** (1 / depth)
-    model, theta = hf.HadamardPower(depth, sign), thetas(depth, a, sign)
-    found, slope = model.mirror_map(theta, a), model.slope(theta, a)
-    compared = 0
-    for k, point in enumerate(theta):
-        with mp.workdps(digits(rate(depth, a) * mp.mpf(point))):
-            expected = exact_map(mp.mpf(point), depth, a, sign)
-            if isinstance(expected, mp.mpc) or not 1e-306 < abs(expected) < 1e306:
-                continue
-            step = mp.mpf(10) ** (-mp.mp.dps // 3) / rate(depth, a)
-            rise = mp.diff(lambda z: exact_map(z, depth, a, sign), mp.mpf(point), h=step)
-            # What rounding theta and log(a^D) by an ulp does to the result.
-            blur = 8 * EPS * (4 + abs(math.log(product_scale)) + abs(float(point * rise / expected)) + abs(point * 4))
-            compared += 1
-            assert abs(float((found[k] - expected) / expected)) < blur
-            if 1e-306 < rise < 1e306:
-                assert abs(float((slope[k] - rise) / rise)) < 4 * blur
-    assert compared >= 5
+def test_mirror_map_and_slope_against_60_digits(depth, sign):
+    for a in scales(depth, PRODUCT_SCALES):
+        model, theta = hf.HadamardPower(depth, sign), thetas(depth, a, sign)
+        found, slope = model.mirror_map(theta, a), model.slope(theta, a)
+        exact = partial(exact_map, depth=depth, a=a, sign=sign)
+        compared = 0
+        for k, point in enumerate(theta):
+            with mp.workdps(digits(rate(depth, a) * mp.mpf(point))):
+                expected = exact(mp.mpf(point))
+                if isinstance(expected, mp.mpc) or not 1e-306 < abs(expected) < 1e306:
+                    continue
+                step = mp.mpf(10) ** (-mp.mp.dps // 3) / rate(depth, a)
+                rise = mp.diff(exact, mp.mpf(point), h=step)
+                # What rounding theta and log(a^D) by an ulp does to the result.
+                blur = 8 * EPS * (4 + abs(depth * math.log(a)) + abs(float(point * rise / expected)) + abs(point * 4))
+                compared += 1
+                assert abs(float((found[k] - expected) / expected)) < blur, a
+                if 1e-306 < rise < 1e306:
+                    assert abs(float((slope[k] - rise) / rise)) < 4 * blur, a
+        assert compared >= 5, a
+
+
+def of_the_sign(x, sign):
+    return np.concatenate([-x, [0.0], x]) if sign == "both" else x
 
 
 @every_model
-@pytest.mark.parametrize("product_scale", PRODUCT_SCALES)
-def test_angle_round_trip(depth, sign, product_scale):
-    a = product_scale ** (1 / depth)
+def test_angle_round_trip(depth, sign):
     model = hf.HadamardPower(depth, sign)
-    x = np.concatenate([10.0 ** np.linspace(-290, 290, 117), product_scale * 10.0 ** np.linspace(-3, 3, 49)])
-    if sign == "both":
-        x = np.concatenate([-x, [0.0], x])
-    np.testing.assert_allclose(model.from_angle(model.angle(x, a), a), x, rtol=1e-12, atol=0)
+    for product_scale in PRODUCT_SCALES:
+        a = product_scale ** (1 / depth)
+        x = np.concatenate([10.0 ** np.linspace(-290, 290, 117), product_scale * 10.0 ** np.linspace(-3, 3, 49)])
+        x = of_the_sign(x, sign)
+        np.testing.assert_allclose(model.from_angle(model.angle(x, a), a), x, rtol=1e-12, atol=0)
 
 
 @every_model
-@pytest.mark.parametrize("product_scale", [1e-20, 1e-8, 1e-2, 1.0, 1e6])
-def test_inverse_undoes_the_map(depth, sign, product_scale):
-    a = product_scale ** (1 / depth)
+def test_inverse_undoes_the_map(depth, sign):
     model = hf.HadamardPower(depth, sign)
-    x = product_scale * np.array([1e-6, 1e-2, 0.5, 1.0, 2.0, 10.0, 300.0])
-    if sign == "both":
-        x = np.concatenate([-x, [0.0], x])
-    theta = model.inverse(x, a)
-    # Conditioning of the map at theta: an ulp of theta moves x by so much.
-    blur = np.abs(theta) * model.slope(theta, a) + np.abs(x) * (4 + abs(math.log(product_scale)))
-    assert (np.abs(model.mirror_map(theta, a) - x) <= 8 * EPS * blur).all()
+    for product_scale in PRODUCT_SCALES[2:]:
+        a = product_scale ** (1 / depth)
+        x = of_the_sign(product_scale * np.array([1e-6, 1e-2, 0.5, 1.0, 2.0, 10.0, 300.0]), sign)
+        theta = model.inverse(x, a)
+        # Conditioning of the map at theta: an ulp of theta moves x by so much.
+        blur = np.abs(theta) * model.slope(theta, a) + np.abs(x) * (4 + abs(math.log(product_scale)))
+        assert (np.abs(model.mirror_map(theta, a) - x) <= 8 * EPS * blur).all(), product_scale
 
 
 @every_model
-@pytest.mark.parametrize("product_scale", [1e-20, 1e-2, 1e6])
-def test_potential_and_conjugate_against_integrals(depth, sign, product_scale):
+def test_potential_and_conjugate_against_integrals(depth, sign):
     """Q* is the integral of B from 0, Q its Legendre transform, and theta the derivative of Q."""
-    a = product_scale ** (1 / depth)
     model = hf.HadamardPower(depth, sign)
-    for t in [-0.7, -1e-2, 0.3, 0.95]:
+    for a, t in itertools.product(scales(depth, [1e-20, 1e-2, 1e6]), [-0.7, -1e-2, 0.3, 0.95]):
+        exact = partial(exact_map, depth=depth, a=a, sign=sign)
         with mp.workdps(40):
             theta = mp.mpf(float(t / rate(depth, a)))
-            area = mp.quad(lambda z: exact_map(z, depth, a, sign), mp.linspace(0, theta, 5))
-            value = exact_map(theta, depth, a, sign)
+            area = mp.quad(exact, mp.linspace(0, theta, 5))
+            value = exact(theta)
         x = np.array([float(value)])
         size = abs(float(theta * value)) + abs(float(area))
         assert abs(float(model.conjugate(np.array([float(theta)]), a)[0] - area)) < 1e-13 * size
@@ -121,20 +127,19 @@ def test_potential_and_conjugate_against_integrals(depth, sign, product_scale):
 
 
 @every_model
-@pytest.mark.parametrize("product_scale", [1e-300, 1e-8, 1.0, 1e6])
-def test_fenchel_equality(depth, sign, product_scale):
+def test_fenchel_equality(depth, sign):
     """Q(x) + Q*(theta) = theta x along the map; at theta = 0 both vanish, for positive x too."""
-    a = product_scale ** (1 / depth)
     model = hf.HadamardPower(depth, sign)
-    theta = np.linspace(-0.9, 0.9, 19) / float(rate(depth, a))
-    x = model.mirror_map(theta, a)
-    both = model.potential(x, a) + model.conjugate(theta, a)
-    np.testing.assert_allclose(both, theta * x, rtol=1e-12, atol=1e-12 * np.abs(theta * x).max())
-    assert model.potential(model.mirror_map(np.zeros(1), a), a) == pytest.approx(0, abs=1e-14 * np.abs(both).max())
+    for a in scales(depth, [1e-300, 1e-8, 1.0, 1e6]):
+        theta = np.linspace(-0.9, 0.9, 19) / float(rate(depth, a))
+        x = model.mirror_map(theta, a)
+        both = model.potential(x, a) + model.conjugate(theta, a)
+        np.testing.assert_allclose(both, theta * x, rtol=1e-12, atol=1e-12 * np.abs(theta * x).max())
+        assert model.potential(model.mirror_map(np.zeros(1), a), a) == pytest.approx(0, abs=1e-14 * np.abs(both).max())
 
 
 @every_model
-def test_map_rises_and_potential_is_convex(depth, sign):
+def test_map_rises_to_its_barrier_and_potential_is_convex(depth, sign):
     model, a = hf.HadamardPower(depth, sign), 0.3
     theta = np.linspace(-0.99, 0.99, 201) / float(rate(depth, a))
     x = model.mirror_map(theta, a)
@@ -144,11 +149,7 @@ def test_map_rises_and_potential_is_convex(depth, sign):
     assert (np.diff(chords) > 0).all()
     assert (model.potential(x, a) >= 0).all()
 
-
-@every_model
-def test_barrier(depth, sign):
-    """Beyond k theta = 1 the flow has diverged; depth 2 has no barrier."""
-    model, a = hf.HadamardPower(depth, sign), 0.3
+    # Beyond k theta = 1 the flow has diverged; depth 2 has no barrier.
     beyond = np.array([1.001, 5.0]) / float(rate(depth, a))
     if depth == 2:
         assert np.isfinite(model.mirror_map(beyond, a)).all()
@@ -160,45 +161,43 @@ def test_barrier(depth, sign):
     assert (below == -np.inf).all() if sign == "both" else ((below > 0) & (below < a**depth)).all()
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
-def test_signed_map_is_odd_and_vanishes_at_rest(depth):
-    model, theta = hf.HadamardPower(depth), np.linspace(0, 0.9, 7) / float(rate(depth, 0.5))
-    np.testing.assert_array_equal(model.mirror_map(-theta, 0.5), -model.mirror_map(theta, 0.5))
-    assert model.mirror_map(np.zeros(1), 0.5) == 0
+def test_signed_map_is_odd_and_vanishes_at_rest():
+    for depth in DEPTHS:
+        model, theta = hf.HadamardPower(depth), np.linspace(0, 0.9, 7) / float(rate(depth, 0.5))
+        np.testing.assert_array_equal(model.mirror_map(-theta, 0.5), -model.mirror_map(theta, 0.5))
+        assert model.mirror_map(np.zeros(1), 0.5) == 0
+
+
+def test_start_is_where_the_map_starts():
+    a = np.array([0.1, 0.5, 2.0])
+    for model in (hf.HadamardPower(depth, sign) for depth in DEPTHS for sign in SIGNS):
+        x = model.forward(model.start(a, np.zeros(3)))
+        np.testing.assert_allclose(x, model.mirror_map(np.zeros(3), a), rtol=1e-14, atol=0, err_msg=str(model))
+
+
+def test_array_of_scales_equals_scale_by_scale():
+    a = np.array([1e-2, 0.3, 1.0])
+    for depth in (2, 3, 6):
+        model, theta = hf.HadamardPower(depth), np.array([0.5, -0.7, 0.9]) / depth**2
+        for function in (model.mirror_map, model.slope, model.inverse, model.potential, model.conjugate):
+            single = [function(theta[[i]], float(a[i]))[0] for i in range(3)]
+            np.testing.assert_allclose(function(theta, a), single, rtol=1e-13)
 
 
 @pytest.mark.parametrize("sign", SIGNS)
-@pytest.mark.parametrize("depth", DEPTHS)
-def test_start_is_where_the_map_starts(depth, sign):
-    model, a = hf.HadamardPower(depth, sign), np.array([0.1, 0.5, 2.0])
-    x = model.forward(model.start(a, np.zeros(3)))
-    np.testing.assert_allclose(x, model.mirror_map(np.zeros(3), a), rtol=1e-14, atol=0)
-
-
-@pytest.mark.parametrize("depth", [2, 3, 6])
-def test_array_of_scales_equals_scale_by_scale(depth):
-    model, a = hf.HadamardPower(depth), np.array([1e-2, 0.3, 1.0])
-    theta = np.array([0.5, -0.7, 0.9]) / depth**2
-    for function in (model.mirror_map, model.slope, model.inverse, model.potential, model.conjugate):
-        single = [function(theta[[i]], float(a[i]))[0] for i in range(3)]
-        np.testing.assert_allclose(function(theta, a), single, rtol=1e-13)
-
-
-@pytest.mark.parametrize("depth", [1, *DEPTHS])
-@pytest.mark.parametrize("sign", SIGNS)
-def test_pull_back_against_finite_differences(depth, sign):
+def test_pull_back_against_finite_differences(sign):
     """For the loss <g, x>, along any direction of the factors."""
-    rng = np.random.default_rng(5)
-    model, (u, v, du, dv, g) = hf.HadamardPower(depth, sign), rng.uniform(0.5, 1.5, (5, 6))
+    u, v, du, dv, g = np.random.default_rng(5).uniform(0.5, 1.5, (5, 6))
     v, dv = (v, dv) if sign == "both" else (None, None)
 
-    def loss(step):
+    def loss(model, step):
         return g @ model.forward(Factors(u + step * du, None if v is None else v + step * dv))
 
-    back = model.pull_back(Factors(u, v), g)
-    slope = back.u @ du + (0.0 if v is None else back.v @ dv)
-    assert (loss(1e-5) - loss(-1e-5)) / 2e-5 == pytest.approx(slope, rel=1e-8)
-    assert (back.v is None) == (sign == "positive")
+    for model in (hf.HadamardPower(depth, sign) for depth in (1, *DEPTHS)):
+        back = model.pull_back(Factors(u, v), g)
+        slope = back.u @ du + (0.0 if v is None else back.v @ dv)
+        assert (loss(model, 1e-5) - loss(model, -1e-5)) / 2e-5 == pytest.approx(slope, rel=1e-8), model
+        assert (back.v is None) == (sign == "positive")
 
 
 @pytest.mark.parametrize("sign", SIGNS)
@@ -244,16 +243,17 @@ def test_depth_one_is_affine(sign, start, grade):
     assert model.mirror(a, 3).affine
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
-@pytest.mark.parametrize("scales", ["one", "each"])
-def test_array_api(depth, sign, dtype, scales):
+def test_array_api(depth):
+    for sign, dtype in itertools.product(SIGNS, ("float32", "float64")):
+        for scale in (0.5, np.array([0.5, 0.4, 0.3, 0.6], dtype)):
+            is_as_in_numpy(hf.HadamardPower(depth, sign), dtype, scale)
+
+
+def is_as_in_numpy(model, dtype, scale):
     """The strict namespace allows nothing that is not in the standard; the values are those of NumPy."""
-    model = hf.HadamardPower(depth, sign)
     theta, g = np.array([-0.1, 0.0, 0.05, 0.2], dtype), np.array([1.0, -2.0, 0.5, 3.0], dtype)
-    scale = 0.5 if scales == "one" else np.array([0.5, 0.4, 0.3, 0.6], dtype)
-    strict_scale = 0.5 if scales == "one" else xs.asarray(scale)
+    strict_scale = xs.asarray(scale) if np.ndim(scale) else scale
     x = model.mirror_map(theta, scale)
     functions = [(model.mirror_map, theta), (model.slope, theta), (model.conjugate, theta)]
     functions += [(model.inverse, x), (model.potential, x)]
@@ -270,17 +270,16 @@ def test_array_api(depth, sign, dtype, scales):
     assert expected.u.dtype == dtype
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
-def test_float32_is_as_good_as_its_digits(depth):
-    model, theta = hf.HadamardPower(depth), np.linspace(-0.9, 0.9, 13) / float(rate(depth, 0.3))
-    narrow = theta.astype(np.float32)
-    wide = narrow.astype(np.float64)
-    np.testing.assert_allclose(model.mirror_map(narrow, 0.3), model.mirror_map(wide, 0.3), rtol=1e-4, atol=1e-9)
+def test_float32_is_as_good_as_its_digits():
+    for depth in DEPTHS:
+        model, theta = hf.HadamardPower(depth), np.linspace(-0.9, 0.9, 13) / float(rate(depth, 0.3))
+        narrow = theta.astype(np.float32)
+        wide = narrow.astype(np.float64)
+        np.testing.assert_allclose(model.mirror_map(narrow, 0.3), model.mirror_map(wide, 0.3), rtol=1e-4, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("depth", "error", "message"),
-    [
+def test_bad_depth_and_sign():
+    for depth, error, message in [
         (0.5, ValueError, r"depth must be a finite number >= 1, got 0\.5"),
         (0, ValueError, "depth must be a finite number >= 1, got 0"),
         (1.5, ValueError, r"depth must be 1 or at least 2, got 1\.5"),
@@ -292,18 +291,13 @@ def test_float32_is_as_good_as_its_digits(depth):
         (None, TypeError, "depth must be a number, got None"),
         ([3], TypeError, r"depth must be a number, got \[3\]"),
         (3j, TypeError, "depth must be a number, got 3j"),
-    ],
-)
-def test_bad_depth(depth, error, message):
-    with pytest.raises(error, match=message) as caught:
-        hf.HadamardPower(depth)
-    assert caught.type is error
-
-
-@pytest.mark.parametrize("sign", ["negative", 1, None, ["both"]])
-def test_bad_sign(sign):
-    with pytest.raises(ValueError, match="sign must be one of 'both', 'positive', got"):
-        hf.HadamardPower(3, sign)
+    ]:
+        with pytest.raises(error, match=message) as caught:
+            hf.HadamardPower(depth)
+        assert caught.type is error
+    for sign in ("negative", 1, None, ["both"]):
+        with pytest.raises(ValueError, match="sign must be one of 'both', 'positive', got"):
+            hf.HadamardPower(3, sign)
 
 
 def test_depth_is_a_float_and_models_compare_by_value():
@@ -323,20 +317,14 @@ def documented():
     return names["HadamardProduct"](), names["ScaledCube"](2.0)
 
 
-@every_model
-@pytest.mark.parametrize("a", [1e-30, 0.3, np.array([0.1, 0.2, 0.7])])
-def test_the_product_scale_is_a_to_the_depth(depth, sign, a):
-    expected = np.exp(depth * np.log(a).mean())
-    assert hf.HadamardPower(depth, sign).product_scale(a, 3) == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("sign", SIGNS)
-def test_the_product_scale_of_a_model_without_branches_is_its_start(sign):
-    assert hf.HadamardPower(1, sign).product_scale(0.2, 3) == pytest.approx(0.2)
-    assert hf.HadamardPower(1, sign).product_scale(np.array([0.1, 0.4]), 2) == pytest.approx(0.2)
-
-
-def test_the_product_scale_comes_from_the_model_and_not_from_its_depth(documented):
+def test_the_product_scale_is_that_of_the_model(documented):
+    for depth, sign in itertools.product(DEPTHS, SIGNS):
+        for a in (1e-30, 0.3, np.array([0.1, 0.2, 0.7])):
+            expected = np.exp(depth * np.log(a).mean())
+            assert hf.HadamardPower(depth, sign).product_scale(a, 3) == pytest.approx(expected, rel=1e-12)
+    for sign in SIGNS:  # without branches it is the start
+        assert hf.HadamardPower(1, sign).product_scale(0.2, 3) == pytest.approx(0.2)
+        assert hf.HadamardPower(1, sign).product_scale(np.array([0.1, 0.4]), 2) == pytest.approx(0.2)
     product, cube = documented
     assert product.product_scale(0.1, 4) == pytest.approx(0.1**2 / 2)
     assert cube.product_scale(0.1, 4) == pytest.approx(2 * 0.1**3)
@@ -369,29 +357,22 @@ def test_a_start_per_coordinate_of_a_model_of_ones_own(documented, which):
     np.testing.assert_allclose(path(path.times[-1]), hf.limit(problem, model, init_scale=a).x, atol=1e-7)
 
 
-DOORS = {
-    "limit": hf.limit,
-    "flow": hf.flow,
-    "descend": hf.descend,
-    "descend_batch": hf.descend_batch,
-}
+DOORS = (hf.limit, hf.flow, hf.descend, hf.descend_batch)
 
 
-@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
 @pytest.mark.parametrize("which", [0, 1, 2])
-@pytest.mark.parametrize("scale", [-0.1, 0.0, math.inf, math.nan, [0.1, -0.1, 0.2], [0.1, math.nan, 0.2]])
-def test_an_init_scale_that_is_none_is_refused_by_every_model_and_door(documented, which, door, scale):
-    model = [*documented, hf.HadamardPower(3)][which]
-    if door is hf.descend_batch and np.ndim(scale):
-        scale = np.array([scale]).T
-    with pytest.raises(ValueError, match="init_scale"):
-        door(hf.Problem(np.eye(3), np.ones(3)), model, init_scale=scale)
+def test_an_init_scale_that_is_none_is_refused_by_every_model_and_door(documented, which):
+    problem, model = hf.Problem(np.eye(3), np.ones(3)), [*documented, hf.HadamardPower(3)][which]
+    none = [-0.1, 0.0, math.inf, math.nan, [0.1, -0.1, 0.2], [0.1, math.nan, 0.2]]
+    for door, scale in itertools.product(DOORS, none):
+        given = np.array([scale]).T if door is hf.descend_batch and np.ndim(scale) else scale
+        with pytest.raises(ValueError, match="init_scale"):
+            door(problem, model, init_scale=given)
 
 
-@pytest.mark.parametrize("door", [hf.limit, hf.flow, hf.descend])
-def test_an_init_scale_of_another_kind_or_length_is_refused(documented, door):
+def test_an_init_scale_of_another_kind_or_length_is_refused(documented):
     problem = hf.Problem(np.eye(3), np.ones(3))
-    for model in documented:
+    for model, door in itertools.product(documented, DOORS[:3]):
         with pytest.raises(ValueError, match=r"one entry per column of A \(3\), got 2"):
             door(problem, model, init_scale=[0.1, 0.2])
         with pytest.raises(TypeError, match="init_scale must be a number"):

@@ -135,13 +135,19 @@ def excused(code, message, thing, doc):
     return False
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, thing in OBJECTS.items() if inspect.isclass(thing) or inspect.isfunction(thing)]
-)
-def test_docstrings_are_numpydoc(name):
+@pytest.mark.parametrize("module", MODULES)
+def test_docstrings_are_numpydoc(module):
     validate = pytest.importorskip("numpydoc.validate", reason="the group docs is not installed")
+    things = {name: thing for name, thing in OBJECTS.items() if name.rpartition(".")[0] == module}
+    members = [
+        member
+        for name, thing in things.items()
+        if inspect.isclass(thing) or inspect.isfunction(thing)
+        for member in with_methods(name, thing)
+    ]
+    assert members
     faults = []
-    for member, checks in with_methods(name, OBJECTS[name]):
+    for member, checks in members:
         report = validate.Validator(validate.get_doc_object(validate.Validator._load_obj(member)))
         for code, message in validate.validate(member)["errors"]:
             if code in checks and not excused(code, message, report.obj, report.doc):
@@ -149,28 +155,11 @@ def test_docstrings_are_numpydoc(name):
     assert not faults, "\n".join(faults)
 
 
-def snippets(page, names=None):
-    """Run them one after the other, as a reader would; what they define."""
-    names = {} if names is None else names
-    for code in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL):
-        exec(code, names)
-    return names
-
-
-def test_the_start_page_works():
-    pytest.importorskip("pywt")
-    names = snippets("docs/index.md")
-    ecg, A, certificate = names["ecg"], names["A"], names["r"].certificate
-    assert certificate.proves()
-    assert certificate.unique
-    error = np.linalg.norm(names["recovered"] - ecg) / np.linalg.norm(ecg)
-    habit = np.linalg.norm(np.linalg.lstsq(A, A @ ecg)[0] - ecg) / np.linalg.norm(ecg)
-    np.testing.assert_allclose([error, habit], [0.10, 0.76], atol=0.01)  # as the page says
-
-
 def test_install_ends_with_a_certified_recovery_of_ones_own_files(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    names = snippets("docs/install.md")
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs/install.md").read_text("utf-8"), flags=re.DOTALL):
+        exec(code, names)
     told = re.search(
         r"Recovery\(50 x 200, EXACT, 3 non-zeros, gap (\S+), residual (\S+), unique\)", capsys.readouterr().out
     )
@@ -178,25 +167,6 @@ def test_install_ends_with_a_certified_recovery_of_ones_own_files(tmp_path, monk
     assert names["r"].certificate.proves()
     written = np.loadtxt("x.csv", skiprows=1)
     np.testing.assert_allclose(written, names["x"], atol=1e-12)
-
-
-def test_each_call_of_the_page_does_what_it_says(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    names = snippets("docs/which_call.md")
-    assert "excess of the" in capsys.readouterr().out
-    assert np.flatnonzero(names["regressor"].support_).tolist() == [3, 77, 120]
-    assert names["chosen"].support().tolist() == [3, 77, 120]
-    assert names["r"].support().tolist() == [20, 21, 200]
-    np.testing.assert_allclose(names["path"](names["path"].t_end), names["end"].x, atol=1e-5)
-    assert names["result"].records.groupby("m")["error"].median()[15] < 1e-9
-    assert names["certificate"].gap < 1e-9
-
-
-def test_answers_to_questions_work():
-    names = snippets("docs/faq.md")
-    assert np.count_nonzero(names["r"].x) == 200
-    assert names["r"].support().tolist() == names["chosen"].support().tolist() == [3, 77, 120]
-    assert names["hf"].theory.measurements_needed(200, 3, probability=0.99).count == 26  # as the page says
 
 
 def test_links_into_the_reference_name_what_is_there():
@@ -228,9 +198,8 @@ def to_mathml():
     return runpy.run_path(str(ROOT / "docs" / "_ext" / "mathml.py"))["to_mathml"]
 
 
-@pytest.mark.parametrize(
-    ("tex", "part"),
-    [
+def test_formulas_become_what_browsers_draw(to_mathml):
+    for tex, part in [
         (r"\mathsf T", "<mi>𝖳</mi>"),
         (r"\mathbb R", "<mi>ℝ</mi>"),
         (r"\mathcal N", "<mi>𝒩</mi>"),
@@ -241,13 +210,8 @@ def to_mathml():
         (r"\arg\min_x", "<mo>arg</mo><munder><mo>min</mo>"),
         (r"\boxed{x}", '<mrow class="boxed">'),
         (r"a < b", "<mo>&lt;</mo>"),
-    ],
-)
-def test_formulas_become_what_browsers_draw(to_mathml, tex, part):
-    assert part in to_mathml(tex, "block")
-
-
-def test_unknown_commands_of_formulas_are_told(to_mathml):
+    ]:
+        assert part in to_mathml(tex, "block")
     with pytest.raises(ValueError, match=r"\\nonsense cannot be converted"):
         to_mathml(r"\nonsense x")
 

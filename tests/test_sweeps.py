@@ -307,19 +307,22 @@ def test_a_worker_that_dies_is_told_and_the_rest_is_kept(tmp_path):
     assert len(lines(tmp_path)) == len(done)
 
 
-def test_trials_compute_with_one_thread():
-    from threadpoolctl import threadpool_info
+def test_trials_compute_with_one_thread(monkeypatch):
+    from threadpoolctl import threadpool_info, threadpool_limits
 
     def threads():
         return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
-    before = threads()
-    with one_thread(), one_thread():
-        assert set(threads()) == {1}
-    assert threads() == before
-    for jobs in (1, 2):
-        result = sweep(lambda rng, a: {"threads": max(threads())}, {"a": [1]}, jobs=jobs)
-        assert result.records.threads.tolist() == [1]
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(variable, raising=False)  # of `make test`; new processes would inherit it
+    with threadpool_limits(2, user_api="blas"):
+        assert set(threads()) == {2}
+        with one_thread(), one_thread():
+            assert set(threads()) == {1}
+        assert set(threads()) == {2}
+        for jobs in (1, 2):
+            result = sweep(lambda rng, a: {"threads": max(threads())}, {"a": [1]}, jobs=jobs)
+            assert result.records.threads.tolist() == [1]
 
 
 def test_batches_follow_the_seconds_that_tasks_take():
