@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -28,11 +28,9 @@ from hadaflow.snapshots import Curve, PathSnapshot, Setting, Snapshot, bisect
 from hadaflow.solvers.flow.curves import Integrated, Plateaus
 from hadaflow.solvers.flow.field import Field
 from hadaflow.solvers.flow.proximal import PiecewiseLinearPath, ProximalSteps
+from hadaflow.solvers.flow.ndf import StepError
+from hadaflow.solvers.flow.stiff import integrator
 from hadaflow.stopping import Rule, Watch
-
-if TYPE_CHECKING:
-    from hadaflow.solvers.flow.stiff import StiffFlow
-
 
 _EPS = float(np.finfo(np.float64).eps)
 _SHARPEST = _EPS**-0.5  # condition of the mirror map beyond which the flow is not told from the saddle path
@@ -113,7 +111,7 @@ def flow(
 
     Notes
     -----
-    SciPy's BDF (orders 1 to 5) with the Jacobian ``-A diag(B') A^T`` (``d2F/dp2`` times that) restricted to its active
+    Numerical differentiation formulas (orders 1 to 5) with the Jacobian ``-A diag(B') A^T`` (``d2F/dp2`` times that) restricted to its active
     columns: per step about five passes over A and O(m k + k^3) for k active columns (conjugate gradients with products
     only where A is an operator). Beyond the barrier of depth > 2, where trial steps may land, the mirror map goes on
     along its tangent; accepted steps of "bdf" stay inside. Where the scale is so small that rounding of nu decides over
@@ -202,8 +200,6 @@ class _Plan:
 
     def integrate(self, field: Field) -> FlowPath:
         """Step until a rule, the end time or the limit is met."""
-        from hadaflow.solvers.flow.stiff import StiffFlow  # SciPy's integrators take their time to import
-
         target, curve = None, Integrated(field)
         try:
             if self.t_end == math.inf and self.problem.squared:
@@ -211,7 +207,7 @@ class _Plan:
                 target = quietly(limit, self.problem, self.model, init_scale=start, progress=self.progress)
                 field.grow(np.asarray(target.x, dtype=np.float64))
             self.reached = max(self.tolerance, 10 * _EPS * field.sharpness)
-            end = self._steps(StiffFlow(field, self.reached, min(self.t_end, _FOREVER)), curve, target)
+            end = self._steps(field, curve, target)
         except FloatingPointError as error:
             end = _End(0.0, Status.NOT_CONVERGED, str(error))
         except KeyboardInterrupt:
@@ -269,23 +265,21 @@ class _Plan:
 
     # ---- on the way ----------------------------------------------------------------------------------------
 
-    def _steps(self, solver: StiffFlow, curve: Integrated, target: Limit | None) -> _End:
-        field = solver.field
+    def _steps(self, field: Field, curve: Integrated, target: Limit | None) -> _End:
+        solver, equation = integrator(field, self.reached, min(self.t_end, _FOREVER))
         x = field.x_of(np.zeros(self.problem.shape[1]))
         end = self._look(curve, 0.0, 0.0) or self._arrived(field, 0.0, x, target)
         while end is None:
             before = float(solver.t)
             try:
-                message = solver.step()
-            except (np.linalg.LinAlgError, ValueError) as error:  # a linear system that is not finite
-                solver.status, message = "failed", str(error)
-            if solver.status == "failed":
-                return self._failed(field, before, x, str(message))
+                piece = solver.step()
+            except (StepError, np.linalg.LinAlgError, ValueError) as error:  # the latter: a system that is not finite
+                return self._failed(field, before, x, str(error))
             now = float(solver.t)
-            curve.add(now, solver.dense_output())
+            curve.add(now, piece)
             x = field.x_of(field.operator.rmatvec(solver.y))
             if field.grow(x):
-                solver.refresh()
+                equation.refresh()
             end = self._look(curve, before, now) or self._arrived(field, now, x, target) or self._spent(curve, now)
             self._report(now, x, len(curve.knots) - 1)
         return end
