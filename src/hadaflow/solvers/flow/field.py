@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,9 +17,11 @@ from hadaflow.models import Model
 from hadaflow.models.base import Scale
 from hadaflow.operators import Metered
 from hadaflow.problems import Problem
+from hadaflow.snapshots import Setting
 from hadaflow.units import pull_at_zero
 
 _CAP = 10.0  # times the size of x: from there on the mirror map goes on along its tangent
+SHARPEST = float(np.finfo(np.float64).eps) ** -0.5  # condition of the mirror map from which on saddles are followed
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -40,8 +43,13 @@ class Field:
     def __post_init__(self) -> None:
         self.operator = Metered(self.problem.operator)
         self.y: Vector = self.problem.y.astype(np.float64)
-        self.speed = pull_at_zero(Problem(self.operator, self.y, self.problem.loss))  # A^T y
-        self._affine = self.model.branches(self.init_scale, self.problem.shape[1]) is None
+        self.counted = copy(self.problem)  # the same data; whoever asks it for products is counted too
+        object.__setattr__(self.counted, "operator", self.operator)
+        self.first_gradient = pull_at_zero(self.counted)  # A^T y
+        self.signed = self.model.signed
+        self._branches = self.model.branches(self.init_scale, self.problem.shape[1])
+        self.counted_setting = self.setting(self.counted)
+        self.product_scale = self.counted_setting.product_scale
         if self.size == 0.0:
             self.size = self._expected_size()
         self._set_caps()
@@ -53,11 +61,11 @@ class Field:
         """dF/dp at ``p = A x``, ``A x - y`` for the squared loss; one pass over A."""
         return np.asarray(self.problem.loss.gradient(self.operator.matvec(x), self.y))
 
-    def residual_and_pull(self, x: Vector) -> tuple[Vector, Vector]:
-        """dF/dp and minus the gradient of F at x; for the squared loss a pair of products that may share a pass."""
+    def residual_and_gradient(self, x: Vector) -> tuple[Vector, Vector]:
+        """dF/dp and the negative gradient of F at x; for the squared loss a pair of products that may share a pass."""
         if self.problem.squared:
-            left, pull = self.operator.residual(x, self.y)
-            return -left, pull
+            negative, gradient = self.operator.residual(x, self.y)
+            return -negative, gradient
         residual = self.residual(x)
         return residual, -self.operator.rmatvec(residual)
 
@@ -88,6 +96,39 @@ class Field:
         self._set_caps()
         return True
 
+    def mirror(self, theta: Vector) -> Vector:
+        """B(theta), nowhere continued."""
+        return np.asarray(self.model.mirror_map(theta, self.init_scale), dtype=np.float64)
+
+    def mirror_slope(self, theta: Vector) -> Vector:
+        """B'(theta), nowhere continued."""
+        return np.asarray(self.model.slope(theta, self.init_scale))
+
+    def inverse(self, x: Vector) -> Vector:
+        """The theta with ``B(theta) = x``."""
+        return np.asarray(self.model.inverse(x, self.init_scale), dtype=np.float64)
+
+    def setting(self, problem: Problem) -> Setting:
+        """What the snapshots of a run on this problem share."""
+        return Setting.of(problem, self.model, self.init_scale)
+
+    @property
+    def like_saddles(self) -> bool:
+        """Whether the flow cannot be told from the saddle path in doubles: rounding of nu decides over x."""
+        branches = self._branches
+        if branches is None or not np.isfinite(branches.exponent):
+            return False
+        return self.product_scale < self.size and self.sharpness > SHARPEST
+
+    def saddle_clock(self) -> tuple[float, Vector | None]:
+        """Flow time per unit of time of the saddle path, and the weights of its l1 norm; None if all are alike."""
+        branches = self._branches
+        if branches is None:
+            raise ValueError("an affine model has no saddle path")
+        if np.ptp(branches.rest) == 0:
+            return branches.dual_scale * float(branches.rest[0]), None
+        return branches.dual_scale, branches.rest
+
     @cached_property
     def column_squares(self) -> Vector:
         """``||A_i||^2``; for an operator their mean."""
@@ -115,16 +156,16 @@ class Field:
         """
         theta = np.asarray(self.model.inverse(self._top(), self.init_scale))
         slope = np.maximum(self.model.slope(theta, self.init_scale), self.model.slope(0 * theta, self.init_scale))
-        reach = float(np.max(slope * np.sqrt(self.column_squares)))
-        return tolerance * self.size / reach if reach > 0 else 1.0
+        steepest = float(np.max(slope * np.sqrt(self.column_squares)))
+        return tolerance * self.size / steepest if steepest > 0 else 1.0
 
     def first_step(self, end: float) -> float:
         """A step so short that the slopes of B hardly change."""
-        pull = self.operator.rmatvec(self(0.0, np.zeros_like(self.y)))
-        start = self.slope_of(0 * pull)
-        step = min(end, 1e300 / (float(np.abs(pull).max(initial=0.0)) or 1.0))
+        gradient = self.operator.rmatvec(self(0.0, np.zeros_like(self.y)))
+        start = self.slope_of(0 * gradient)
+        step = min(end, 1e300 / (float(np.abs(gradient).max(initial=0.0)) or 1.0))
         while step > 1e-300:
-            theta = step * pull
+            theta = step * gradient
             if (theta == np.clip(theta, self._low, self._high)).all():
                 change = float(np.abs(self.slope_of(theta) / start - 1).max())
                 if change <= 1e-2:
@@ -138,8 +179,8 @@ class Field:
 
     def _set_caps(self) -> None:
         self._high = np.asarray(self.model.inverse(_CAP * self._top(), self.init_scale), dtype=np.float64)
-        # Below, a model that reaches non-negative x only has nothing to overshoot; an affine one has.
-        bounded = self.model.signed or self._affine
+        # Below, a model that steepestes non-negative x only has nothing to overshoot; an affine one has.
+        bounded = self.signed or self._branches is None
         self._low = -self._high if bounded else np.full_like(self._high, -np.inf)
 
     def _expected_size(self) -> float:
@@ -147,9 +188,9 @@ class Field:
 
         A first guess for other losses than the squared one: x may become larger, and ``grow`` then takes note.
         """
-        squares, speed = self._typical_curvature() * self.column_squares, np.abs(self.speed)
-        alone = np.divide(speed, squares, out=np.zeros_like(speed), where=squares > 0)
-        start = np.abs(np.asarray(self.model.mirror_map(np.zeros_like(speed), self.init_scale)))
+        squares, gradient = self._typical_curvature() * self.column_squares, np.abs(self.first_gradient)
+        alone = np.divide(gradient, squares, out=np.zeros_like(gradient), where=squares > 0)
+        start = np.abs(np.asarray(self.model.mirror_map(np.zeros_like(gradient), self.init_scale)))
         size = float(max(alone.max(initial=0.0), start.max(initial=0.0)))
         return size if size > 0 else 1.0
 
