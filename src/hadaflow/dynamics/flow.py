@@ -150,9 +150,9 @@ def _followed(field: Field, request: Request, method: str) -> FlowPath:
         return follow_proximal(run)
     if field.like_saddles:
         require_squared(field.problem, "flow from an init_scale so small for this depth (take a larger one)")
-        return follow_saddles(run, partial(quietly, saddles, field.problem, progress=request.progress))
+        return follow_saddles(run, partial(quietly, saddles, field.counted, progress=request.progress))
     start = field.init_scale
-    end = partial(quietly, limit, field.problem, field.model, init_scale=start, progress=request.progress)
+    end = partial(quietly, limit, field.counted, field.model, init_scale=start, progress=request.progress)
     return follow_integrated(run, end)
 
 

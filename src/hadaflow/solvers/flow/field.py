@@ -96,7 +96,7 @@ class Field:
         self._set_caps()
         return True
 
-    def mirror(self, theta: Vector) -> Vector:
+    def mirror_x(self, theta: Vector) -> Vector:
         """B(theta), nowhere continued."""
         return np.asarray(self.model.mirror_map(theta, self.init_scale), dtype=np.float64)
 
@@ -104,7 +104,7 @@ class Field:
         """B'(theta), nowhere continued."""
         return np.asarray(self.model.slope(theta, self.init_scale))
 
-    def inverse(self, x: Vector) -> Vector:
+    def mirror_theta(self, x: Vector) -> Vector:
         """The theta with ``B(theta) = x``."""
         return np.asarray(self.model.inverse(x, self.init_scale), dtype=np.float64)
 

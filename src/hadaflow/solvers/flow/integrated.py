@@ -40,7 +40,6 @@ class _Integration:
         try:
             if self.t_end == math.inf and self.field.problem.squared:
                 self.target = find_limit()
-                self.field.operator.passes += self.target.stats.passes
                 self.field.grow(np.asarray(self.target.x, dtype=np.float64))
             self.reached = max(self.reached, 10 * _EPS * self.field.sharpness)
             end = self._steps(curve)

@@ -3,12 +3,14 @@
 Numerical differentiation formulas in backward differences, after Shampine and Reichelt, "The MATLAB ODE Suite", SIAM J.
 Sci. Comput. 18 (1997). With steps of equal length h and ``D_j`` the j-th backward difference at the last end of a step,
 the polynomial through the last k + 1 ends is ``sum_j D_j w_j(s)`` at ``t + s h``, with
-``w_j(s) = s (s + 1) ... (s + j - 1) / j!``. Its value at s = 1 is the prediction. The next state is the prediction plus a change d that solves::
+``w_j(s) = s (s + 1) ... (s + j - 1) / j!``. Its value at s = 1 is the prediction. The next state is the prediction plus
+a change d that solves::
 
     (1 - kappa_k) gamma_k d + sum_(j=1..k) gamma_j D_j = h f(t + h, prediction + d),      gamma_j = 1 + 1/2 + ... + 1/j.
 
 The change is the difference of order k + 1 at the new end, so that the local error is
-``(kappa_k gamma_k + 1/(k + 1)) d``. Where h changes, the polynomial is evaluated at the new distances, which gives the new differences.
+``(kappa_k gamma_k + 1/(k + 1)) d``. Where h changes, the polynomial is evaluated at the new distances, which gives the
+new differences.
 """
 
 from __future__ import annotations
@@ -139,6 +141,7 @@ class NDF:
         self._differences[1] = first_step * self._slope(t, y)
         self._equal_steps = 0
         self._rate: float | None = None
+        self._solver: LinearSolver | None = None
         self._renew(t, y)
 
     def step(self) -> Piece:
@@ -256,7 +259,7 @@ class NDF:
     def _renew(self, t: float, y: Vector) -> None:
         self.counts.jacobians += 1
         self._systems = self._linearise(t, y)
-        self._solver: LinearSolver | None = None
+        self._solver = None
         self._current = True
         self._rate = None
 

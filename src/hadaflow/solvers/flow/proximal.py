@@ -133,7 +133,7 @@ class ProximalSteps:
     def __init__(self, field: Field) -> None:
         self.field = field
         n = field.problem.shape[1]
-        x = field.mirror(np.zeros(n))
+        x = field.mirror_x(np.zeros(n))
         self.bound = field.spectral_square * field.problem.loss.curvature_bound
         self.theta = np.zeros(n)
         residual, self.negative_gradient = field.residual_and_gradient(x)
@@ -144,7 +144,7 @@ class ProximalSteps:
         """The next corner."""
         field, span = self.field, self.length
         target = self.theta + span * (self.negative_gradient + self.bound * self.at.x)
-        x = field.mirror(self._solve(target, span * self.bound))
+        x = field.mirror_x(self._solve(target, span * self.bound))
         residual, self.negative_gradient = field.residual_and_gradient(x)
         self.theta = self.theta + span * self.negative_gradient
         self.at = Corner(self.at.time + span, self.at.nu, x, residual)
@@ -160,7 +160,7 @@ class ProximalSteps:
         goal[fastest] += 0.5 * self.negative_gradient[fastest] / self.bound
         if not self.field.signed:
             goal = np.maximum(goal, 0.5 * self.at.x)
-        theta = self.field.inverse(goal)[fastest]
+        theta = self.field.mirror_theta(goal)[fastest]
         length = float(abs(theta / (0.5 * self.negative_gradient[fastest])))
         return length if 0 < length < np.inf else 1.0
 
@@ -176,9 +176,9 @@ class ProximalSteps:
         sign = np.where(target < 0, -1.0, 1.0) if field.signed else 1.0
         aim = sign * target
         up = aim > 0
-        theta = np.where(up, np.minimum(aim, field.inverse(np.where(up, aim / weight, 1.0))), aim)
+        theta = np.where(up, np.minimum(aim, field.mirror_theta(np.where(up, aim / weight, 1.0))), aim)
         for _ in range(_NEWTON):
-            x, slope = field.mirror(theta), field.mirror_slope(theta)
+            x, slope = field.mirror_x(theta), field.mirror_slope(theta)
             step = (theta + weight * x - aim) / (1 + weight * slope)
             theta = theta - step
             if float(np.abs(slope * step).max()) <= _ACCURATE * float(np.abs(x).max()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +32,7 @@ class Request:
     stop: Rule | None
     record: Recorder
     progress: ProgressCallback | None
+    began: float = field(default_factory=time.perf_counter)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class FlowRun:
 
     def __init__(self, field: Field, request: Request) -> None:
         self.field, self.request = field, request
-        self._began = self._reported = time.perf_counter()
+        self._reported = request.began
         self._buffer = RecordBuffer(request.record, field.problem)
         self._watch: Watch | None = None if request.stop is None else request.stop.watch(field.counted)
 
@@ -130,7 +131,7 @@ class FlowRun:
         last = self._snapshot(curve, finite)
         self._buffer.keep(last)
         x = last.x if end.x is None else end.x
-        seconds, passes = time.perf_counter() - self._began, self.field.operator.passes
+        seconds, passes = time.perf_counter() - self.request.began, self.field.operator.passes
         return FlowPath(
             end.time,
             np.asarray(x, dtype=self.field.problem.dtype),
@@ -155,7 +156,7 @@ class FlowRun:
             yield self._snapshot(curve, now)
 
     def _snapshot(self, curve: Curve, t: float) -> PathSnapshot:
-        return PathSnapshot(self.field.counted_setting, curve, t, time.perf_counter() - self._began)
+        return PathSnapshot(self.field.counted_setting, curve, t, time.perf_counter() - self.request.began)
 
 
 def interrupted(curve: Curve) -> Ending:

@@ -21,7 +21,6 @@ def follow_saddles(run: FlowRun, find_saddles: Callable[..., SaddlePath]) -> Flo
     except KeyboardInterrupt:
         start = Integrated(field)
         return run.path(start, interrupted(start), 1 / SHARPEST)
-    field.operator.passes += path.stats.passes
     curve = Plateaus(path, factor, path.times * factor)
     last = t_end if math.isfinite(t_end) else 2 * float(curve.knots[-1]) + 1.0
     jumps = curve.knots[(curve.knots > 0) & (curve.knots < t_end)]

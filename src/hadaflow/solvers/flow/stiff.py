@@ -59,7 +59,7 @@ class FlowEquation:
         Over long steps the rounding of the residual adds up to more than was allowed, but is no error to be avoided.
         """
         allowed = self.allowed + self.rounding * length + 100 * _EPS * np.abs(nu)
-        return norm(error / allowed) / len(error) ** 0.5
+        return float(norm(error / allowed) / len(error) ** 0.5)
 
     def linearise(self, _: float, nu: Vector) -> Systems:
         """The systems of implicit steps near nu, as a function of c."""
