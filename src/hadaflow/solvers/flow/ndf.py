@@ -62,7 +62,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Piece:
-    """One step: the polynomial through its end and the ends of the steps before, shape (order + 1, m)."""
+    """One step: the polynomial through its end and the ends of the steps before, shape (order + 2, m)."""
 
     time: float
     length: float
@@ -224,7 +224,7 @@ class NDF:
         self.counts.steps += 1
         self._equal_steps += 1
         self._current = False
-        piece = Piece(self.t, self.length, D[: k + 1].copy())
+        piece = Piece(self.t, self.length, D[: k + 2].copy())  # one more than the step: free, and nearer between ends
         if self._equal_steps > k:  # before that the differences are those of other lengths
             self._adapt(size, safety)
         return piece
