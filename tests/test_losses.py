@@ -19,7 +19,7 @@ from hadaflow._sweep import sweep_of
 from hadaflow.losses import Logistic, Loss, Squared
 from hadaflow.recording import Recorder
 from hadaflow.solvers.flow.field import Field
-from hadaflow.solvers.flow.stiff import _ActiveColumns, _Krylov
+from hadaflow.solvers.flow.stiff import ActiveColumns, KrylovSystems
 from hadaflow.stopping import MaxSteps, MaxTime, Residual
 
 
@@ -304,7 +304,7 @@ def test_implicit_steps_know_the_curvature(kind, active):
     weight, bend, right = np.zeros(30), np.linspace(0, 0.25, 12), np.cos(np.arange(12))
     weight[:active] = np.geomspace(1, 10, active) if active else 0
     system = np.eye(12) + bend[:, None] * ((A * weight) @ A.T)
-    systems = (_Krylov if kind == "operator" else _ActiveColumns)(field)
+    systems = (KrylovSystems if kind == "operator" else ActiveColumns)(field)
     found = systems.solver(weight, bend)(right)
     np.testing.assert_allclose(system @ found, right, atol=5e-2 if kind == "operator" else 1e-10)
     assert (active == 0) == np.array_equal(found, right)

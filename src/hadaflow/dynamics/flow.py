@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from hadaflow._rules import check_rule
 from hadaflow._threads import one_blas_thread
-from hadaflow._types import Float, Vector
-from hadaflow._validation import callback, instance, one_of, positive_number, positive_scale, whole_number
+from hadaflow._validation import callback, instance, one_of, positive_number, whole_number
 from hadaflow.convergence import quietly, told
 from hadaflow.dynamics.limit import limit
 from hadaflow.dynamics.saddles import saddles
-from hadaflow.models import Mirror, Model
+from hadaflow.models import Model
 from hadaflow.models.branches import Scale
 from hadaflow.paths import FlowPath
 from hadaflow.problems import Problem, require_squared
-from hadaflow.recording import RecordBuffer, Recorder, as_recorder
-from hadaflow.results import Limit, Progress, ProgressCallback, Stats, Status
-from hadaflow.snapshots import Curve, PathSnapshot, Setting, Snapshot, bisect
-from hadaflow.solvers.flow.curves import Integrated, Plateaus
+from hadaflow.recording import Recorder, as_recorder
+from hadaflow.results import ProgressCallback
 from hadaflow.solvers.flow.field import Field
-from hadaflow.solvers.flow.proximal import PiecewiseLinearPath, ProximalSteps
-from hadaflow.stopping import Rule, Watch
+from hadaflow.solvers.flow.integrated import follow_integrated
+from hadaflow.solvers.flow.proximal import follow_proximal
+from hadaflow.solvers.flow.run import FlowRun, Request
+from hadaflow.solvers.flow.saddles import follow_saddles
+from hadaflow.stopping import Rule
 
-if TYPE_CHECKING:
-    from hadaflow.solvers.flow.stiff import StiffFlow
-
-
-_EPS = float(np.finfo(np.float64).eps)
-_SHARPEST = _EPS**-0.5  # condition of the mirror map beyond which the flow is not told from the saddle path
 _SMALL = 600  # rows below which a second BLAS thread has too little to do
-_FOREVER, _SHORTEST = 1e300, 1e-300  # flow times
-_REPORT_EVERY = 0.1  # seconds
+_SHORTEST = 1e-300  # flow time
 
 
 def flow(
@@ -113,12 +104,13 @@ def flow(
 
     Notes
     -----
-    SciPy's BDF (orders 1 to 5) with the Jacobian ``-A diag(B') A^T`` (``d2F/dp2`` times that) restricted to its active
-    columns: per step about five passes over A and O(m k + k^3) for k active columns (conjugate gradients with products
-    only where A is an operator). Beyond the barrier of depth > 2, where trial steps may land, the mirror map goes on
-    along its tangent; accepted steps of "bdf" stay inside. Where the scale is so small that rounding of nu decides over
-    x (relative condition of B beyond 1e8: depth > 2 only), the flow cannot be told from the saddle path in doubles, and
-    that is followed, on the clock of the flow. Source: docs/mathematics.md, "One state, one map", "The flow in time".
+    Numerical differentiation formulas (orders 1 to 5) with the Jacobian ``-A diag(B') A^T`` (``d2F/dp2`` times that)
+    restricted to its active columns: per step about five passes over A and O(m k + k^3) for k active columns (conjugate
+    gradients with products only where A is an operator). Beyond the barrier of depth > 2, where trial steps may land,
+    the mirror map goes on along its tangent; accepted steps of "bdf" stay inside. Where the scale is so small that
+    rounding of nu decides over x (relative condition of B beyond 1e8: depth > 2 only), the flow cannot be told from the
+    saddle path in doubles, and that is followed, on the clock of the flow. Source: docs/mathematics.md, "One state, one
+    map", "The flow in time".
 
     Examples
     --------
@@ -144,12 +136,24 @@ def flow(
         check_rule(stop)
     _check_loss(problem, method, t_end, stop)
     record = as_recorder(record)
-    mirror = model.mirror(init_scale, problem.shape[1])
-    scale = positive_scale(init_scale, "init_scale", problem.shape[1])
-    plan = _Plan(problem, model, scale, t_end, tolerance, max_steps, stop, record, progress)
+    scale = model.checked(init_scale, problem.shape[1])
+    request = Request(t_end, tolerance, max_steps, stop, record, progress)
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext(), np.errstate(all="ignore"):
-        path = plan.go(method, mirror)
+        path = _followed(Field(problem, model, scale), request, method)
     return told(path, _asked(t_end, tolerance, stop))
+
+
+def _followed(field: Field, request: Request, method: str) -> FlowPath:
+    """The path, in the way that the method and the start ask for."""
+    run = FlowRun(field, request)
+    if method == "proximal":
+        return follow_proximal(run)
+    if field.like_saddles:
+        require_squared(field.problem, "flow from an init_scale so small for this depth (take a larger one)")
+        return follow_saddles(run, partial(quietly, saddles, field.counted, progress=request.progress))
+    start = field.init_scale
+    end = partial(quietly, limit, field.counted, field.model, init_scale=start, progress=request.progress)
+    return follow_integrated(run, end)
 
 
 def _asked(t_end: float, tolerance: float, stop: Rule | None) -> str:
@@ -166,244 +170,3 @@ def _check_loss(problem: Problem, method: str, t_end: float, stop: Rule | None) 
         raise ValueError(
             f'method="proximal" needs a loss with a finite curvature_bound, got {problem.loss!r}: take "bdf"'
         )
-
-
-@dataclass
-class _Plan:
-    """One call of :func:`flow`: what was asked for, and what is seen on the way."""
-
-    problem: Problem
-    model: Model
-    init_scale: Scale
-    t_end: float
-    tolerance: float
-    max_steps: int
-    stop: Rule | None
-    record: Recorder
-    progress: ProgressCallback | None
-
-    def __post_init__(self) -> None:
-        self.began = time.perf_counter()
-        self.reported = self.began
-        self.setting = Setting.of(self.problem, self.model, self.init_scale)
-        self.tape = RecordBuffer(self.record, self.problem)
-        self.reached = self.tolerance  # or what rounding allows
-        self.watch: Watch | None = None if self.stop is None else self.stop.watch(self.problem)
-
-    def go(self, method: str, mirror: Mirror) -> FlowPath:
-        """The path, by the way that the start asks for."""
-        field = Field(self.problem, self.model, self.init_scale)
-        if method == "proximal":
-            return self.leap(field)
-        small = self.setting.product_scale < field.size
-        if mirror.barrier and small and field.sharpness > _SHARPEST:
-            require_squared(self.problem, "flow from an init_scale so small for this depth (take a larger one)")
-            return self.along_saddles(field, mirror)
-        return self.integrate(field)
-
-    def integrate(self, field: Field) -> FlowPath:
-        """Step until a rule, the end time or the limit is met."""
-        from hadaflow.solvers.flow.stiff import StiffFlow  # SciPy's integrators take their time to import
-
-        target, curve = None, Integrated(field)
-        try:
-            if self.t_end == math.inf and self.problem.squared:
-                start = self.init_scale
-                target = quietly(limit, self.problem, self.model, init_scale=start, progress=self.progress)
-                field.grow(np.asarray(target.x, dtype=np.float64))
-            self.reached = max(self.tolerance, 10 * _EPS * field.sharpness)
-            end = self._steps(StiffFlow(field, self.reached, min(self.t_end, _FOREVER)), curve, target)
-        except FloatingPointError as error:
-            end = _End(0.0, Status.NOT_CONVERGED, str(error))
-        except KeyboardInterrupt:
-            end = _interrupted(curve)
-        return self._path(curve, end, self.reached, field.operator.passes)
-
-    def leap(self, field: Field) -> FlowPath:
-        """The same in long implicit steps."""
-        if self.t_end == math.inf and self.stop is None:
-            raise ValueError('method="proximal" does not end at the limit: give a stop, or a finite t_end')
-        if field.sharpness > _SHARPEST:
-            raise ValueError('init_scale is too small for method="proximal" at this depth: take "bdf"')
-        steps = ProximalSteps(field)
-        curve = PiecewiseLinearPath(steps.at)
-        try:
-            end = self._look(curve, 0.0, 0.0)
-            while end is None:
-                before = steps.at.time
-                corner = steps.advance()
-                curve.add(corner)
-                end = self._look(curve, before, corner.time)
-                end = end or self._arrived(field, corner.time, corner.x, None, steps.pull)
-                end = end or self._spent(curve, corner.time)
-                self._report(corner.time, corner.x, len(curve.corners) - 1)
-        except KeyboardInterrupt:
-            end = _interrupted(curve)
-        end = replace(end, reason=f"{end.reason}; by long implicit steps, near the flow at its beginning only")
-        return self._path(curve, end, math.inf, field.operator.passes)
-
-    def along_saddles(self, field: Field, mirror: Mirror) -> FlowPath:
-        """The path of a scale that is zero for all that double precision can tell."""
-        factor = 1.0 / mirror.rate
-        try:
-            path = quietly(saddles, self.problem, gauge=mirror.gauge, progress=self.progress)
-        except KeyboardInterrupt:
-            start = Integrated(field)
-            return self._path(start, _interrupted(start), 1 / _SHARPEST, field.operator.passes)
-        curve = Plateaus(path, factor, path.times * factor)
-        end = _End(self.t_end, Status.STOPPED, f"flow time {self.t_end:g} was reached")
-        if self.t_end == math.inf:
-            status = Status.LIMIT if path.status is Status.EXACT else path.status
-            end = _End(math.inf, status, "the end of the saddle path, which the flow follows at this scale", path.final)
-        jumps = curve.knots[(curve.knots > 0) & (curve.knots < self.t_end)]
-        seen, before = None, 0.0
-        try:
-            for jump in [0.0, *jumps, self.t_end if math.isfinite(self.t_end) else 2 * curve.knots[-1] + 1.0]:
-                seen = seen or self._look(curve, before, float(jump))
-                before = float(jump)
-        except KeyboardInterrupt:
-            seen = _End(before, Status.INTERRUPTED, "interrupted by the user")
-        return self._path(curve, seen or end, 1 / _SHARPEST, path.stats.passes)
-
-    # ---- on the way ----------------------------------------------------------------------------------------
-
-    def _steps(self, solver: StiffFlow, curve: Integrated, target: Limit | None) -> _End:
-        field = solver.field
-        x = field.x_of(np.zeros(self.problem.shape[1]))
-        end = self._look(curve, 0.0, 0.0) or self._arrived(field, 0.0, x, target)
-        while end is None:
-            before = float(solver.t)
-            try:
-                message = solver.step()
-            except (np.linalg.LinAlgError, ValueError) as error:  # a linear system that is not finite
-                solver.status, message = "failed", str(error)
-            if solver.status == "failed":
-                return self._failed(field, before, x, str(message))
-            now = float(solver.t)
-            curve.add(now, solver.dense_output())
-            x = field.x_of(field.operator.rmatvec(solver.y))
-            if field.grow(x):
-                solver.refresh()
-            end = self._look(curve, before, now) or self._arrived(field, now, x, target) or self._spent(curve, now)
-            self._report(now, x, len(curve.knots) - 1)
-        return end
-
-    def _look(self, curve: Curve, before: float, now: float) -> _End | None:
-        """Record what is due in (before, now], and ask the stopping rule."""
-        for snapshot in self._due(curve, before, now):
-            self.tape.keep(snapshot)
-        if self.watch is None or self.stop is None:
-            return None
-        snapshot = self._snapshot(curve, now)
-        verdict = self.watch(snapshot)
-        if verdict is None:
-            return None
-        if self.stop.instant and now > before:
-            watch = self.stop.watch(self.problem)
-            at = bisect(lambda t: watch(self._snapshot(curve, t)) is not None, before, now)
-            verdict = watch(self._snapshot(curve, at)) or verdict
-        else:
-            at = now if verdict.choice is None else verdict.choice.time
-        failed = verdict.budget and not self.stop.budget
-        return _End(at, Status.NOT_CONVERGED if failed else Status.STOPPED, verdict.reason)
-
-    def _due(self, curve: Curve, before: float, now: float) -> Iterator[Snapshot]:
-        grid = self.record.times
-        if grid is not None:
-            inside = (grid > before) & (grid <= now) if now > 0 else grid == 0
-            yield from (self._snapshot(curve, float(t)) for t in grid[inside])
-            if now > 0:
-                return
-        step = int(np.searchsorted(curve.knots, now))
-        if now == 0 or self.tape.wants(step, now):
-            yield self._snapshot(curve, now)
-
-    def _arrived(
-        self, field: Field, now: float, x: Vector, target: Limit | None, pull: Vector | None = None
-    ) -> _End | None:
-        """Whether the end time or the limit is reached."""
-        if not np.isfinite(x).all():
-            return _End(now, Status.NOT_CONVERGED, "x has left the range of double precision")
-        if math.isfinite(self.t_end) and now >= self.t_end:
-            return _End(self.t_end, Status.STOPPED, f"flow time {self.t_end:g} was reached")
-        if now >= _FOREVER:
-            return _End(now, Status.NOT_CONVERGED, "the limit was not reached in any finite time")
-        if target is None or not target.status.ok:
-            return self._resting(field, now, x, pull) if self.t_end == math.inf else None
-        size, start = float(np.abs(target.x).max(initial=0.0)), self.setting.product_scale
-        size = start if size <= self.reached * start else size  # a limit of 0 is near when most of the start is gone
-        if float(np.abs(x - target.x).max(initial=0.0)) > self.reached * size:
-            return None
-        return _End(math.inf, target.status, f"within {self.reached:.3g} of the limit at time {now:.4g}", target.x)
-
-    def _resting(self, field: Field, now: float, x: Vector, pull: Vector | None) -> _End | None:
-        """Whether ``pull = -grad F(x)`` has all but vanished: the end where no limit is known beforehand."""
-        if pull is None:
-            _, pull = field.residual_and_pull(x)
-        left = float(np.abs(pull).max())
-        whole = float(np.abs(field.speed).max())
-        if not left <= 1e-2 * self.tolerance * whole:
-            return None
-        first = "A^T y" if self.problem.squared else "that at x = 0"
-        return _End(now, Status.NOT_CONVERGED, f"the gradient has fallen to {left / (whole or 1.0):.1e} of {first}")
-
-    def _failed(self, field: Field, now: float, x: Vector, message: str) -> _End:
-        """No further step: for want of time to move in, where x is at rest, or for good."""
-        if math.isfinite(self.t_end) and self._resting(field, now, x, None) is not None:
-            return _End(self.t_end, Status.STOPPED, f"flow time {self.t_end:g} was reached, at rest since {now:.4g}")
-        return _End(now, Status.NOT_CONVERGED, f"the integrator failed at time {now:.4g}: {message}")
-
-    def _spent(self, curve: Integrated | PiecewiseLinearPath, now: float) -> _End | None:
-        """Whether steps or memory have run out."""
-        if len(curve.knots) > self.max_steps:
-            return _End(now, Status.NOT_CONVERGED, f"{self.max_steps} steps of the integrator were taken")
-        if curve.nbytes > self.record.max_bytes:
-            reason = f"the path takes more than max_bytes={self.record.max_bytes}: raise it in hadaflow.Recorder"
-            return _End(now, Status.NOT_CONVERGED, reason)
-        return None
-
-    def _snapshot(self, curve: Curve, t: float) -> PathSnapshot:
-        return PathSnapshot(self.setting, curve, t, time.perf_counter() - self.began)
-
-    def _report(self, now: float, x: Vector, steps: int) -> None:
-        clock = time.perf_counter()
-        if self.progress is None or clock - self.reported < _REPORT_EVERY:
-            return
-        self.reported = clock
-        share = now / self.t_end if math.isfinite(self.t_end) else None
-        message = f"time {now:.3g}, {steps} steps, l1 norm {np.abs(x).sum():.4g}"
-        self.progress(Progress("flow", share, message))
-
-    # ---- the result ----------------------------------------------------------------------------------------
-
-    def _path(self, curve: Curve, end: _End, tolerance: float, passes: float) -> FlowPath:
-        finite = min(end.time, float(curve.knots[-1])) if math.isinf(end.time) else end.time
-        last = self._snapshot(curve, finite)
-        self.tape.keep(last)
-        x = last.x if end.x is None else end.x
-        stats = Stats(time.perf_counter() - self.began, passes, 0, len(curve.knots) - 1, "flow", ("flow",))
-        return FlowPath(
-            end.time,
-            np.asarray(x, dtype=self.problem.dtype),
-            end.status,
-            end.reason,
-            tolerance,
-            self.tape.history(until=end.time),
-            stats,
-            self.setting,
-            curve,
-        )
-
-
-@dataclass(frozen=True)
-class _End:
-    """Where and why a path ends; x there, if it is not on the curve."""
-
-    time: float
-    status: Status
-    reason: str
-    x: Float | None = None
-
-
-def _interrupted(curve: Curve) -> _End:
-    return _End(float(curve.knots[-1]), Status.INTERRUPTED, "interrupted by the user")

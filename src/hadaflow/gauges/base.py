@@ -97,9 +97,9 @@ class Gauge(ABC):
         """``|direction|`` where a coordinate may move that way, else 0."""
         return np.where(self.opens(direction), np.abs(direction), 0.0)
 
-    def wait(self, theta: Vector, speed: Vector, moving: Mask) -> Vector:
-        """How long ``theta + t speed`` takes to the bound of each moving coordinate; infinite where there is none."""
+    def wait(self, theta: Vector, velocity: Vector, moving: Mask) -> Vector:
+        """How long ``theta + t velocity`` takes to the bound of each moving coordinate; infinite where there is none."""
         time = np.empty_like(theta)
         time.fill(np.inf)
-        np.divide(self.meets(speed) - theta, speed, out=time, where=moving)
+        np.divide(self.meets(velocity) - theta, velocity, out=time, where=moving)
         return time

@@ -119,6 +119,11 @@ class Mirror(Map):
         return not self.branches
 
     @property
+    def sparsifies(self) -> bool:
+        """Whether a vanishing start makes x sparse: some part is curved, and none is linear."""
+        return bool(self.branches) and self.linear is None
+
+    @property
     def barrier(self) -> bool:
         """Whether all curved parts have a barrier, so that theta is bounded."""
         return bool(self.branches) and all(branch.barrier for branch in self.branches)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from hadaflow._types import Vector
 from hadaflow.paths import SaddlePath
 from hadaflow.solvers.flow.field import Field
+from hadaflow.solvers.flow.ndf import Piece
 
 # Gauss-Legendre on [0, 1]: exact for polynomials of degree 7 on each step.
 _NODES, _WEIGHTS = (0.5 * (np.polynomial.legendre.leggauss(4)[0] + 1), 0.5 * np.polynomial.legendre.leggauss(4)[1])
@@ -24,19 +23,19 @@ class Integrated:
     field: Field
 
     def __post_init__(self) -> None:
-        self.pieces: list[Callable[[float], Vector]] = []
+        self.pieces: list[Piece] = []
         self._ends = np.zeros(64)
         self.nbytes = 0
         self._reached = (0.0, np.zeros(self.field.problem.shape[1]))
 
-    def add(self, time: float, piece: Any) -> None:
+    def add(self, time: float, piece: Piece) -> None:
         """The next step: its end, and its polynomial."""
         count = len(self.knots)
         if count == len(self._ends):
             self._ends = np.concatenate([self._ends, np.zeros(count)])
         self._ends[count] = time
         self.pieces.append(piece)
-        self.nbytes += piece.D.nbytes
+        self.nbytes += piece.nbytes
 
     @property
     def knots(self) -> Vector:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from hadaflow.models import Model
 from hadaflow.models.branches import Scale
 from hadaflow.operators import Metered
 from hadaflow.problems import Problem
+from hadaflow.snapshots import Setting
 from hadaflow.units import correlation_at_zero
 
 _CAP = 10.0  # times the size of x: from there on the mirror map goes on along its tangent
+SHARPEST = float(np.finfo(np.float64).eps) ** -0.5  # condition of the mirror map from which on saddles are followed
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -40,8 +42,13 @@ class Field:
     def __post_init__(self) -> None:
         self.operator = Metered(self.problem.operator)
         self.y: Vector = self.problem.y.astype(np.float64)
-        self.speed = correlation_at_zero(Problem(self.operator, self.y, self.problem.loss))  # A^T y
-        self._affine = self.model.bind(self.init_scale).affine
+        self.counted = copy(self.problem)  # the same data; whoever asks it for products is counted too
+        object.__setattr__(self.counted, "operator", self.operator)
+        self.first_gradient = correlation_at_zero(self.counted)  # A^T y
+        self.mirror = self.model.mirror(self.init_scale, self.problem.shape[1])
+        self.signed = self.mirror.signed
+        self.counted_setting = self.setting(self.counted)
+        self.product_scale = self.counted_setting.product_scale
         if self.size == 0.0:
             self.size = self._expected_size()
         self._set_caps()
@@ -53,11 +60,11 @@ class Field:
         """dF/dp at ``p = A x``, ``A x - y`` for the squared loss; one pass over A."""
         return np.asarray(self.problem.loss.gradient(self.operator.matvec(x), self.y))
 
-    def residual_and_pull(self, x: Vector) -> tuple[Vector, Vector]:
-        """dF/dp and minus the gradient of F at x; for the squared loss a pair of products that may share a pass."""
+    def residual_and_gradient(self, x: Vector) -> tuple[Vector, Vector]:
+        """dF/dp and the negative gradient of F at x; for the squared loss a pair of products that may share a pass."""
         if self.problem.squared:
-            left, pull = self.operator.residual(x, self.y)
-            return -left, pull
+            negative, gradient = self.operator.residual(x, self.y)
+            return -negative, gradient
         residual = self.residual(x)
         return residual, -self.operator.rmatvec(residual)
 
@@ -66,17 +73,17 @@ class Field:
 
         The flow never gets there, but trial steps may, and beyond the barrier of depth > 2 there is no B.
         """
-        low, high, scale = (_along(value, theta) for value in (self._low, self._high, self.init_scale))
-        inner = np.clip(theta, low, high)
-        x: Vector = self.model.mirror_map(inner, scale)
-        out = theta != inner
+        rows = theta.T  # so that numbers of the coordinates meet each vector
+        inner = np.clip(rows, self._low, self._high)
+        x: Vector = self.mirror.x(inner)
+        out = rows != inner
         if out.any():
-            x = np.where(out, x + self.model.slope(inner, scale) * (theta - inner), x)
-        return x
+            x = np.where(out, x + self.mirror.slope(inner) * (rows - inner), x)
+        return x.T
 
     def slope_of(self, theta: Vector) -> Vector:
         """B'(theta), constant beyond the cap."""
-        slope: Vector = self.model.slope(np.clip(theta, self._low, self._high), self.init_scale)
+        slope: Vector = self.mirror.slope(np.clip(theta, self._low, self._high))
         return slope
 
     def grow(self, x: Vector) -> bool:
@@ -87,6 +94,17 @@ class Field:
         self.size = 2 * largest
         self._set_caps()
         return True
+
+    def setting(self, problem: Problem) -> Setting:
+        """What the snapshots of a run on this problem share."""
+        return Setting.of(problem, self.model, self.init_scale)
+
+    @property
+    def like_saddles(self) -> bool:
+        """Whether the flow cannot be told from the saddle path in doubles: rounding of nu decides over x."""
+        if not self.mirror.sparsifies or not self.mirror.barrier:
+            return False
+        return self.product_scale < self.size and self.sharpness > SHARPEST
 
     @cached_property
     def column_squares(self) -> Vector:
@@ -101,11 +119,11 @@ class Field:
     @property
     def sharpness(self) -> float:
         """Condition of B at the size of x, ``B' theta / x``: relative rounding of theta comes back so much larger."""
-        theta = np.asarray(self.model.inverse(self._top(), self.init_scale))
+        theta = self._theta_of(self.size)
         with np.errstate(invalid="ignore", over="ignore"):
-            sharp = float(np.max(self.model.slope(theta, self.init_scale) * np.abs(theta))) / self.size
+            sharp = float(np.max(self.mirror.slope(theta) * np.abs(theta))) / self.size
             # Where theta is rounded to its barrier, neither slope nor value tell anything.
-            lost = float(np.max(np.abs(self.model.mirror_map(theta, self.init_scale) / self.size - 1)))
+            lost = float(np.max(np.abs(self.mirror.x(theta) / self.size - 1)))
         return max(sharp, lost / _EPS) if np.isfinite(sharp) and np.isfinite(lost) else np.inf
 
     def absolute_tolerance(self, tolerance: float) -> float:
@@ -113,18 +131,18 @@ class Field:
 
         ``|dx_i| <= B'_i ||A_i|| ||d nu||``, with the slope of the largest x; SciPy takes root mean squares.
         """
-        theta = np.asarray(self.model.inverse(self._top(), self.init_scale))
-        slope = np.maximum(self.model.slope(theta, self.init_scale), self.model.slope(0 * theta, self.init_scale))
-        reach = float(np.max(slope * np.sqrt(self.column_squares)))
-        return tolerance * self.size / reach if reach > 0 else 1.0
+        theta = self._theta_of(self.size)
+        slope = np.maximum(self.mirror.slope(theta), self.mirror.slope(0 * theta))
+        steepest = float(np.max(slope * np.sqrt(self.column_squares)))
+        return tolerance * self.size / steepest if steepest > 0 else 1.0
 
     def first_step(self, end: float) -> float:
         """A step so short that the slopes of B hardly change."""
-        pull = self.operator.rmatvec(self(0.0, np.zeros_like(self.y)))
-        start = self.slope_of(0 * pull)
-        step = min(end, 1e300 / (float(np.abs(pull).max(initial=0.0)) or 1.0))
+        gradient = self.operator.rmatvec(self(0.0, np.zeros_like(self.y)))
+        start = self.slope_of(0 * gradient)
+        step = min(end, 1e300 / (float(np.abs(gradient).max(initial=0.0)) or 1.0))
         while step > 1e-300:
-            theta = step * pull
+            theta = step * gradient
             if (theta == np.clip(theta, self._low, self._high)).all():
                 change = float(np.abs(self.slope_of(theta) / start - 1).max())
                 if change <= 1e-2:
@@ -133,23 +151,23 @@ class Field:
         stiffest = float(start.max()) * self.spectral_square * self._typical_curvature()
         return 1e-2 * (min(step, 1 / stiffest) if stiffest > 0 else step)
 
-    def _top(self) -> Vector:
-        return np.full(self.problem.shape[1], self.size)
+    def _theta_of(self, size: float) -> Vector:
+        """The theta of each coordinate at which x has this size."""
+        return np.asarray(self.mirror.theta(np.full(self.problem.shape[1], size)), dtype=np.float64)
 
     def _set_caps(self) -> None:
-        self._high = np.asarray(self.model.inverse(_CAP * self._top(), self.init_scale), dtype=np.float64)
-        # Below, a model that reaches non-negative x only has nothing to overshoot; an affine one has.
-        bounded = self.model.signed or self._affine
-        self._low = -self._high if bounded else np.full_like(self._high, -np.inf)
+        self._high = self._theta_of(_CAP * self.size)
+        # Below, a model of non-negative x has nothing to overshoot.
+        self._low = -self._high if self.signed else np.full_like(self._high, -np.inf)
 
     def _expected_size(self) -> float:
         """The largest entry that a single coordinate would have if it were to explain y alone; and the start.
 
         A first guess for other losses than the squared one: x may become larger, and ``grow`` then takes note.
         """
-        squares, speed = self._typical_curvature() * self.column_squares, np.abs(self.speed)
-        alone = np.divide(speed, squares, out=np.zeros_like(speed), where=squares > 0)
-        start = np.abs(np.asarray(self.model.mirror_map(np.zeros_like(speed), self.init_scale)))
+        squares, gradient = self._typical_curvature() * self.column_squares, np.abs(self.first_gradient)
+        alone = np.divide(gradient, squares, out=np.zeros_like(gradient), where=squares > 0)
+        start = np.abs(self.mirror.x(np.zeros_like(gradient)))
         size = float(max(alone.max(initial=0.0), start.max(initial=0.0)))
         return size if size > 0 else 1.0
 
@@ -158,8 +176,3 @@ class Field:
         loss = self.problem.loss
         bound = loss.curvature_bound
         return bound if np.isfinite(bound) else float(np.mean(loss.curvature(np.zeros_like(self.y), self.y)))
-
-
-def _along(value: Any, theta: Vector) -> Any:
-    """One number per coordinate, ready to meet theta of shape (n,) or (n, k)."""
-    return value[:, None] if theta.ndim == 2 and np.ndim(value) == 1 else value

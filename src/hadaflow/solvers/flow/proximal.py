@@ -8,22 +8,57 @@ An implicit step of length h solves ``theta' = theta + h A^T (y - A B(theta'))``
 and theta then moves by ``h A^T (y - A x')``. Two products a step, whatever its length; but x cannot move faster than by
 gradient steps of length 1 / L, however long h. docs/mathematics.md, "The flow in time".
 
-For another loss than the squared one the pull ``A^T (y - A x)`` is minus its gradient, and L bounds its curvature:
+For another loss than the squared one ``A^T (y - A x)`` is its negative gradient, and L bounds its curvature:
 ``||A||^2`` times that in the predictions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hadaflow._types import Vector
-from hadaflow.solvers.flow.field import Field
+from hadaflow.paths import FlowPath
+from hadaflow.solvers.flow.field import SHARPEST, Field
+from hadaflow.solvers.flow.run import FlowRun, interrupted
 
 _GROWTH = 1.4  # of the steps, each relative to the one before
 _NEWTON = 30  # iterations at most for the scalar equations
 _ACCURATE = 1e-4  # of their solutions, relative to the largest entry of x
+
+
+def follow_proximal(run: FlowRun) -> FlowPath:
+    """The path of long implicit steps, until a rule or the end time is met.
+
+    Raises
+    ------
+    ValueError
+        If neither is given, or the start is too small for these steps.
+    """
+    field = run.field
+    if run.request.t_end == math.inf and run.request.stop is None:
+        raise ValueError('method="proximal" does not end at the limit: give a stop, or a finite t_end')
+    if field.sharpness > SHARPEST:
+        raise ValueError('init_scale is too small for method="proximal" at this depth: take "bdf"')
+    steps = ProximalSteps(field)
+    curve = PiecewiseLinearPath(steps.at)
+    try:
+        end = run.look(curve, 0.0, 0.0)
+        while end is None:
+            before = steps.at.time
+            corner = steps.advance()
+            curve.add(corner)
+            end = run.look(curve, before, corner.time) or run.at_end_time(corner.time, corner.x)
+            if end is None and run.request.t_end == math.inf:
+                end = run.at_rest(corner.time, steps.negative_gradient)
+            end = end or run.out_of_budget(curve, corner.time)
+            run.report(corner.time, corner.x, len(curve.corners) - 1)
+    except KeyboardInterrupt:
+        end = interrupted(curve)
+    end = replace(end, reason=f"{end.reason}; by long implicit steps, near the flow at its beginning only")
+    return run.path(curve, end, math.inf)
 
 
 @dataclass
@@ -81,15 +116,15 @@ class PiecewiseLinearPath:
 
     def _at(self, time: float) -> Corner:
         k = self._place(time)
-        left = self.corners[k]
-        if time <= left.time or k + 1 == len(self.corners):
-            return left
-        right = self.corners[k + 1]
-        span = time - left.time
-        share = span / (right.time - left.time)
-        x = left.x + share * (right.x - left.x)
-        residual = left.residual + share * (right.residual - left.residual)
-        return Corner(time, left.nu - 0.5 * span * (left.residual + residual), x, residual)
+        last = self.corners[k]
+        if time <= last.time or k + 1 == len(self.corners):
+            return last
+        following = self.corners[k + 1]
+        span = time - last.time
+        fraction = span / (following.time - last.time)
+        x = last.x + fraction * (following.x - last.x)
+        residual = last.residual + fraction * (following.residual - last.residual)
+        return Corner(time, last.nu - 0.5 * span * (last.residual + residual), x, residual)
 
 
 class ProximalSteps:
@@ -98,35 +133,35 @@ class ProximalSteps:
     def __init__(self, field: Field) -> None:
         self.field = field
         n = field.problem.shape[1]
-        x = np.asarray(field.model.mirror_map(np.zeros(n), field.init_scale), dtype=np.float64)
+        x = field.mirror.x(np.zeros(n))
         self.bound = field.spectral_square * field.problem.loss.curvature_bound
         self.theta = np.zeros(n)
-        residual, self.pull = field.residual_and_pull(x)
+        residual, self.negative_gradient = field.residual_and_gradient(x)
         self.at = Corner(0.0, np.zeros_like(field.y), x, residual)
         self.length = self._first()
 
     def advance(self) -> Corner:
         """The next corner."""
         field, span = self.field, self.length
-        target = self.theta + span * (self.pull + self.bound * self.at.x)
-        x = field.model.mirror_map(self._solve(target, span * self.bound), field.init_scale)
-        residual, self.pull = field.residual_and_pull(x)
-        self.theta = self.theta + span * self.pull
+        target = self.theta + span * (self.negative_gradient + self.bound * self.at.x)
+        x = field.mirror.x(self._solve(target, span * self.bound))
+        residual, self.negative_gradient = field.residual_and_gradient(x)
+        self.theta = self.theta + span * self.negative_gradient
         self.at = Corner(self.at.time + span, self.at.nu, x, residual)
         self.length *= _GROWTH
         return self.at
 
     def _first(self) -> float:
         """A step that takes the fastest coordinate half-way to where its gradient would vanish."""
-        fastest = int(np.abs(self.pull).argmax())
-        if self.pull[fastest] == 0 or self.bound == 0:
+        fastest = int(np.abs(self.negative_gradient).argmax())
+        if self.negative_gradient[fastest] == 0 or self.bound == 0:
             return 1.0
         goal = np.array(self.at.x)
-        goal[fastest] += 0.5 * self.pull[fastest] / self.bound
-        if not self.field.model.signed:
+        goal[fastest] += 0.5 * self.negative_gradient[fastest] / self.bound
+        if not self.field.signed:
             goal = np.maximum(goal, 0.5 * self.at.x)
-        theta = np.asarray(self.field.model.inverse(goal, self.field.init_scale))[fastest]
-        length = float(abs(theta / (0.5 * self.pull[fastest])))
+        theta = self.field.mirror.theta(goal)[fastest]
+        length = float(abs(theta / (0.5 * self.negative_gradient[fastest])))
         return length if 0 < length < np.inf else 1.0
 
     def _solve(self, target: Vector, weight: float) -> Vector:
@@ -135,15 +170,15 @@ class ProximalSteps:
         Newton's method from above: there the function is convex, so that the iterates fall to the root and never pass
         it, nor the barrier. A signed model is odd: negative targets are mirrored.
         """
-        model, scale = self.field.model, self.field.init_scale
+        field = self.field
         if weight == 0:
             return target
-        sign = np.where(target < 0, -1.0, 1.0) if model.signed else 1.0
+        sign = np.where(target < 0, -1.0, 1.0) if field.mirror.odd else 1.0
         aim = sign * target
         up = aim > 0
-        theta = np.where(up, np.minimum(aim, model.inverse(np.where(up, aim / weight, 1.0), scale)), aim)
+        theta = np.where(up, np.minimum(aim, field.mirror.theta(np.where(up, aim / weight, 1.0))), aim)
         for _ in range(_NEWTON):
-            x, slope = model.mirror_map(theta, scale), model.slope(theta, scale)
+            x, slope = field.mirror.x(theta), field.mirror.slope(theta)
             step = (theta + weight * x - aim) / (1 + weight * slope)
             theta = theta - step
             if float(np.abs(slope * step).max()) <= _ACCURATE * float(np.abs(x).max()):

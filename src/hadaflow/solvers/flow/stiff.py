@@ -1,4 +1,4 @@
-"""The flow as a stiff equation for SciPy's BDF: tolerances in units of x, linear algebra of the active columns.
+"""The flow as a stiff equation: tolerances in units of x, linear algebra of the active columns.
 
 ``nu' = y - A B(A^T nu)`` has the Jacobian ``-A diag(B') A^T``. Only active coordinates have a large slope B', so an
 implicit step of length c solves ``(I + c A_K diag(B'_K) A_K^T) v = b`` for a few columns K. Another loss than the
@@ -7,127 +7,90 @@ squared one multiplies the Jacobian by its curvatures from the left, ``-H A diag
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.linalg as la
 import scipy.sparse as sp
-from scipy.integrate import BDF
 from scipy.sparse.linalg import LinearOperator, cg
 
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
 from hadaflow.solvers.flow.field import Field
+from hadaflow.solvers.flow.ndf import NDF, LinearSolver, Systems
 
 _NEGLIGIBLE = 0.1  # of the identity: the part of the Jacobian that Newton's method may ignore
 _EPS = float(np.finfo(np.float64).eps)
 
 
-class StiffFlow(BDF):  # type: ignore[misc]  # SciPy ships no types
-    """SciPy's BDF on a :class:`Field`. What is changed is how its linear systems are represented and solved.
+def integrator(field: Field, tolerance: float, end: float) -> tuple[NDF, FlowEquation]:
+    """The integrator of the flow from its start, and the equation that it integrates.
 
-    SciPy forms ``I - c J``, factors it with ``lu`` and solves with ``solve_lu``; all three are replaced by objects that
-    know the structure of J. Parameters are those of the field and the tolerance of x.
+    Raises
+    ------
+    FloatingPointError
+        If the first step is too short for doubles.
     """
+    first = min(field.first_step(end), end)
+    if not first > 0:
+        raise FloatingPointError("at this scale all happens in less time than double precision can tell")
+    equation = FlowEquation(field, tolerance)
+    start = np.zeros_like(field.y)
+    return NDF(field, equation.linearise, equation.error_norm, start, first_step=first, end=end), equation
 
-    def __init__(self, field: Field, tolerance: float, end: float) -> None:
+
+class FlowEquation:
+    """What the integrator asks about a :class:`Field` whose entries of x may be wrong by a relative ``tolerance``."""
+
+    def __init__(self, field: Field, tolerance: float) -> None:
         self.field, self.tolerance = field, tolerance
-        first = min(field.first_step(end), end)
-        if not first > 0:
-            raise FloatingPointError("at this scale all happens in less time than double precision can tell")
-        super().__init__(
-            field,
-            0.0,
-            np.zeros_like(field.y),
-            end,
-            rtol=100 * _EPS,
-            atol=field.absolute_tolerance(tolerance),
-            first_step=first,
-        )
-        self.I = _Identity()
-        self.lu, self.solve_lu = self._factor, self._solve
+        self.systems: ImplicitSystems = (ActiveColumns if field.operator.at_hand else KrylovSystems)(field)
         self.refresh()
 
     def refresh(self) -> None:
         """Take over the size of x that the field knows of by now."""
         self.allowed = self.field.absolute_tolerance(self.tolerance)
         if self.field.problem.squared:  # other losses: with each Jacobian
-            self._round(self.field.y)
+            self._set_rounding(self.field.y)
 
-    def _round(self, terms: Vector) -> None:
-        """Take note of the size of what the residual is the difference of."""
-        self.rounding = 4 * _EPS * norm(terms) / len(terms) ** 0.5
+    def error_norm(self, error: Vector, nu: Vector, length: float) -> float:
+        """Root mean square of the error of nu in units of what is allowed.
 
-    def _step_impl(self) -> tuple[bool, str | None]:
-        # Over long steps the rounding of the residual adds up to more than was allowed, but is no error to be avoided.
-        self.atol = self.allowed + self.rounding * self.h_abs
-        result: tuple[bool, str | None] = super()._step_impl()
-        return result
+        Over long steps the rounding of the residual adds up to more than was allowed, but is no error to be avoided.
+        """
+        allowed = self.allowed + self.rounding * length + 100 * _EPS * np.abs(nu)
+        return float(norm(error / allowed) / len(error) ** 0.5)
 
-    def _validate_jac(self, jac: Any, sparsity: Any) -> Any:
-        curvatures = (_ActiveColumns if self.field.operator.at_hand else _Krylov)(self.field)
-        self.njev = 0
+    def linearise(self, _: float, nu: Vector) -> Systems:
+        """The systems of implicit steps near nu, as a function of c."""
+        theta = self.field.operator.rmatvec(nu)
+        slope, curvature = self.field.slope_of(theta), self._curvature(theta)
+        return lambda c: self.systems.solver(c * slope, curvature)
 
-        def curvature(_: float, nu: Vector) -> Any:
-            self.njev += 1
-            theta = self.field.operator.rmatvec(nu)
-            return _Curvature(curvatures, self.field.slope_of(theta), self._bend(theta))
-
-        return curvature, curvature(self.t, self.y)
-
-    def _bend(self, theta: Vector) -> Vector | None:
+    def _curvature(self, theta: Vector) -> Vector | None:
         """The curvatures of the loss; None for the squared one."""
         if self.field.problem.squared:
             return None
         loss, y = self.field.problem.loss, self.field.y
         p = self.field.operator.matvec(self.field.x_of(theta))
-        bend: Vector = np.asarray(loss.curvature(p, y))
-        self._round(np.abs(loss.gradient(p, y)) + bend * np.abs(p))
-        return bend
+        curvature: Vector = np.asarray(loss.curvature(p, y))
+        self._set_rounding(np.abs(loss.gradient(p, y)) + curvature * np.abs(p))
+        return curvature
 
-    def _factor(self, system: _Scaled) -> Callable[[Vector], Vector]:
-        return system.solver()
-
-    @staticmethod
-    def _solve(solver: Callable[[Vector], Vector], right: Vector) -> Vector:
-        return solver(right)
+    def _set_rounding(self, terms: Vector) -> None:
+        """Update the rounding level of the residual, which is the difference of terms of this size."""
+        self.rounding = 4 * _EPS * norm(terms) / len(terms) ** 0.5
 
 
-class _Identity:
-    """I of ``I - c J``: the systems below bring their own."""
+class ImplicitSystems(Protocol):
+    """Solvers with ``I + H A diag(weight) A^T``: the weight is ``c B'``, the diagonal H the curvature of the loss."""
 
-    def __sub__(self, scaled: _Scaled) -> _Scaled:
-        return scaled
-
-
-@dataclass(frozen=True)
-class _Curvature:
-    """``J = -H A diag(slope) A^T``, with the diagonal H in ``bend``; None for the identity."""
-
-    systems: Any
-    slope: Vector
-    bend: Vector | None
-
-    def __rmul__(self, c: float) -> _Scaled:
-        return _Scaled(self.systems, c * self.slope, self.bend)
+    def solver(self, weight: Vector, curvature: Vector | None) -> LinearSolver:
+        """The solver; without a curvature H is the identity."""
+        ...
 
 
-@dataclass(frozen=True)
-class _Scaled:
-    """``I + H A diag(weight) A^T``, with the weight ``c B'``."""
-
-    systems: Any
-    weight: Vector
-    bend: Vector | None
-
-    def solver(self) -> Callable[[Vector], Vector]:
-        solver: Callable[[Vector], Vector] = self.systems.solver(self.weight, self.bend)
-        return solver
-
-
-class _ActiveColumns:
+class ActiveColumns:
     """Systems in the columns whose weight is not negligible."""
 
     def __init__(self, field: Field) -> None:
@@ -136,34 +99,34 @@ class _ActiveColumns:
         self.columns: Any = None
         self.gram: Vector | None = None
 
-    def solver(self, weight: Vector, bend: Vector | None) -> Callable[[Vector], Vector]:
+    def solver(self, weight: Vector, curvature: Vector | None) -> LinearSolver:
         m, _ = self.field.problem.shape
-        index = self._active(weight if bend is None else float(bend.max()) * weight)
+        index = self._active(weight if curvature is None else float(curvature.max()) * weight)
         if len(index) == 0:
             return lambda right: right
         if len(index) >= m:
-            return self._by_rows(weight, index, bend)
+            return self._by_rows(weight, index, curvature)
         self._extract(index)
         inside = np.searchsorted(self.index, index)
         columns = self.columns[:, inside]
         # The inverse is I - H A_K (diag(1 / weight_K) + A_K^T H A_K)^-1 A_K^T.
-        bent = columns if bend is None else _row_scaled(bend, columns)
-        gram = self.gram[np.ix_(inside, inside)] if bend is None else _dense(columns.T @ bent)  # type: ignore[index]
+        curved = columns if curvature is None else _row_scaled(curvature, columns)
+        gram = self.gram[np.ix_(inside, inside)] if curvature is None else _dense(columns.T @ curved)  # type: ignore[index]
         gram[np.diag_indices(len(index))] += 1 / weight[index]
         factor, _ = la.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
 
         def solve(right: Vector) -> Vector:
             inner, _ = la.lapack.dpotrs(factor, columns.T @ right, lower=1)  # cho_solve takes longer to check than this
-            return np.asarray(right - bent @ inner)
+            return np.asarray(right - curved @ inner)
 
         return solve
 
     def _active(self, weight: Vector) -> Index:
         """The columns K such that the rest adds little to the identity, by the trace or by the norm of A."""
-        share = weight * self.field.column_squares
-        order = np.argsort(share)
-        few = len(share) - int(np.searchsorted(np.cumsum(share[order]), _NEGLIGIBLE, side="right"))
-        by_trace = order[len(share) - few :]
+        part = weight * self.field.column_squares
+        order = np.argsort(part)
+        few = len(part) - int(np.searchsorted(np.cumsum(part[order]), _NEGLIGIBLE, side="right"))
+        by_trace = order[len(part) - few :]
         by_norm = np.flatnonzero(weight * self.field.spectral_square > _NEGLIGIBLE)
         return np.sort(by_trace if len(by_trace) < len(by_norm) else by_norm)
 
@@ -181,13 +144,13 @@ class _ActiveColumns:
         if self.field.problem.squared:  # otherwise its weights change with every Jacobian
             self.gram = _dense(columns.T @ columns)
 
-    def _by_rows(self, weight: Vector, index: Index, bend: Vector | None) -> Callable[[Vector], Vector]:
+    def _by_rows(self, weight: Vector, index: Index, curvature: Vector | None) -> LinearSolver:
         columns = self.field.operator.columns(index)
         root = np.sqrt(weight[index])
         scaled = columns @ sp.diags_array(root) if sp.issparse(columns) else columns * root
         matrix = _dense(scaled @ scaled.T)
-        if bend is not None:
-            matrix *= bend[:, None]
+        if curvature is not None:
+            matrix *= curvature[:, None]
             matrix[np.diag_indices(len(matrix))] += 1.0
             general = la.lu_factor(matrix, overwrite_a=True, check_finite=False)
             return lambda right: np.asarray(la.lu_solve(general, right, check_finite=False))
@@ -196,26 +159,26 @@ class _ActiveColumns:
         return lambda right: np.asarray(la.cho_solve(factor, right, check_finite=False))
 
 
-class _Krylov:
+class KrylovSystems:
     """Systems by conjugate gradients, for operators: products only."""
 
     def __init__(self, field: Field) -> None:
         self.field = field
 
-    def solver(self, weight: Vector, bend: Vector | None) -> Callable[[Vector], Vector]:
+    def solver(self, weight: Vector, curvature: Vector | None) -> LinearSolver:
         operator, m = self.field.operator, len(self.field.y)
-        steepest = float(weight.max(initial=0.0)) * (1.0 if bend is None else float(bend.max()))
+        steepest = float(weight.max(initial=0.0)) * (1.0 if curvature is None else float(curvature.max()))
         if steepest * self.field.spectral_square <= _NEGLIGIBLE:
             return lambda right: right
 
         def inner(v: Vector) -> Vector:
             return operator.matvec(weight * operator.rmatvec(v))
 
-        if bend is None:
+        if curvature is None:
             system = LinearOperator((m, m), lambda v: v + inner(v), dtype=np.float64)
             return lambda right: np.asarray(cg(system, right, rtol=1e-3, maxiter=200)[0])
         # (I + H M)^-1 = I - S (I + S M S)^-1 S M with S^2 = H: symmetric, and H may have zeros.
-        root = np.sqrt(bend)
+        root = np.sqrt(curvature)
         system = LinearOperator((m, m), lambda v: v + root * inner(root * v), dtype=np.float64)
 
         def solve(right: Vector) -> Vector:
