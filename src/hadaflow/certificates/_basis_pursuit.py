@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._span import lengths_of
 from hadaflow._types import Index, Vector
 from hadaflow._validation import coordinates, instance, norm, positive_number, positive_vector
 from hadaflow.certificates._arguments import vector
@@ -15,7 +14,7 @@ from hadaflow.certificates._fit import CLOSEST, prove_fit
 from hadaflow.certificates._uniqueness import independent, separates
 from hadaflow.operators import Columns, Operator, Scaled
 from hadaflow.operators.around import even_rows
-from hadaflow.operators.base import at_work
+from hadaflow.operators.block import at_work, lengths_of
 from hadaflow.problems import Problem, require_squared
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -183,7 +182,7 @@ def certify(
     if not x.any():
         unique = optimal  # no other point has norm zero
     else:
-        few = not problem.operator.matrix_free or len(on) <= most_columns
+        few = not problem.operator.costs.matrix_free or len(on) <= most_columns
         possible = optimal and few and margin > 0 and not x[off].any()
         unique = possible and separates(
             judge.operator, on, x[on], judge.vector / judge.highest, w, positive, judge.columns
@@ -246,7 +245,9 @@ class _Dual:
             columns = None
         slack, top = _slack(len(dual)) * norm(dual), float(reach.max())
         near = np.array([int(reach.argmax())])
-        if operator.at_hand:  # all that rounding might have lifted, or kept from being lifted, above the largest
+        if (
+            operator.costs.cheap_columns
+        ):  # all that rounding might have lifted, or kept from being lifted, above the largest
             near = np.flatnonzero(reach + slack * operator.size_bound / weights >= top)
         doubt = np.zeros_like(reach)
         if columns is not None and top > 0:
@@ -283,7 +284,9 @@ def _relative(residual: Vector, y: Vector, factors: Vector | None) -> float:
 
 def _affordable(operator: Operator, on: Index) -> bool:
     """Whether the columns of a support are at hand, or come here in one pass that proves uniqueness, too."""
-    return operator.at_hand or (not operator.matrix_free and len(on) * operator.shape[0] <= _MOST_ENTRIES)
+    return operator.costs.cheap_columns or (
+        not operator.costs.matrix_free and len(on) * operator.shape[0] <= _MOST_ENTRIES
+    )
 
 
 def _terms(operator: Operator, sizes: Vector, on: Index, columns: Columns) -> Vector:

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg as la
-import scipy.sparse as sp
 
-from hadaflow._span import gram_of, lengths_of
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
 from hadaflow.operators import Columns, Operator
-from hadaflow.operators.base import at_work
+from hadaflow.operators.block import at_work, columns_scaled, gram_of, lengths_of
 
 _EPS = float(np.finfo(np.float64).eps)
 _INDEPENDENT = 1e-10  # smallest eigenvalue of a Gram matrix of unit columns that counts as more than rounding
@@ -63,7 +61,7 @@ def separates(
     reach[on] = -np.inf
     if (reach >= weights * (1 - _INSIDE)).any():
         return False
-    if not operator.at_hand:
+    if not operator.costs.cheap_columns:
         return bool((missed <= _MET * weights[on]).all())
     rounding = 2 * _EPS * operator.shape[0] ** 0.5 * norm(dual)
     missing = (float((missed / length).max()) + rounding) * np.sqrt(len(on) / smallest)
@@ -75,7 +73,7 @@ def separates(
 def independent(operator: Operator) -> bool:
     """Whether all columns are independent by far: then no two vectors have the same product with A."""
     m, n = operator.shape
-    return n <= m and operator.at_hand and _factored(at_work(operator.columns(np.arange(n)))) is not None
+    return n <= m and operator.costs.cheap_columns and _factored(at_work(operator.columns(np.arange(n)))) is not None
 
 
 def _factored(columns: Any) -> tuple[Vector, Vector, float] | None:
@@ -103,5 +101,4 @@ def _unit_gram(columns: Any) -> tuple[Vector, Vector] | None:
     length = lengths_of(columns)
     if not length.all():
         return None
-    scaled = columns @ sp.diags_array(1 / length) if sp.issparse(columns) else columns * (1 / length)
-    return np.asfortranarray(gram_of(scaled)), length
+    return np.asfortranarray(gram_of(columns_scaled(columns, 1 / length))), length

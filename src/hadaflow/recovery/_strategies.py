@@ -55,9 +55,9 @@ Strategy = Callable[[UnitProblem, Options], Attempt]
 
 def strategies(unit: UnitProblem, options: Options) -> tuple[Strategy, ...]:
     """What to try, in turn."""
-    if not unit.operator.resident:
+    if not unit.operator.costs.local:
         return _far_strategies(unit, options)
-    by_products = unit.operator.matrix_free and options.method == "auto" and not unit.zero
+    by_products = unit.operator.costs.matrix_free and options.method == "auto" and not unit.zero
     if options.noise_level > 0 and unit.operator.shape[0] <= MOST_ROWS:
         by_products = False  # a walk sees every plateau, and is affordable
     leaps = (by_leaps,) if by_products else ()

@@ -11,7 +11,7 @@ from hadaflow._span import Span
 from hadaflow._types import Float, Vector
 from hadaflow.certificates import CLOSEST, MOST_COLUMNS, certify
 from hadaflow.convergence import exact_within
-from hadaflow.operators.base import at_work
+from hadaflow.operators.block import at_work
 from hadaflow.problems import Problem
 from hadaflow.recovery._strategies import MOST_ROWS, Options, by_leaps, by_walk, strategies
 from hadaflow.results import Recovery, Stats, Status
@@ -173,6 +173,6 @@ def _judged(
 def _determined(problem: Problem, x: Float) -> bool:
     """Whether no other vector has the same A x: all columns are on the support, and independent."""
     m, n = problem.shape
-    if not problem.operator.at_hand or not np.count_nonzero(x) == n <= m:
+    if not problem.operator.costs.cheap_columns or not np.count_nonzero(x) == n <= m:
         return False
     return Span(at_work(problem.operator.columns(np.arange(n)))).rank == n

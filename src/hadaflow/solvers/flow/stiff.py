@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg as la
-import scipy.sparse as sp
 from scipy.integrate import BDF
 from scipy.sparse.linalg import LinearOperator, cg
 
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
+from hadaflow.operators.block import columns_scaled, gram_of, product, row_gram, rows_scaled
 from hadaflow.solvers.flow.field import Field
 
 _NEGLIGIBLE = 0.1  # of the identity: the part of the Jacobian that Newton's method may ignore
@@ -67,7 +67,7 @@ class StiffFlow(BDF):  # type: ignore[misc]  # SciPy ships no types
         return result
 
     def _validate_jac(self, jac: Any, sparsity: Any) -> Any:
-        curvatures = (_ActiveColumns if self.field.operator.at_hand else _Krylov)(self.field)
+        curvatures = (_ActiveColumns if self.field.operator.costs.cheap_columns else _Krylov)(self.field)
         self.njev = 0
 
         def curvature(_: float, nu: Vector) -> Any:
@@ -147,8 +147,8 @@ class _ActiveColumns:
         inside = np.searchsorted(self.index, index)
         columns = self.columns[:, inside]
         # The inverse is I - H A_K (diag(1 / weight_K) + A_K^T H A_K)^-1 A_K^T.
-        bent = columns if bend is None else _row_scaled(bend, columns)
-        gram = self.gram[np.ix_(inside, inside)] if bend is None else _dense(columns.T @ bent)  # type: ignore[index]
+        bent = columns if bend is None else rows_scaled(columns, bend)
+        gram = self.gram[np.ix_(inside, inside)] if bend is None else product(columns, bent)  # type: ignore[index]
         gram[np.diag_indices(len(index))] += 1 / weight[index]
         factor, _ = la.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
 
@@ -179,13 +179,12 @@ class _ActiveColumns:
         columns = self.field.operator.columns(index)
         self.index, self.columns = index, columns
         if self.field.problem.squared:  # otherwise its weights change with every Jacobian
-            self.gram = _dense(columns.T @ columns)
+            self.gram = gram_of(columns)
 
     def _by_rows(self, weight: Vector, index: Index, bend: Vector | None) -> Callable[[Vector], Vector]:
         columns = self.field.operator.columns(index)
         root = np.sqrt(weight[index])
-        scaled = columns @ sp.diags_array(root) if sp.issparse(columns) else columns * root
-        matrix = _dense(scaled @ scaled.T)
+        matrix = row_gram(columns_scaled(columns, root))
         if bend is not None:
             matrix *= bend[:, None]
             matrix[np.diag_indices(len(matrix))] += 1.0
@@ -223,12 +222,3 @@ class _Krylov:
             return np.asarray(right - root * shifted)
 
         return solve
-
-
-def _dense(matrix: Any) -> Vector:
-    return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix)
-
-
-def _row_scaled(factors: Vector, columns: Any) -> Any:
-    """``diag(factors) @ columns``."""
-    return sp.csc_array(sp.diags_array(factors) @ columns) if sp.issparse(columns) else factors[:, None] * columns

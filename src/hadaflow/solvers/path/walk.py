@@ -91,7 +91,7 @@ class Walk:
     def run(self) -> Status:
         """Walk, block by block, until the residual vanishes, meets the noise level or can fall no further."""
         stuck = moved = False
-        if not self.operator.resident:  # where the first look may take its time
+        if not self.operator.costs.local:  # where the first look may take its time
             self._tell()
         while not (self._arrived() or stuck or self.exhausted or self.lost):
             grown, horizon = self._widen(narrow=moved)
@@ -114,7 +114,7 @@ class Walk:
 
     def _tell(self) -> None:
         if self.progress is not None:
-            passes = f", {self.unit.meter.passes:.0f} passes over A" if not self.operator.resident else ""
+            passes = f", {self.unit.meter.passes:.0f} passes over A" if not self.operator.costs.local else ""
             message = f"{self.events} jumps, residual {norm(self.residual):.1e}{passes}"
             self.progress(Progress("saddles", None, message))
 
@@ -193,7 +193,7 @@ class Walk:
     def _narrow(self, wait: Vector, want: int) -> None:
         """Keep the active coordinates and those that wait least, once the working set has grown to twice as many."""
         active, size = len(self.state.positions), len(self.working)
-        if size <= 2 * (active + want) or self.operator.matrix_free:
+        if size <= 2 * (active + want) or self.operator.costs.matrix_free:
             return
         idle = np.ones(size, dtype=bool)
         idle[self.state.positions] = False
@@ -205,9 +205,9 @@ class Walk:
     def _wanted(self) -> int:
         """How many columns to add: few where each costs a product, a block of them where any number costs one pass."""
         active, m = len(self.state.positions), self.operator.shape[0]
-        if self.operator.matrix_free:
+        if self.operator.costs.matrix_free:
             return max(8, active // 4)
-        if not self.operator.resident:
+        if not self.operator.costs.local:
             return max(8, min(max(256, m // 8, active), _FETCHED // m))
         return max(32, m // 16, active // 3)
 
@@ -249,7 +249,7 @@ class Walk:
         """
         jumps = len(segment.times)
         duals = self._duals(segment, integrals) if self.verify_all else self._dual_after(segment, integrals, jumps)
-        if self.operator.pair_passes < 2:
+        if self.operator.costs.pair < 2:
             seen = self.operator.rmatmat(np.column_stack([duals, self._residual_after(segment, jumps)]))
             return seen[:, :-1], seen[:, -1]
         return (self.operator.rmatmat(duals) if self.verify_all else self.operator.rmatvec(duals)[:, None]), None
