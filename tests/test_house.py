@@ -9,10 +9,10 @@ import pytest
 import hadaflow as hf
 
 PUBLIC = [
-    "Certificate", "ConvergenceWarning", "Costs", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History",
-    "LassoCertificate", "Limit", "Model", "Plan", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath",
+    "Certificate", "ConvergenceWarning", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History",
+    "LassoCertificate", "Limit", "Model", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath",
     "Selection", "Snapshot", "Stats", "Status", "Trajectory", "certify", "certify_lasso", "criterion_prices", "descend",
-    "descend_batch", "dot_test", "flow", "limit", "losses", "plan", "recording", "recover", "saddles", "select",
+    "descend_batch", "dot_test", "flow", "limit", "losses", "recording", "recover", "saddles", "select",
     "start_from_data", "steps", "stopping", "theory",
 ]  # fmt: skip
 
@@ -20,6 +20,15 @@ PUBLIC = [
 def test_public_names_are_frozen():
     assert sorted(hf.__all__) == PUBLIC
     assert all(getattr(hf, name).__doc__ for name in PUBLIC)
+
+
+@pytest.mark.parametrize("name", ["Costs", "Moment", "Plan", "plan"])
+def test_names_of_before_work_and_warn(name):
+    from hadaflow import planning
+
+    now = hf.Snapshot if name == "Moment" else getattr(planning, name)
+    with pytest.warns(FutureWarning, match=f"hadaflow.{name} is now called hadaflow"):
+        assert getattr(hf, name) is now
 
 
 @pytest.mark.parametrize(
