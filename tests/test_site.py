@@ -17,8 +17,8 @@ MODULES = [
     *(
         f"hadaflow.{name}"
         for name in (
-            "blocks", "clusters", "estimators", "experiments", "files", "losses", "models", "operators", "plotting",
-            "recording", "steps", "stopping", "theory",
+            "blocks", "clusters", "estimators", "experiments", "files", "losses", "models", "operators", "planning",
+            "plotting", "recording", "steps", "stopping", "theory",
         )
     ),
 ]  # fmt: skip
