@@ -4,8 +4,9 @@
     python benchmarks/larger_than_memory.py --gigabytes 1 --memory 0.4
 
 Draws a Gaussian matrix in float32 block by block into a folder of its own, recovers a sparse x from it, and records
-time, passes, peak memory of each worker, and whether the loss of a worker changed a bit of the answer. Beside each time
-stands what ``hadaflow.plan`` had foretold. The matrix is deleted at the end; the record is added to those in results/.
+time, passes, peak memory of each worker, and whether the loss of a worker changed a bit of the answer. Each time is
+compared with what ``hadaflow.planning.plan`` had predicted. The matrix is deleted at the end; the record is added to
+those in results/.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from machine import describe, installed, keep, load
 
 import hadaflow as hf
 from hadaflow.blocks import open_matrix
+from hadaflow.planning import plan as plan_for
 
 RESULTS = Path(__file__).parent / "results"
 GIGA = 10**9
@@ -102,7 +104,7 @@ def run(path: Path, y: Any, x: Any, options: argparse.Namespace, *, kill: bool) 
     limit = int(options.memory * GIGA)
     cluster = LocalCluster(n_workers=options.workers, threads_per_worker=1, memory_limit=limit, dashboard_address=":0")
     with cluster, Client(cluster) as client:
-        plan = hf.plan((len(y), len(x)), np.float32, client=client, path=path)
+        plan = plan_for((len(y), len(x)), np.float32, client=client, path=path)
         peaks: dict[str, int] = {}
         done, told = threading.Event(), list[str]()
         watch = threading.Thread(target=watch_workers, args=(client, peaks, done))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster, default_client
 
-import hadaflow as hf
+from hadaflow import planning
 from hadaflow.blocks import open_matrix
 from hadaflow.cli import main
 from hadaflow.clusters import connected
@@ -107,7 +107,7 @@ def test_a_folder_of_blocks_needs_no_scheduler(tmp_path, files, capsys):
 
 def test_plan_cuts_as_the_blocks_are_cut(tmp_path):
     np.save(tmp_path / "A.npy", np.zeros((100, 50), dtype=np.float32))
-    plan = hf.plan((100, 50), np.float32, workers=2, block_bytes=3000)
+    plan = planning.plan((100, 50), np.float32, workers=2, block_bytes=3000)
     assert plan.blocks == open_matrix(tmp_path / "A.npy", block_bytes=3000).numblocks[0] == 7
     assert plan.rows_per_block == 15
     assert plan.nbytes == 20_000
@@ -122,22 +122,24 @@ def test_plan_counts_the_tasks_of_a_pass(cluster):
         operator.matvec(np.ones(50))
         after = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.transition_counter)
     blocks = len(operator._blocks)
-    plan = hf.plan((100, 50), np.float64, workers=2, block_bytes=100 * 50 * 8 // blocks)
+    plan = planning.plan((100, 50), np.float64, workers=2, block_bytes=100 * 50 * 8 // blocks)
     assert plan.blocks == blocks
     assert plan.persisted
     assert after - before >= plan.messages_per_pass
 
 
 def test_plan_of_what_fits_and_what_does_not():
-    small, large = (hf.plan((10_000, 100_000), workers=4, memory_limit=limit) for limit in (4e9, 1e9))
+    small, large = (planning.plan((10_000, 100_000), workers=4, memory_limit=limit) for limit in (4e9, 1e9))
     assert small.persisted
     assert not large.persisted
     assert large.seconds_per_pass > small.seconds_per_pass
     assert large.worker_bytes < 1e9 < small.worker_bytes < 4e9
     assert large.seconds(10) == 10 * large.seconds_per_pass
-    twice = hf.plan((10_000, 100_000), workers=8, memory_limit=1e9)
+    twice = planning.plan((10_000, 100_000), workers=8, memory_limit=1e9)
     assert twice.seconds_per_pass < large.seconds_per_pass
-    told = str(hf.plan((10**6, 10**8), workers=1000, threads_per_worker=32, memory_limit=1e12, block_bytes=4 * 10**9))
+    told = str(
+        planning.plan((10**6, 10**8), workers=1000, threads_per_worker=32, memory_limit=1e12, block_bytes=4 * 10**9)
+    )
     assert "1000000 x 100000000, 400 TB, in the workers' memory" in told
     assert "recover, well below the threshold" in told
 
@@ -146,36 +148,36 @@ def test_costs_are_positive():
     for name in ("product", "reading", "network", "task"):
         for value in (0.0, -1.0, float("nan")):
             with pytest.raises(ValueError, match=name):
-                hf.Costs(**{name: value})
+                planning.Costs(**{name: value})
 
 
 def test_plan_says_what_cannot_be():
-    small = hf.plan((300, 2000))
+    small = planning.plan((300, 2000))
     assert small.fits
     assert "limit                              3 passes" in str(small)
-    lacking = hf.plan((10**6, 10**5), workers=2, memory_limit=1e8)
+    lacking = planning.plan((10**6, 10**5), workers=2, memory_limit=1e8)
     assert not lacking.fits
     assert "but has 100 MB: it does not fit, take smaller blocks or larger workers" in str(lacking)
     assert "note                               more rows than columns" in str(lacking)
-    assert str(hf.plan((1000, 10**9), workers=4)).count("it does not fit, take larger workers\n") == 1
+    assert str(planning.plan((1000, 10**9), workers=4)).count("it does not fit, take larger workers\n") == 1
 
 
 def test_plan_for_a_cluster_that_is_not_there(cluster):
     with Client(cluster) as client:
         pass
     with pytest.raises(ValueError, match="client must be open, but it is closed"):
-        hf.plan((5, 5), client=client)
+        planning.plan((5, 5), client=client)
     empty = LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0")
     with empty, Client(empty) as client, pytest.raises(OSError, match="the cluster has no workers"):
-        hf.plan((5, 5), client=client)
+        planning.plan((5, 5), client=client)
 
 
 def test_plan_measures_a_cluster(cluster, files):
     with Client(cluster) as client:
         client.wait_for_workers(2, timeout=60)
-        costs = hf.Costs.measure(client, files[0])
+        costs = planning.Costs.measure(client, files[0])
         assert min(costs.product, costs.reading, costs.network, costs.task) > 0
-        plan = hf.plan((40, 90), np.float64, client=client, costs=costs)
+        plan = planning.plan((40, 90), np.float64, client=client, costs=costs)
     assert (plan.workers, plan.threads, plan.persisted) == (2, 2, True)
 
 
@@ -198,4 +200,4 @@ def test_plan_refuses_what_is_wrong():
         ({"client": "tcp://host:1"}, "client must be a distributed.Client"),
     ]:
         with pytest.raises((ValueError, TypeError), match=message):
-            hf.plan(**{"shape": (5, 5)} | arguments)
+            planning.plan(**{"shape": (5, 5)} | arguments)

@@ -2,6 +2,7 @@ import contextlib
 import os
 import stat
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_every_format_of_save_npz(tmp_path, make):
 
 
 def test_a_large_npy_file_is_mapped(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAP_FROM_BYTES", 100)
+    monkeypatch.setattr("hadaflow.files._read.MAP_FROM_BYTES", 100)
     np.save(tmp_path / "A.npy", MATRIX)
     matrix = read_matrix(tmp_path / "A.npy")
     assert isinstance(matrix, np.memmap)
@@ -454,7 +455,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
     def forbidden(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.Path, "touch", forbidden)
+    monkeypatch.setattr(Path, "touch", forbidden)
     with pytest.raises(PermissionError, match=r"does not allow it \(Permission denied\); choose another folder"):
         write_vector(tmp_path / "x.npy", [1.0])
 

@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "src" / "hadaflow"
 
 PUBLIC = [
-    "Certificate", "ConvergenceWarning", "Costs", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History",
-    "LassoCertificate", "Limit", "Model", "Plan", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath",
+    "Certificate", "ConvergenceWarning", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History",
+    "LassoCertificate", "Limit", "Model", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath",
     "Selection", "Snapshot", "Stats", "Status", "Trajectory", "certify", "certify_lasso", "criterion_prices", "descend",
-    "descend_batch", "dot_test", "flow", "gauges", "limit", "losses", "plan", "recording", "recover", "saddles",
+    "descend_batch", "dot_test", "flow", "gauges", "limit", "losses", "recording", "recover", "saddles",
     "select", "start_from_data", "steps", "stopping", "theory",
 ]  # fmt: skip
 
@@ -28,6 +28,15 @@ PUBLIC = [
 def test_public_names_are_frozen():
     assert sorted(hf.__all__) == PUBLIC
     assert all(getattr(hf, name).__doc__ for name in PUBLIC)
+
+
+def test_names_of_before_work_and_warn():
+    from hadaflow import planning
+
+    for name in ("Costs", "Moment", "Plan", "plan"):
+        now = hf.Snapshot if name == "Moment" else getattr(planning, name)
+        with pytest.warns(FutureWarning, match=f"hadaflow.{name} is now called hadaflow"):
+            assert getattr(hf, name) is now
 
 
 def test_import_loads_no_extra_and_little_beside_its_dependencies():

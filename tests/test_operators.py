@@ -310,3 +310,20 @@ def test_errors_of_a_users_operator_come_through():
 
     with pytest.raises(RuntimeError, match="the scanner is off"):
         hf.recover(misbehaving(rmatvec=broken), np.ones(M))
+
+
+@pytest.mark.parametrize(
+    ("old", "value"),
+    [("matrix_free", False), ("resident", True), ("at_hand", True), ("pair_passes", 2.0), ("column_cost", None),
+     ("image_and_pull", None)],
+)  # fmt: skip
+def test_names_of_before_work_and_warn(old, value):
+    operator = as_operator(np.eye(2, 4))
+    with pytest.warns(FutureWarning, match=f"Operator.{old} is now called Operator"):
+        member = getattr(operator, old)
+    if old == "column_cost":
+        assert member(2) == operator.costs.of_columns(2) == 0.5
+    elif old == "image_and_pull":
+        assert [part.tolist() for part in member(np.arange(4.0))] == [[0.0, 1.0], [0.0, 1.0, 0.0, 0.0]]
+    else:
+        assert member == value

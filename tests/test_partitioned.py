@@ -79,7 +79,7 @@ def test_products_are_those_of_the_whole_matrix(dtype, chunks, counted):
         (far.column_squares(), near.column_squares()),
         *zip(far.residual(v, r), near.residual(v, r), strict=True),
         *zip(far.matvec_and_rmatvec(v, r), near.matvec_and_rmatvec(v, r), strict=True),
-        *zip(far.image_and_pull(v), near.image_and_pull(v), strict=True),
+        *zip(far.matvec_and_gram(v), near.matvec_and_gram(v), strict=True),
         *zip(far.sweep(near.dtype)(v.astype(near.dtype), r.astype(near.dtype)), near.residual(v, r), strict=True),
     ]
     pairs[-2:] = [(first, -second) for first, second in pairs[-2:]]

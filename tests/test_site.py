@@ -18,7 +18,7 @@ MODULES = [
         f"hadaflow.{name}"
         for name in (
             "blocks", "clusters", "estimators", "experiments", "files", "gauges", "losses", "models", "operators",
-            "plotting", "recording", "steps", "stopping", "theory",
+            "planning", "plotting", "recording", "steps", "stopping", "theory",
         )
     ),
 ]  # fmt: skip

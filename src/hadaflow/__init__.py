@@ -22,7 +22,6 @@ from hadaflow.starts import start_from_data
 
 if TYPE_CHECKING:
     from hadaflow import theory
-    from hadaflow.planning import Costs, Plan, plan
     from hadaflow.selection import Criterion, Selection, criterion_prices, select
 
 __version__ = "0.1.0"
@@ -30,7 +29,6 @@ __version__ = "0.1.0"
 __all__ = [
     "Certificate",
     "ConvergenceWarning",
-    "Costs",
     "Criterion",
     "DotTest",
     "FlowPath",
@@ -39,7 +37,6 @@ __all__ = [
     "LassoCertificate",
     "Limit",
     "Model",
-    "Plan",
     "Problem",
     "Progress",
     "Recorder",
@@ -60,7 +57,6 @@ __all__ = [
     "gauges",
     "limit",
     "losses",
-    "plan",
     "recording",
     "recover",
     "saddles",
@@ -74,28 +70,31 @@ __all__ = [
 
 #: Names that are loaded when they are first asked for: they need parts of SciPy that nothing else does.
 _LAZY = {
-    "Costs": "hadaflow.planning",
     "Criterion": "hadaflow.selection",
-    "Plan": "hadaflow.planning",
     "Selection": "hadaflow.selection",
     "criterion_prices": "hadaflow.selection",
-    "plan": "hadaflow.planning",
     "select": "hadaflow.selection",
     "theory": "hadaflow.theory",
 }
 
 
 #: Names of before, which warn and will go: old name to new name.
-_RENAMED = {"Moment": "Snapshot"}
+_RENAMED = {
+    "Costs": "planning.Costs",
+    "Moment": "Snapshot",
+    "Plan": "planning.Plan",
+    "plan": "planning.plan",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _RENAMED:
-        return renamed(f"hadaflow.{name}", f"hadaflow.{_RENAMED[name]}", globals()[_RENAMED[name]])
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _RENAMED:
+        room, _, member = f"hadaflow.{_RENAMED[name]}".rpartition(".")
+        return renamed(f"hadaflow.{name}", f"{room}.{member}", getattr(import_module(room), member))
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "theory":
         return import_module("hadaflow.theory")
     return getattr(import_module(_LAZY[name]), name)

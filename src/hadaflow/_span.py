@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.linalg as la
-import scipy.sparse as sp
 
 from hadaflow._types import Vector
 from hadaflow._validation import norm
+from hadaflow.operators.block import Columns, dense, gram_of, lengths_of
 
 _EPS = float(np.finfo(np.float64).eps)
 _REFINEMENTS = 3
@@ -36,7 +34,7 @@ class Span:
     ``m k^2`` operations (``2 m k^2`` for the orthogonal factorisation).
     """
 
-    def __init__(self, columns: Any, gram: Vector | None = None) -> None:
+    def __init__(self, columns: Columns, gram: Vector | None = None) -> None:
         self.columns = columns
         m, k = columns.shape
         if gram is None:
@@ -63,8 +61,7 @@ class Span:
         return len(self.order)
 
     def _orthogonalise(self) -> None:
-        dense = self.columns.toarray() if sp.issparse(self.columns) else self.columns
-        scaled = dense / self.lengths
+        scaled = dense(self.columns) / self.lengths
         rows = np.argsort(-np.abs(scaled).max(axis=1, initial=0.0), kind="stable")
         q, r, order = la.qr(scaled[rows], mode="economic", pivoting=True, check_finite=False)
         pivots = np.abs(r.diagonal())
@@ -124,29 +121,3 @@ class Span:
         if not self.rank:
             return np.zeros(self.columns.shape[0])
         return np.asarray(self.q @ la.lapack.dtrtrs(self.r, unit[self.order], trans=1)[0])
-
-
-def lengths_of(columns: Any) -> Vector:
-    """Length of each column, also where squares leave the range of doubles."""
-    with np.errstate(over="ignore", under="ignore"):
-        squares = _squares(columns)
-        if ((squares > 1e-250) & (squares < 1e250)).all():
-            return np.asarray(np.sqrt(squares))
-        tops = abs(columns).max(axis=0)
-        tops = np.asarray(tops.toarray()).ravel() if sp.issparse(columns) else tops
-        factors = 1 / np.where(tops > 0, tops, 1.0)
-        scaled = columns @ sp.diags_array(factors) if sp.issparse(columns) else columns * factors
-        return np.asarray(tops * np.sqrt(_squares(scaled)))
-
-
-def _squares(columns: Any) -> Vector:
-    """Square length of each column."""
-    if sp.issparse(columns):
-        return np.asarray(columns.multiply(columns).sum(axis=0)).ravel()
-    return np.asarray(np.einsum("ij,ij->j", columns, columns))
-
-
-def gram_of(columns: Any) -> Vector:
-    """Inner products of the columns."""
-    gram = columns.T @ columns
-    return np.asarray(gram.toarray() if sp.issparse(gram) else gram)

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg.blas import ddot
 
-from hadaflow._types import Float, Index
+from hadaflow._types import Float, Index, Vector
 
 
 def reject_kind(dtype: np.dtype[Any], name: str) -> None:
@@ -167,6 +167,11 @@ def coordinates(value: object, name: str, length: int) -> Index:
         found = f"{int(index.min())} to {int(index.max())}"
         raise ValueError(f"{name} must hold coordinates from 0 to {length - 1}, got {found}")
     return index.astype(np.intp)
+
+
+def power_of_two(sizes: Vector | float) -> Any:
+    """The largest power of two that is not above each size, and 1 for a size of 0: units that add no rounding."""
+    return np.where(np.asarray(sizes) > 0, np.ldexp(1.0, np.frexp(sizes)[1] - 1), 1.0)[()]
 
 
 def norm(vector: NDArray[np.floating[Any]]) -> float:

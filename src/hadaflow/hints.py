@@ -7,9 +7,9 @@ from html import escape
 
 import numpy as np
 
-from hadaflow._span import lengths_of
 from hadaflow._types import Float, Index
 from hadaflow._validation import norm
+from hadaflow.operators.block import lengths_of
 from hadaflow.problems import Problem
 
 _FEW_ROWS = 5  # below which as many non-zeros as rows say nothing
@@ -104,7 +104,7 @@ def stretch_of(problem: Problem, x: Float) -> float:
     """``sum_i |x_i| ||A_i|| / ||y||``; 0 where columns are not at hand or would take long to read."""
     index = np.flatnonzero(x)
     size_y = norm(problem.y)
-    if not problem.operator.at_hand or len(index) * problem.shape[0] > _MOST_ENTRIES or size_y == 0:
+    if not problem.operator.costs.cheap_columns or len(index) * problem.shape[0] > _MOST_ENTRIES or size_y == 0:
         return 0.0
     total, step = 0.0, max(1, (1 << 20) // problem.shape[0])
     with np.errstate(over="ignore"):

@@ -9,7 +9,6 @@ from functools import cached_property, partial
 
 import numpy as np
 import scipy.linalg as la
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._types import Float, Index
@@ -17,6 +16,7 @@ from hadaflow._validation import norm, positive_number
 from hadaflow.certificates import Certificate
 from hadaflow.hints import as_html, fitted_noise, standing_out, stretch_of, with_hint
 from hadaflow.models import Model
+from hadaflow.operators.block import dense
 from hadaflow.problems import Problem
 from hadaflow.snapshots import default_threshold
 
@@ -187,11 +187,10 @@ class Answer:
         """
         index, x = self.support(threshold), np.zeros_like(self.x)
         if len(index):
-            columns = self.problem.operator.columns(index)
-            dense = columns.toarray() if sp.issparse(columns) else columns
+            columns = dense(self.problem.operator.columns(index))
             y = self.problem.y.astype(np.float64)
             size = norm(y) or 1.0  # whose square may be beyond all numbers
-            x[index] = la.lstsq(dense, y / size, check_finite=False)[0] * size
+            x[index] = la.lstsq(columns, y / size, check_finite=False)[0] * size
         return x
 
 

@@ -386,7 +386,7 @@ def _misfit(problem: Problem, p: NDArray[np.float64], y: NDArray[np.float64]) ->
 
 def _column_norms(operator: Operator, given: Any) -> NDArray[np.float64]:
     if given is None:
-        if operator.matrix_free:
+        if operator.costs.matrix_free:
             raise ValueError("NullGradient needs column_norms for a LinearOperator: its columns are not at hand")
         return np.sqrt(operator.column_squares())
     lengths = real_array(given, "column_norms", 1).astype(np.float64)

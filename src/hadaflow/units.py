@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from hadaflow._types import Vector
-from hadaflow._validation import norm
+from hadaflow._validation import norm, power_of_two
 from hadaflow.gauges import L1, Gauge
 from hadaflow.operators import Metered, Operator, Scaled
 from hadaflow.operators.around import even_rows
@@ -57,12 +56,12 @@ class UnitProblem:
     @cached_property
     def lengths(self) -> Vector | None:
         """Lengths of the columns of the scaled A, shape (n,); None where they are not at hand."""
-        return self.operator.column_lengths if self.operator.at_hand else None
+        return self.operator.column_lengths if self.operator.costs.cheap_columns else None
 
     @cached_property
     def longest(self) -> float:
         """A bound on these lengths; 0 where they are not at hand."""
-        return self.operator.size_bound if self.operator.at_hand else 0.0
+        return self.operator.size_bound if self.operator.costs.cheap_columns else 0.0
 
     def doubt(self, size: float) -> Vector | float:
         """Rounding of each entry of ``A^T nu`` for a nu of this length.
@@ -118,15 +117,15 @@ def to_unit(problem: Problem, gauge: Gauge | None = None, *, even: bool = False)
             y = y * factors
         if not np.isfinite(y).all():
             raise ValueError("y overflows in units of the rows of A: divide A and y by their sizes")
-    size_y = _power_of_two(norm(y))
+    size_y = float(power_of_two(norm(y)))
     y = y / size_y
     of_rows = y if factors is None else y * factors
     correlation = meter.rmatvec(of_rows)
-    if meter.matrix_free:
+    if meter.costs.matrix_free:
         _check_adjoint(meter, of_rows, correlation)
     if weights is not None:
         correlation = correlation / weights
-    size_a = _power_of_two(float(np.abs(correlation).max()))
+    size_a = float(power_of_two(np.abs(correlation).max()))
     inverse = None if weights is None else 1 / weights
     operator: Operator = meter
     if size_a != 1.0 or inverse is not None or factors is not None:
@@ -147,7 +146,3 @@ def _check_adjoint(operator: Operator, y: Vector, correlation: Vector) -> None:
         raise ValueError(
             "the linear operator A and its rmatvec are not adjoint to each other: see hadaflow.dot_test(A)"
         )
-
-
-def _power_of_two(size: float) -> float:
-    return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0

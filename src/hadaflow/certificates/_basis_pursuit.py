@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._span import lengths_of
 from hadaflow._types import Index, Vector
 from hadaflow._validation import coordinates, instance, norm, positive_number
 from hadaflow.certificates._arguments import gauge_of, vector
@@ -16,7 +15,7 @@ from hadaflow.certificates._uniqueness import independent, separates
 from hadaflow.gauges import Gauge
 from hadaflow.operators import Columns, Operator, Scaled
 from hadaflow.operators.around import even_rows
-from hadaflow.operators.base import at_work
+from hadaflow.operators.block import at_work, lengths_of
 from hadaflow.problems import Problem, require_squared
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -185,7 +184,7 @@ def certify(
     margin = judge.margin(off)
     unique = False
     if feasible and gap <= max(1e-8, 1e3 * eps):
-        few = not problem.operator.matrix_free or len(on) <= most_columns
+        few = not problem.operator.costs.matrix_free or len(on) <= most_columns
         unique = few and margin > 0 and not x[off].any() and judge.proves_unique(x, on, gauge)
     elif feasible and gap < 1 and noise_level == 0:
         unique = independent(problem.operator)
@@ -250,7 +249,9 @@ class _Dual:
             rounding[costless] = _COSTLESS * slack * lengths_of(operator.columns(costless))
         sizes = gauge.sizes(correlation, rounding)
         top, near = float(sizes.max()), np.array([int(sizes.argmax())])
-        if operator.at_hand:  # all that rounding might have lifted, or kept from being lifted, above the largest
+        if (
+            operator.costs.cheap_columns
+        ):  # all that rounding might have lifted, or kept from being lifted, above the largest
             near = np.flatnonzero(gauge.sizes(correlation, -slack * operator.size_bound) >= top)
         measured = np.zeros(len(rounding), dtype=bool)
         measured[costless] = True
@@ -296,7 +297,9 @@ def _relative(residual: Vector, y: Vector, factors: Vector | None) -> float:
 
 def _affordable(operator: Operator, on: Index) -> bool:
     """Whether the columns of a support are at hand, or come here in one pass that proves uniqueness, too."""
-    return operator.at_hand or (not operator.matrix_free and len(on) * operator.shape[0] <= _MOST_ENTRIES)
+    return operator.costs.cheap_columns or (
+        not operator.costs.matrix_free and len(on) * operator.shape[0] <= _MOST_ENTRIES
+    )
 
 
 def _terms(operator: Operator, sizes: Vector, on: Index, columns: Columns) -> Vector:

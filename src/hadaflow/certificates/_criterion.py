@@ -30,5 +30,7 @@ def exact_within(problem: Problem) -> Exact:
     """
     rounding = 1e3 * float(np.finfo(problem.dtype).eps)
     return Exact(
-        max(1e-8, rounding), max(1e-9, rounding), max(1e-12, rounding) if problem.operator.matrix_free else rounding
+        max(1e-8, rounding),
+        max(1e-9, rounding),
+        max(1e-12, rounding) if problem.operator.costs.matrix_free else rounding,
     )

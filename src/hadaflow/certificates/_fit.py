@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hadaflow._span import Span, lengths_of
+from hadaflow._span import Span
 from hadaflow._types import Vector
 from hadaflow._validation import norm
 from hadaflow.gauges import Gauge
 from hadaflow.operators import Operator
-from hadaflow.operators.base import at_work
+from hadaflow.operators.block import at_work, lengths_of
 
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 8.0  # units of eps that a column may be changed by for the bound to count
@@ -87,7 +87,7 @@ def prove_fit(
     if (np.abs(residual) <= rounding).all():  # row by row: the rounding of a long row may exceed all that others have
         return FitProof(0.0, 0.0, 0.0)
     direction = residual / size
-    affordable = operator.at_hand or most_columns is None or len(on) <= most_columns
+    affordable = operator.costs.cheap_columns or most_columns is None or len(on) <= most_columns
     if affordable and 0 < len(on) * len(y) <= _MOST_ENTRIES:
         direction = Span(at_work(operator.columns(on))).project_out(direction)
     length = norm(direction)
@@ -99,7 +99,7 @@ def prove_fit(
     # What a violation is worth to an x about as large as this one.
     worth = 2 * _largest_ratio(wrong, lengths) * float(lengths @ np.abs(x))
     bound = max(0.0, float(y @ direction) - worth) / length
-    allowed = _ROUNDING_FAR if operator.matrix_free else _ROUNDING * _EPS
+    allowed = _ROUNDING_FAR if operator.costs.matrix_free else _ROUNDING * _EPS
     part = rounding / size
     explained = min(norm(part), float(np.abs(residual / size) @ part) + norm(part) ** 2)
     proved = violation <= allowed and explained <= _EXPLAINED  # else the residual may be no more than rounding
@@ -110,7 +110,7 @@ def prove_fit(
 def _lengths(operator: Operator, most_columns: int | None) -> Vector:
     """Lengths of the columns; of a LinearOperator measured one by one if it may be asked for so many."""
     n = operator.shape[1]
-    if operator.matrix_free and (most_columns is None or n <= most_columns):
+    if operator.costs.matrix_free and (most_columns is None or n <= most_columns):
         return lengths_of(operator.columns(np.arange(n)))
     return operator.source_lengths
 

@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg as la
-import scipy.sparse as sp
 
-from hadaflow._span import gram_of, lengths_of
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
 from hadaflow.gauges import Gauge
 from hadaflow.operators import Columns, Operator
-from hadaflow.operators.base import at_work
+from hadaflow.operators.block import at_work, columns_scaled, gram_of, lengths_of
 
 _EPS = float(np.finfo(np.float64).eps)
 _INDEPENDENT = 1e-10  # smallest eigenvalue of a Gram matrix of unit columns that counts as more than rounding
@@ -60,7 +58,7 @@ def separates(operator: Operator, on: Index, x: Vector, dual: Vector, gauge: Gau
     theta, others = operator.rmatvec(dual)[off], gauge.on(np.flatnonzero(off))
     if others.dual(theta) >= 1 - _INSIDE:
         return False
-    if not operator.at_hand:
+    if not operator.costs.cheap_columns:
         return bool((missed <= _MET * np.where(aim == 0, np.abs(aim).max(), np.abs(aim))).all())
     rounding = 2 * _EPS * operator.shape[0] ** 0.5 * norm(dual)
     missing = (float((missed / length).max()) + rounding) * np.sqrt(len(on) / smallest)
@@ -72,7 +70,7 @@ def separates(operator: Operator, on: Index, x: Vector, dual: Vector, gauge: Gau
 def independent(operator: Operator) -> bool:
     """Whether all columns are independent by far: then no two vectors have the same product with A."""
     m, n = operator.shape
-    return n <= m and operator.at_hand and _factored(at_work(operator.columns(np.arange(n)))) is not None
+    return n <= m and operator.costs.cheap_columns and _factored(at_work(operator.columns(np.arange(n)))) is not None
 
 
 def _factored(columns: Any) -> tuple[Vector, Vector, float] | None:
@@ -100,5 +98,4 @@ def _unit_gram(columns: Any) -> tuple[Vector, Vector] | None:
     length = lengths_of(columns)
     if not length.all():
         return None
-    scaled = columns @ sp.diags_array(1 / length) if sp.issparse(columns) else columns * (1 / length)
-    return np.asfortranarray(gram_of(scaled)), length
+    return np.asfortranarray(gram_of(columns_scaled(columns, 1 / length))), length

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._threads import one_blas_thread
@@ -16,6 +15,7 @@ from hadaflow._types import Index, Vector
 from hadaflow.estimators._design import Design
 from hadaflow.estimators._following import Follower, Horizon, Points
 from hadaflow.operators import as_operator
+from hadaflow.operators.block import dense
 from hadaflow.problems import Problem
 from hadaflow.results import Progress, ProgressCallback
 
@@ -137,7 +137,7 @@ class LeftOut:
     def __init__(self, design: Design, train: Rows, test: Rows) -> None:
         self._design, self._test = design, test
         self._train, self._rows = as_operator(train.X), as_operator(test.X)
-        free = _dense(self._rows.columns(design.free))
+        free = dense(self._rows.columns(design.free))
         self._free = np.column_stack([np.ones(len(test.y)), free])
         empty = self._free @ self._explained(train.y.astype(np.float64))
         self._left = test.y.astype(np.float64) - empty
@@ -164,7 +164,7 @@ class LeftOut:
         taken = np.zeros((self._free.shape[1], len(columns)))
         if self._design.intercept or len(self._design.free):
             for k, j in enumerate(columns):
-                taken[:, k] = self._explained(_dense(self._train.columns(np.array([j]))).ravel())
+                taken[:, k] = self._explained(dense(self._train.columns(np.array([j]))).ravel())
         return taken
 
     def _explained(self, v: Vector) -> Vector:
@@ -172,10 +172,6 @@ class LeftOut:
         none = np.zeros(len(self._design.penalised))
         coef, intercept = self._design.coefficients(none, v)
         return np.append(intercept, coef[self._design.free])
-
-
-def _dense(columns: Any) -> Vector:
-    return np.asarray(columns.toarray() if sp.issparse(columns) else columns)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg as la
-import scipy.sparse as sp
 
 from hadaflow._types import Float, Index, Vector
-from hadaflow.operators import Operator, as_operator
+from hadaflow.operators import Around, Operator, as_operator
+from hadaflow.operators.block import dense
 
 _LOST = 1e-4  # of a square length left: too few of its digits
 _SPANNED = 1e-24  # of a square length left: rounding, of a column that the directions taken out explain
@@ -18,7 +18,7 @@ _SLAB = 1 << 22  # entries of columns at a time
 _DEPENDENT = 1e-10  # of the length left: a free column that the others span already
 
 
-class Projected(Operator):
+class Projected(Around):
     """``(I - Q Q^T) diag(root) A`` through products with A: rows scaled, a few directions taken out.
 
     Parameters
@@ -37,8 +37,8 @@ class Projected(Operator):
     """
 
     def __init__(self, operator: Operator, root: Vector | None, basis: Vector) -> None:
-        self._operator, self._root, self._basis = operator, root, basis
-        self.shape, self.dtype, self.matrix_free = operator.shape, operator.dtype, operator.matrix_free
+        super().__init__(operator)
+        self._root, self._basis = root, basis
         self._present = np.ones(self.shape[1], dtype=bool)
         self._squares = self._measured()
 
@@ -52,9 +52,7 @@ class Projected(Operator):
         return np.where(self._present[:, None], self._operator.rmatmat(self._weighted(self.project(r))), 0.0)
 
     def columns(self, index: Index) -> Any:
-        columns = self._operator.columns(index)
-        if sp.issparse(columns):  # a few at a time: what is projected is dense
-            columns = columns.toarray(order="F")
+        columns = dense(self._operator.columns(index))  # a few at a time: what is projected is dense
         left = np.asfortranarray(self.project(self._weighted(columns)))
         left[:, ~self._present[index]] = 0.0
         return left
@@ -65,7 +63,7 @@ class Projected(Operator):
     @property
     def size_bound(self) -> float:
         """Of columns that are known one by one already."""
-        return super().size_bound if self.matrix_free else float(np.sqrt(self._squares.max(initial=0.0)))
+        return super().size_bound if self.costs.matrix_free else float(np.sqrt(self._squares.max(initial=0.0)))
 
     def _measured_rows(self) -> Vector:
         """Bounds: those of the rows before anything was taken out."""
@@ -74,19 +72,19 @@ class Projected(Operator):
     @property
     def source_lengths(self) -> Vector:
         """Lengths of the columns before anything was taken out."""
-        return super().source_lengths if self.matrix_free else self._rounding / float(np.finfo(self.dtype).eps)
+        return super().source_lengths if self.costs.matrix_free else self._rounding / float(np.finfo(self.dtype).eps)
 
     def hidden_terms(self, v: Vector) -> Vector | float:
         """The length of every column before anything was taken out: that is what its rounding is of."""
-        return 0.0 if self.matrix_free else float(self._rounding @ v) / float(np.finfo(self.dtype).eps)
+        return 0.0 if self.costs.matrix_free else float(self._rounding @ v) / float(np.finfo(self.dtype).eps)
 
     def column_rounding(self, lengths: Vector) -> Vector:
         """That of the columns before anything was taken out."""
-        return super().column_rounding(lengths) if self.matrix_free else self._rounding
+        return super().column_rounding(lengths) if self.costs.matrix_free else self._rounding
 
     def _measured(self) -> Vector:
         """``||A_i||^2 - ||Q^T A_i||^2``, and afresh where the difference has lost its digits."""
-        if self.matrix_free:
+        if self.costs.matrix_free:
             return super().column_squares()
         whole = self._whole_squares()
         self._rounding = np.finfo(self.dtype).eps * np.sqrt(whole)
@@ -110,9 +108,6 @@ class Projected(Operator):
     def _slabs(self, index: Index) -> list[Index]:
         step = max(1, _SLAB // self.shape[0])
         return [index[start : start + step] for start in range(0, len(index), step)]
-
-    def column_cost(self, count: int) -> float:
-        return self._operator.column_cost(count)
 
     def project(self, r: Vector) -> Vector:
         """Without what the free columns explain."""
@@ -164,7 +159,7 @@ class Design:
         zero = np.zeros(n, dtype=bool) if feature_weights is None else feature_weights == 0
         free, penalised = np.flatnonzero(zero), np.flatnonzero(~zero)
         root = None if sample_weight is None else np.sqrt(sample_weight)
-        unpenalised = _dense(whole.columns(free)) if len(free) else np.empty((m, 0))
+        unpenalised = dense(whole.columns(free)) if len(free) else np.empty((m, 0))
         if intercept:
             unpenalised = np.column_stack([np.ones(m), unpenalised])
         weighted = unpenalised if root is None else unpenalised * root[:, None]
@@ -218,7 +213,3 @@ def orthonormal(columns: Vector) -> tuple[Vector, Index]:
     q, r, order = la.qr(scaled, mode="economic", pivoting=True, check_finite=False)
     rank = int((np.abs(r.diagonal()) > _DEPENDENT).sum())
     return q[:, :rank], np.sort(order[:rank]).astype(np.intp)
-
-
-def _dense(columns: Any) -> Vector:
-    return np.asarray(columns.toarray() if sp.issparse(columns) else columns)

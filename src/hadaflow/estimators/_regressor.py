@@ -357,7 +357,7 @@ def _counted(X: Any, y: NDArray[Any], weights: Vector | None) -> tuple[Any, NDAr
 
 def feature_lengths(design: Design) -> Vector:
     """Lengths of the columns that the path sees: their mean for columns of zeros, and 1 for a LinearOperator."""
-    if design.operator.matrix_free:
+    if design.operator.costs.matrix_free:
         return np.ones(design.operator.shape[1])
     lengths = np.sqrt(design.operator.column_squares())
     present = lengths > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from hadaflow._types import Float, Index, Vector
 from hadaflow.estimators._design import Projected, orthonormal
 from hadaflow.estimators._starts import weighted_start
 from hadaflow.losses import Logistic, Weighted
-from hadaflow.operators import Operator, as_operator
+from hadaflow.operators import Around, Operator, as_operator
+from hadaflow.operators.block import dense
 from hadaflow.problems import Problem
 
 _MOST_DENSE = 1 << 24  # entries of a sparse matrix that may be laid out as a dense one in a step
@@ -22,7 +23,7 @@ _SHARPEST = 1e6  # condition of the mirror map at entries of about 1 that the fl
 _FREE = 3.0  # product scale of free directions, in log odds: as large as what they usually come to
 
 
-class Standardised(Operator):
+class Standardised(Around):
     """``[A diag(scale), Q]`` or, with Q mirrored, ``[A diag(scale), Q, -Q]`` through products with A.
 
     Parameters
@@ -42,11 +43,12 @@ class Standardised(Operator):
     def __init__(
         self, operator: Operator, scale: Vector, basis: Vector, mirrored: bool, by_products: bool = False
     ) -> None:
-        self._operator, self.scale, self._mirrored = operator, scale, mirrored
+        super().__init__(operator)
+        self.scale, self._mirrored = scale, mirrored
         self._basis = np.hstack([basis, -basis]) if mirrored else basis
         self.inner = len(scale)
         self.shape = (operator.shape[0], self.inner + self._basis.shape[1])
-        self.dtype, self.matrix_free = operator.dtype, by_products
+        self.costs = replace(operator.costs, matrix_free=by_products)
 
     def matvec(self, v: Vector) -> Vector:
         return self._operator.matvec(v[: self.inner] * self.scale) + self._basis @ v[self.inner :]
@@ -62,15 +64,12 @@ class Standardised(Operator):
         block = np.empty((self.shape[0], len(index)), order="F")
         if inside.any():
             columns = self._operator.columns(index[inside])
-            block[:, inside] = (columns.toarray() if sp.issparse(columns) else columns) * self.scale[index[inside]]
+            block[:, inside] = dense(columns) * self.scale[index[inside]]
         block[:, ~inside] = self._basis[:, index[~inside] - self.inner]
         return block
 
     def column_squares(self) -> Vector:
         return np.append(self._operator.column_squares() * self.scale**2, (self._basis**2).sum(axis=0))
-
-    def column_cost(self, count: int) -> float:
-        return self._operator.column_cost(count)
 
     def split(self, v: Vector) -> tuple[Vector, Vector]:
         """The coefficients of A, and those of Q, for v of shape (..., columns)."""
@@ -117,7 +116,7 @@ class Features:
         free, penalised = np.flatnonzero(zero), np.flatnonzero(~zero)
         root = np.ones(m) if weights is None else np.sqrt(weights)
         total = float(root @ root)
-        directions = np.column_stack([np.ones((m, int(intercept))), _dense(whole.columns(free))]) * root[:, None]
+        directions = np.column_stack([np.ones((m, int(intercept))), dense(whole.columns(free))]) * root[:, None]
         basis, _ = orthonormal(directions)
         inner = whole if not len(free) else as_operator(X[:, penalised])
         explained = (
@@ -166,7 +165,3 @@ class Features:
         coef[..., self._penalised] = inner
         coef[..., self._free] = values[..., int(self._intercept) :]
         return coef, values[..., 0] if self._intercept else np.zeros(x.shape[:-1])
-
-
-def _dense(columns: Any) -> Vector:
-    return np.asarray(columns.toarray() if sp.issparse(columns) else columns)

@@ -4,8 +4,10 @@ Everything above this package asks an :class:`Operator` for three things: ``A @ 
 columns of ``A`` as a matrix. All products are returned in float64, whatever the dtype of the data.
 """
 
-from hadaflow.operators.around import Metered, Scaled
-from hadaflow.operators.base import Columns, Operator
+from hadaflow.operators.around import Around, Metered, Scaled
+from hadaflow.operators.base import Operator
+from hadaflow.operators.block import Columns
+from hadaflow.operators.costs import PassCosts
 from hadaflow.operators.dense import DenseOperator
 from hadaflow.operators.making import as_operator
 from hadaflow.operators.matrix_free import MatrixFreeOperator
@@ -13,12 +15,14 @@ from hadaflow.operators.partitioned import PartitionedOperator
 from hadaflow.operators.sparse import SparseOperator
 
 __all__ = [
+    "Around",
     "Columns",
     "DenseOperator",
     "MatrixFreeOperator",
     "Metered",
     "Operator",
     "PartitionedOperator",
+    "PassCosts",
     "Scaled",
     "SparseOperator",
     "as_operator",

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-import scipy.sparse as sp
 
 from hadaflow._types import Index, Vector
-from hadaflow._validation import norm
-from hadaflow.operators.base import PROBES, Columns, Operator
+from hadaflow._validation import norm, power_of_two
+from hadaflow.operators.base import PROBES, Operator
+from hadaflow.operators.block import Columns, is_sparse
 
 _ALIKE, _ALIKE_ESTIMATES = 16.0, 1024.0  # ratio of the longest row to the shortest up to which they are left alone
 
+_LEAST = 2.0**-900  # of these lengths, relative to their mean: its reciprocal is in range, too
 
-class Scaled(Operator):
+
+class Around(Operator):
+    """Another operator, changed in part: shape, dtype and costs are those of the inner one.
+
+    A subclass overrides the products that it changes. What is derived from products and columns (lengths, squares,
+    bounds) then follows from them, as for every operator; a subclass that knows these more cheaply says so.
+
+    Parameters
+    ----------
+    operator : Operator
+        The inner one.
+    """
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+        self.shape, self.dtype, self.costs = operator.shape, operator.dtype, operator.costs
+
+
+class Scaled(Around):
     """``factor * diag(row_factors) * A * diag(column_factors)`` without touching ``A``; powers of two add no rounding.
 
     Parameters
@@ -34,12 +55,14 @@ class Scaled(Operator):
         column_factors: Vector | None = None,
         row_factors: Vector | None = None,
     ) -> None:
-        self._operator, self._rows = operator, row_factors
+        super().__init__(operator)
+        self._rows = row_factors
         self._factors = np.full(operator.shape[1], factor) if column_factors is None else factor * column_factors
         self._common = factor if column_factors is None else None
-        _like(self, operator)
         if row_factors is not None:
-            self.pair_passes = 2.0  # A^T of a residual asks for the square of the factors in between
+            self.costs = replace(
+                operator.costs, pair=2.0
+            )  # A^T of a residual asks for the square of the factors in between
 
     def matvec(self, v: Vector) -> Vector:
         if self._common is not None:
@@ -64,7 +87,7 @@ class Scaled(Operator):
 
     def columns(self, index: Index) -> Columns:
         columns = self._operator.columns(index)
-        if sp.issparse(columns):
+        if is_sparse(columns):
             columns.data *= np.repeat(self._factors[index], np.diff(columns.indptr))
             if self._rows is not None:
                 columns.data *= self._rows[columns.indices]
@@ -93,7 +116,7 @@ class Scaled(Operator):
         return terms if self._rows is None else terms * self._rows
 
     def _measured_columns(self) -> Vector:
-        if self._rows is None or self.matrix_free:
+        if self._rows is None or self.costs.matrix_free:
             return self._operator.column_lengths * np.abs(self._factors)
         return super()._measured_columns()
 
@@ -103,11 +126,8 @@ class Scaled(Operator):
             return r
         return np.asarray(r * (self._rows if r.ndim == 1 else self._rows[:, None]))
 
-    def column_cost(self, count: int) -> float:
-        return self._operator.column_cost(count)
 
-
-class Metered(Operator):
+class Metered(Around):
     """``A`` with a meter for passes, made anew for each run so that no count outlives it.
 
     Parameters
@@ -117,8 +137,7 @@ class Metered(Operator):
     """
 
     def __init__(self, operator: Operator) -> None:
-        self._operator = operator
-        _like(self, operator)
+        super().__init__(operator)
         self.passes = 0.0
 
     def matvec(self, v: Vector) -> Vector:
@@ -130,27 +149,24 @@ class Metered(Operator):
         return self._operator.rmatvec(r)
 
     def residual(self, x: Vector, r: Vector) -> tuple[Vector, Vector]:
-        self.passes += self.pair_passes
+        self.passes += self.costs.pair
         return self._operator.residual(x, r)
 
     def matvec_and_rmatvec(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
-        self.passes += self.pair_passes
+        self.passes += self.costs.pair
         return self._operator.matvec_and_rmatvec(v, r)
 
     def rmatmat(self, r: Vector) -> Vector:
-        self.passes += r.shape[1] if self.matrix_free else 1
+        self.passes += r.shape[1] if self.costs.matrix_free else 1
         return self._operator.rmatmat(r)
 
     def columns(self, index: Index) -> Columns:
-        self.passes += self.column_cost(len(index))
+        self.passes += self.costs.of_columns(len(index))
         return self._operator.columns(index)
-
-    def column_cost(self, count: int) -> float:
-        return self._operator.column_cost(count)
 
     def _measured_columns(self) -> Vector:
         if self._operator._column_lengths is None:  # of a LinearOperator they follow from the rows
-            self.passes += 0 if self.matrix_free else 1
+            self.passes += 0 if self.costs.matrix_free else 1
         return self._operator.column_lengths
 
     @property
@@ -159,7 +175,7 @@ class Metered(Operator):
 
     @property
     def source_lengths(self) -> Vector:
-        self.passes += 1 if self._operator._column_lengths is None and not self.matrix_free else 0
+        self.passes += 1 if self._operator._column_lengths is None and not self.costs.matrix_free else 0
         return self._operator.source_lengths
 
     def hidden_terms(self, v: Vector) -> Vector | float:
@@ -167,13 +183,13 @@ class Metered(Operator):
 
     def _measured_rows(self) -> Vector:
         if self._operator._row_lengths is None:
-            self.passes += PROBES if self.matrix_free else 1
+            self.passes += PROBES if self.costs.matrix_free else 1
         return self._operator.row_lengths
 
     def abs_matvec(self, v: Vector) -> Vector:
-        if not self.at_hand:
+        if not self.costs.cheap_columns:
             return super().abs_matvec(v)
-        self.passes += self.column_cost(int(np.count_nonzero(v)))
+        self.passes += self.costs.of_columns(int(np.count_nonzero(v)))
         return self._operator.abs_matvec(v)
 
 
@@ -183,17 +199,11 @@ def even_rows(operator: Operator) -> Vector | None:
     The lengths of rows of a LinearOperator are estimates: it takes more to believe them.
     """
     lengths = operator.row_lengths
-    alike = _ALIKE_ESTIMATES if operator.matrix_free else _ALIKE
+    alike = _ALIKE_ESTIMATES if operator.costs.matrix_free else _ALIKE
     if 0 < float(lengths.max()) <= alike * float(lengths.min()):
         return None
     present = lengths[lengths > 0]
     if len(present) == 0 or present.max() <= alike * present.min():
         return None
-    exponents = np.frexp(lengths / np.exp(np.log(present).mean()))[1]
-    return np.where(lengths > 0, np.ldexp(1.0, np.clip(1 - exponents, -900, 900)), 1.0)
-
-
-def _like(around: Operator, operator: Operator) -> None:
-    """Take over what an operator says of itself."""
-    around.shape, around.dtype, around.matrix_free = operator.shape, operator.dtype, operator.matrix_free
-    around.resident, around.pair_passes = operator.resident, operator.pair_passes
+    relative = np.clip(lengths / np.exp(np.log(present).mean()), _LEAST, 1 / _LEAST)
+    return np.where(lengths > 0, 1 / power_of_two(relative), 1.0)

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
+from hadaflow._renamed import renamed
 from hadaflow._sweep import Sweep
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
+from hadaflow.operators.block import Columns
+from hadaflow.operators.costs import PassCosts
 
-#: A few columns of A: dense, or compressed sparse columns. Both know ``@``, ``.T`` and ``.shape``.
-Columns = Any
-
-_DENSE_ROWS = 10_000  # up to which sparse columns are worked on as dense ones, far faster here
 SLAB = 1 << 19  # entries of a float32 matrix that are widened to float64 at a time
 DIVERGED = 1e100  # entries of x that no run comes back from
 PROBES = 4  # products that estimate the lengths of rows of a LinearOperator
 _UNCERTAIN = 4.0  # such an estimate is rarely too small by more than this factor
+
+
+def _former(old: str, new: str) -> Any:
+    """A member of before: what the path ``new`` leads to, after a warning."""
+
+    def member(operator: Operator) -> Any:
+        return renamed(f"Operator.{old}", f"Operator.{new}", attrgetter(new)(operator))
+
+    return property(member)
 
 
 class Operator(ABC):
@@ -31,29 +40,30 @@ class Operator(ABC):
         ``(m, n)``.
     dtype : numpy.dtype
         float32 or float64: the precision of the data. Products are float64 all the same.
-    matrix_free : bool
-        Whether A is known by its products alone, so that each column costs one.
-    resident : bool
-        Whether columns are at hand: all of A, or what makes its products, is in the memory of this process.
-    pair_passes : float
-        Passes over A that :meth:`residual` and :meth:`matvec_and_rmatvec` take: 1 where two products share one reading.
+    costs : PassCosts
+        What products and columns cost; unless an operator says otherwise, those of a matrix in this process.
     own_threads : bool
         Whether :meth:`sweep` works with threads of its own.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
-    matrix_free: bool = False
-    resident: bool = True
-    pair_passes: float = 2.0
     own_threads: bool = False
     _row_lengths: Vector | None = None
     _column_lengths: Vector | None = None
 
-    @property
-    def at_hand(self) -> bool:
-        """Whether columns cost next to nothing: A is a matrix in the memory of this process."""
-        return self.resident and not self.matrix_free
+    @cached_property
+    def costs(self) -> PassCosts:
+        """What products and columns cost, in passes over A."""
+        return PassCosts.of_matrix(self.shape[1])
+
+    # Names of before, which warn.
+    matrix_free = _former("matrix_free", "costs.matrix_free")
+    resident = _former("resident", "costs.local")
+    at_hand = _former("at_hand", "costs.cheap_columns")
+    pair_passes = _former("pair_passes", "costs.pair")
+    column_cost = _former("column_cost", "costs.of_columns")
+    image_and_pull = _former("image_and_pull", "matvec_and_gram")
 
     @abstractmethod
     def matvec(self, v: Vector) -> Vector:
@@ -68,14 +78,14 @@ class Operator(ABC):
         """``A[:, index]`` in float64: a Fortran-ordered array, or a ``csc_array`` where ``A`` is sparse."""
 
     def residual(self, x: Vector, r: Vector) -> tuple[Vector, Vector]:
-        """``r - A x`` and ``A.T @ (r - A x)``: what is left of r, shape (m,), and its pull, shape (n,)."""
-        left = r - self.matvec(x)
-        return left, self.rmatvec(left)
+        """``r - A x`` and ``A.T @ (r - A x)``: the residual, shape (m,), and its product, shape (n,)."""
+        residual = r - self.matvec(x)
+        return residual, self.rmatvec(residual)
 
-    def image_and_pull(self, v: Vector) -> tuple[Vector, Vector]:
+    def matvec_and_gram(self, v: Vector) -> tuple[Vector, Vector]:
         """``A v`` and ``A.T @ A v``."""
-        image, pull = self.residual(v, np.zeros(self.shape[0]))
-        return -image, -pull
+        image, gram = self.residual(v, np.zeros(self.shape[0]))
+        return -image, -gram
 
     def matvec_and_rmatvec(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
         """``A @ v`` and ``A.T @ r``."""
@@ -85,14 +95,10 @@ class Operator(ABC):
         """``A.T @ r`` for a block ``r`` of shape (m, k)."""
         return np.column_stack([self.rmatvec(column) for column in r.T])
 
-    def column_cost(self, count: int) -> float:
-        """Cost of :meth:`columns` for ``count`` columns, in passes over ``A``."""
-        return count / max(1, self.shape[1])
-
     def column_squares(self) -> Vector:
         """``||A_i||^2`` of each column, shape (n,); for a LinearOperator their mean, estimated with 16 products."""
         m, n = self.shape
-        if self.matrix_free:  # the mean of ||A z||^2 over random signs z is that of the columns
+        if self.costs.matrix_free:  # the mean of ||A z||^2 over random signs z is that of the columns
             probes = np.random.default_rng(0).choice([-1.0, 1.0], size=(16, n))
             return np.full(n, float(np.mean([norm(self.matvec(probe)) ** 2 for probe in probes])) / n)
         squares = np.empty(n)
@@ -127,13 +133,13 @@ class Operator(ABC):
         return self.column_lengths
 
     def _measured_columns(self) -> Vector:
-        if self.matrix_free:
+        if self.costs.matrix_free:
             return np.full(self.shape[1], norm(self.row_lengths) / self.shape[1] ** 0.5)
         return np.asarray(np.sqrt(self.column_squares()))
 
     def _measured_rows(self) -> Vector:
         m, n = self.shape
-        if self.matrix_free:  # the root mean square of A z over random signs z
+        if self.costs.matrix_free:  # the root mean square of A z over random signs z
             probes = np.random.default_rng(0).choice([-1.0, 1.0], size=(PROBES, n))
             images = np.column_stack([self.matvec(probe) for probe in probes])
             return np.asarray(np.linalg.norm(images, axis=1) / PROBES**0.5)
@@ -149,8 +155,8 @@ class Operator(ABC):
 
         Where columns are not at hand a bound on it: length of the row times length of v.
         """
-        if not self.at_hand:
-            return self.row_lengths * ((_UNCERTAIN if self.matrix_free else 1.0) * norm(v))
+        if not self.costs.cheap_columns:
+            return self.row_lengths * ((_UNCERTAIN if self.costs.matrix_free else 1.0) * norm(v))
         total, index = np.zeros(self.shape[0]) + self.hidden_terms(v), np.flatnonzero(v)
         step = max(1, 2 * SLAB // self.shape[0])
         for i in range(0, len(index), step):
@@ -161,18 +167,6 @@ class Operator(ABC):
     def hidden_terms(self, v: Vector) -> Vector | float:
         """Sizes of terms of ``A v`` that cancelled when the columns were made: none, of columns as they are given."""
         return 0.0
-
-    def abs_rmatvec(self, r: Vector) -> Vector:
-        """``|A|.T r`` for ``r >= 0``, shape (n,): what rounding in ``A.T r`` is relative to; else as above."""
-        if not self.at_hand:
-            return self.column_lengths * norm(r)
-        m, n = self.shape
-        total = np.empty(n)
-        step = max(1, 2 * SLAB // m)
-        for i in range(0, n, step):
-            few = np.arange(i, min(n, i + step))
-            total[few] = np.asarray(abs(self.columns(few)).T @ r)
-        return total
 
     def column_rounding(self, lengths: Vector) -> Vector:
         """Length of what rounding of the data may have added to columns of these lengths, shape (n,)."""
@@ -186,7 +180,7 @@ class Operator(ABC):
             size = norm(v)
             if size == 0:
                 break
-            _, v = self.image_and_pull(v / size)
+            _, v = self.matvec_and_gram(v / size)
             square = norm(v)
         return square
 
@@ -206,10 +200,3 @@ class Operator(ABC):
             return np.column_stack([pair[0] for pair in pairs]), np.column_stack([pair[1] for pair in pairs])
 
         return Sweep(products, 2.0)
-
-
-def at_work(columns: Columns) -> Columns:
-    """A few columns for many products: dense ones, unless they are sparse and long."""
-    if sp.issparse(columns) and columns.shape[0] <= _DENSE_ROWS:
-        return columns.toarray(order="F")
-    return columns

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from hadaflow._sweep import Sweep, compiled, sweep_of, widened_sweep, worth_fusing
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
-from hadaflow.operators.base import SLAB, Columns, Operator
+from hadaflow.operators.base import SLAB, Operator
+from hadaflow.operators.block import Columns
 
 Array = NDArray[np.floating[Any]]
 

@@ -9,7 +9,9 @@ from scipy.sparse.linalg import LinearOperator
 
 from hadaflow._types import Index, Vector
 from hadaflow._validation import float_dtype
-from hadaflow.operators.base import Columns, Operator
+from hadaflow.operators.base import Operator
+from hadaflow.operators.block import Columns
+from hadaflow.operators.costs import PassCosts
 
 
 class MatrixFreeOperator(Operator):
@@ -21,12 +23,11 @@ class MatrixFreeOperator(Operator):
         SciPy's, or made of PyLops's by ``aslinearoperator``.
     """
 
-    matrix_free = True
-
     def __init__(self, operator: LinearOperator) -> None:
         self._operator = operator
         self.shape = (int(operator.shape[0]), int(operator.shape[1]))
         self.dtype = float_dtype(np.dtype(operator.dtype))
+        self.costs = PassCosts()
 
     def matvec(self, v: Vector) -> Vector:
         return self._checked(self._operator.matvec(v), v, "A @ v")
@@ -46,9 +47,6 @@ class MatrixFreeOperator(Operator):
             block[:, k] = self.matvec(unit)
             unit[j] = 0.0
         return block
-
-    def column_cost(self, count: int) -> float:
-        return float(count)
 
     @staticmethod
     def _checked(product: Any, operand: Vector, what: str) -> Vector:

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,9 @@ from hadaflow._sweep import Sweep
 from hadaflow._threads import one_blas_thread
 from hadaflow._types import Index, Vector
 from hadaflow._validation import float_dtype, one_of, reject_kind
-from hadaflow.operators.base import DIVERGED, Columns, Operator
+from hadaflow.operators.base import DIVERGED, Operator
+from hadaflow.operators.block import Columns
+from hadaflow.operators.costs import PassCosts
 from hadaflow.operators.dense import DenseOperator
 from hadaflow.operators.sparse import SparseOperator
 
@@ -62,14 +65,12 @@ class PartitionedOperator(Operator):
     n + m. Runs wherever Dask does: on the threads of this process, or on the workers of the current client.
     """
 
-    resident = False
-    pair_passes = 1.0
-
     def __init__(self, array: Any, persist: str = "auto") -> None:
         one_of(persist, "persist", ("auto", "always", "never"))
         array = _by_rows(array)
         self.shape = (int(array.shape[0]), int(array.shape[1]))
         self.dtype = float_dtype(np.dtype(array.dtype))
+        self.costs = PassCosts(pair=1.0, columns_per_pass=inf, request=1.0, matrix_free=False, local=False)
         if persist == "always" or (persist == "auto" and array.nbytes <= _room()):
             array = array.persist()
         self._array = array  # kept, for its blocks are the workers' only as long as somebody holds it
@@ -97,9 +98,6 @@ class PartitionedOperator(Operator):
     def columns(self, index: Index) -> Columns:
         columns = self._pass(_columns, np.asarray(index)).rows
         return sp.csc_array(columns) if sp.issparse(columns) else np.asfortranarray(columns)
-
-    def column_cost(self, count: int) -> float:
-        return float(count > 0)
 
     def column_squares(self) -> Vector:
         return self._checked(self._pass(_squares, None).total)

@@ -9,7 +9,8 @@ import scipy.sparse as sp
 
 from hadaflow._sweep import Sweep
 from hadaflow._types import Index, Vector
-from hadaflow.operators.base import Columns, Operator
+from hadaflow.operators.base import Operator
+from hadaflow.operators.block import Columns
 
 
 class SparseOperator(Operator):

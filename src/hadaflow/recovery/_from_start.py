@@ -50,7 +50,7 @@ def _sharpened(problem: Problem, end: Limit, support: Index, gauge: Gauge) -> li
     top = gauge.dual(correlation)
     if not 0 < len(support) <= m or not 0 < top < math.inf:
         return []
-    if problem.operator.column_cost(len(support)) > MOST_COLUMNS:
+    if problem.operator.costs.of_columns(len(support)) > MOST_COLUMNS:
         return []
     columns = problem.operator.columns(support)
     size = float(np.abs(columns).max())

@@ -135,18 +135,18 @@ def _open(unit: UnitProblem, options: Options) -> bool:
 
 def _known_by_products(unit: UnitProblem, options: Options) -> bool:
     """Whether leaps come first; with noise a walk sees every plateau, where it is affordable."""
-    if not (unit.operator.matrix_free and unit.operator.resident and options.method == "auto") or unit.zero:
+    if not (unit.operator.costs.matrix_free and unit.operator.costs.local and options.method == "auto") or unit.zero:
         return False
     affordable = options.noise_level > 0 and unit.operator.shape[0] <= MOST_ROWS
     return not affordable and len(unit.gauge.costless) == 0
 
 
 def _may_walk(unit: UnitProblem, options: Options) -> bool:
-    return unit.operator.resident and _open(unit, options)
+    return unit.operator.costs.local and _open(unit, options)
 
 
 def _may_walk_from_afar(unit: UnitProblem, options: Options) -> bool:
-    return not unit.operator.resident and _open(unit, options)
+    return not unit.operator.costs.local and _open(unit, options)
 
 
 def _may_leap_from_afar(unit: UnitProblem, options: Options) -> bool:
@@ -158,7 +158,7 @@ def _always(_unit: UnitProblem, _options: Options) -> bool:
 
 
 def _may_approach(unit: UnitProblem, options: Options) -> bool:
-    near = unit.operator.resident
+    near = unit.operator.costs.local
     asked = options.method == "limit" and not (near and unit.zero)
     return (asked or (near and _open(unit, options))) and _sign(unit) is not None
 

@@ -117,7 +117,7 @@ def _whole(search: Search) -> Fit | None:
     Such columns may say together what none says alone, and no single change of a support finds them.
     """
     (m, n), every = search.operator.shape, np.arange(search.operator.shape[1])
-    if search.operator.matrix_free or n > min(search.criterion.most, _FEW) or m * n > _SLAB or n < 2:
+    if search.operator.costs.matrix_free or n > min(search.criterion.most, _FEW) or m * n > _SLAB or n < 2:
         return None
     columns = search.operator.columns(every)
     columns = columns.toarray() if hasattr(columns, "toarray") else columns
@@ -137,7 +137,7 @@ def _widen(search: Search, path: SaddlePath) -> None:
     """Let those coordinates into the pool that the path was nearest to where it broke off."""
     inside = search.pool.working.inside
     more = min(int((~inside).sum()), max(32, int(inside.sum()) // 2))
-    if more == 0 or search.operator.matrix_free:
+    if more == 0 or search.operator.costs.matrix_free:
         return
     reach = np.abs(search.operator.rmatvec(path.dual)) / np.sqrt(np.where(search.squares > 0, search.squares, np.inf))
     reach[inside] = -1.0

@@ -143,7 +143,7 @@ class Search:
 
     def _missed(self, fit: Fit) -> Index:
         """Columns outside the pool that would improve the criterion; about one pass over A."""
-        if self.operator.matrix_free:  # a product for each of the support, and no lengths of columns
+        if self.operator.costs.matrix_free:  # a product for each of the support, and no lengths of columns
             return np.empty(0, dtype=np.intp)
         candidates = Candidates.of(self.pool, fit, self.operator, self.squares, self.pull, self.rounding)
         n, k = len(self.squares), len(fit)

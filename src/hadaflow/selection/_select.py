@@ -150,7 +150,7 @@ def select(
     rows = m if rows is None else whole_number(rows, "rows")
     prices = criterion_prices(rows, n, criterion=criterion, chance=chance)
     prices = replace(prices, prices=prices.prices[: m + 1])  # more columns than rows depend on one another
-    lengths = np.ones(n) if problem.operator.matrix_free else np.sqrt(problem.operator.column_squares())
+    lengths = np.ones(n) if problem.operator.costs.matrix_free else np.sqrt(problem.operator.column_squares())
     if weights is None:
         weights = np.where(lengths > 0, lengths, 1.0)
     w = positive_vector(weights, "weights", n)
@@ -211,7 +211,7 @@ def _read_out(problem: Problem, units: Units, search: Search, found: Explored, r
 def _of_model(search: Search, found: Explored) -> str:
     count = len(found.fit)
     told = f"no single change of the support ({count} of {search.operator.shape[1]} columns) improves the criterion"
-    if search.operator.matrix_free:
+    if search.operator.costs.matrix_free:
         told += " among the columns that the path visited"
     if count == 0:
         return told

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from hadaflow._types import Vector
-from hadaflow._validation import norm
+from hadaflow._validation import norm, power_of_two
 from hadaflow.operators import Scaled
 from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem
@@ -57,4 +57,4 @@ class Units:
 
 
 def _power_of_two(sizes: Vector) -> Vector:
-    return np.where(sizes > 0, np.ldexp(1.0, np.frexp(sizes)[1] - 1), 1.0)
+    return np.asarray(power_of_two(sizes))

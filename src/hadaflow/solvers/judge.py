@@ -9,7 +9,7 @@ from hadaflow._types import Float, Vector
 from hadaflow._validation import norm
 from hadaflow.certificates import CLOSEST, MOST_COLUMNS, Certificate, certify, exact_within, prove_fit
 from hadaflow.gauges import Gauge
-from hadaflow.operators.base import at_work
+from hadaflow.operators.block import at_work
 from hadaflow.problems import Problem
 from hadaflow.results import Status
 from hadaflow.solvers.path.finish import End
@@ -91,6 +91,6 @@ def proved(problem: Problem, unit: UnitProblem, end: End) -> Status:
 def _determined(problem: Problem, x: Float) -> bool:
     """Whether no other vector has the same A x: all columns are on the support, and independent."""
     m, n = problem.shape
-    if not problem.operator.at_hand or not np.count_nonzero(x) == n <= m:
+    if not problem.operator.costs.cheap_columns or not np.count_nonzero(x) == n <= m:
         return False
     return Span(at_work(problem.operator.columns(np.arange(n)))).rank == n

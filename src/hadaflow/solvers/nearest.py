@@ -14,7 +14,9 @@ import numpy as np
 from hadaflow._span import Span
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
-from hadaflow.operators.base import at_work
+from hadaflow.operators import Operator
+from hadaflow.operators.base import SLAB
+from hadaflow.operators.block import at_work
 from hadaflow.solvers.path.finish import on_bounds
 from hadaflow.units import UnitProblem
 
@@ -61,7 +63,7 @@ def nearest(unit: UnitProblem, start: Vector) -> Nearest | None:
     """
     operator = unit.operator
     m, n = operator.shape
-    if not operator.at_hand or float(m) * n * min(m, n) > _MOST_WORK:
+    if not operator.costs.cheap_columns or float(m) * n * min(m, n) > _MOST_WORK:
         return None
     return _of_range(unit) if unit.gauge.finite else _Cone(unit, start).search()
 
@@ -134,7 +136,7 @@ class _Cone:
 
     def _newcomer(self, residual: Vector, barred: set[int]) -> tuple[int, float]:
         """The coordinate that would lessen the residual fastest, and its sign; 0 if there is none."""
-        correlation, rounding = self.operator.rmatvec(residual), self.operator.abs_rmatvec(np.abs(residual))
+        correlation, rounding = self.operator.rmatvec(residual), _terms(self.operator, np.abs(residual))
         size = self.unit.gauge.outward(correlation)
         slope = np.divide(size, self.lengths, out=np.zeros_like(size), where=size > _CORRELATED * _EPS * rounding)
         slope[self.index] = 0.0
@@ -162,3 +164,13 @@ class _Cone:
             gone[np.flatnonzero(falling)[ratio.argmin()]] = True
             self.index, self.signs = self.index[~gone], self.signs[~gone]
             self.values = self.signs * np.maximum(moved[~gone] * self.signs, 0.0)
+
+
+def _terms(operator: Operator, r: Vector) -> Vector:
+    """``|A|.T r`` for ``r >= 0``, shape (n,): what rounding in ``A.T r`` is relative to."""
+    m, n = operator.shape
+    terms, step = np.empty(n), max(1, 2 * SLAB // m)
+    for i in range(0, n, step):
+        few = np.arange(i, min(n, i + step))
+        terms[few] = np.asarray(abs(operator.columns(few)).T @ r)
+    return terms

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.sparse as sp
 
 from hadaflow._types import Index, Vector
 from hadaflow.operators import Operator
-from hadaflow.operators.base import at_work
+from hadaflow.operators.block import Columns, at_work, is_sparse, product
 
 
 class WorkingSet:
@@ -32,7 +30,7 @@ class WorkingSet:
         self.index: Index = np.empty(0, dtype=np.intp)
         self.inside = np.zeros(operator.shape[1], dtype=bool)
         self._place = np.zeros(operator.shape[1], dtype=np.intp)  # of each column that is inside
-        self.columns: Any = None
+        self.columns: Columns = None
         self.gram = np.empty((0, 0))
         self._store = np.empty((operator.shape[0], 0), order="F")
 
@@ -46,10 +44,10 @@ class WorkingSet:
         block = at_work(self.operator.columns(new))
         old = len(self)
         gram = np.empty((old + len(new), old + len(new)))
-        gram[old:, old:] = _product(block, block)
+        gram[old:, old:] = product(block, block)
         if old:
             gram[:old, :old] = self.gram
-            gram[:old, old:] = _product(self.columns, block)
+            gram[:old, old:] = product(self.columns, block)
             gram[old:, :old] = gram[:old, old:].T
         self.columns, self.gram = self._beside(block), gram
         self.index = np.concatenate([self.index, new])
@@ -59,7 +57,7 @@ class WorkingSet:
     def keep(self, positions: Index) -> None:
         """Forget all columns but those at ``positions``, which move up in that order."""
         self.columns = self.columns[:, positions]
-        if not sp.issparse(self.columns):
+        if not is_sparse(self.columns):
             self._store = self.columns = np.asfortranarray(self.columns)
         self.gram = self.gram[np.ix_(positions, positions)]
         self.index = self.index[positions]
@@ -67,9 +65,9 @@ class WorkingSet:
         self.inside[self.index] = True
         self._place[self.index] = np.arange(len(self))
 
-    def _beside(self, block: Any) -> Any:
+    def _beside(self, block: Columns) -> Columns:
         """The columns so far and a block to their right; room is kept so that dense columns are seldom moved."""
-        if sp.issparse(block):
+        if is_sparse(block):
             return block if self.columns is None else sp.hstack([self.columns, block], format="csc")
         old, new = len(self), len(self) + block.shape[1]
         if new > self._store.shape[1]:
@@ -98,8 +96,3 @@ class WorkingSet:
     def correlate(self, r: Vector) -> Vector:
         """``A[:, index].T @ r``."""
         return np.asarray(self.columns.T @ r)
-
-
-def _product(left: Any, right: Any) -> Vector:
-    product = left.T @ right
-    return np.asarray(product.toarray() if sp.issparse(product) else product)

@@ -7,11 +7,11 @@ from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from hadaflow._types import Float, Index, Vector
 from hadaflow._validation import norm
-from hadaflow.operators import Columns, Operator
+from hadaflow.operators import Around, Columns, Operator
+from hadaflow.operators.block import dense
 
 _BLOCK = 1 << 22  # entries of the Gram matrix that are held at a time
 _CHUNK = 512  # supports whose eigenvalues are found in one call
@@ -70,13 +70,12 @@ class Search:
             self.largest, self.strongest = float(high[j]), supports[j]
 
     def _columns(self, index: Index) -> Vector:
-        return dense(self.operator, index) / self.length[index]
+        return dense_columns(self.operator, index) / self.length[index]
 
 
-def dense(operator: Operator, index: Index) -> Vector:
+def dense_columns(operator: Operator, index: Index) -> Vector:
     """Columns of A as an array."""
-    columns = operator.columns(index)
-    return np.asarray(columns.toarray() if sp.issparse(columns) else columns)
+    return dense(operator.columns(index))
 
 
 def blocks(operator: Operator) -> list[Index]:
@@ -86,7 +85,7 @@ def blocks(operator: Operator) -> list[Index]:
     return [np.arange(i, min(n, i + step)) for i in range(0, n, step)]
 
 
-class Reduced(Operator):
+class Reduced(Around):
     """``A / unit``, the unit a power of two of about the size of a column.
 
     Half of the exponent of the unit goes to either side of each product, so that none leaves the range on the way,
@@ -94,8 +93,7 @@ class Reduced(Operator):
     """
 
     def __init__(self, operator: Operator) -> None:
-        self._operator = operator
-        self.shape, self.dtype, self.matrix_free = operator.shape, operator.dtype, operator.matrix_free
+        super().__init__(operator)
         power = _size_power(operator)
         self._before, self._after = math.ldexp(1.0, -(power // 2)), math.ldexp(1.0, -(power - power // 2))
 
@@ -110,9 +108,6 @@ class Reduced(Operator):
 
     def columns(self, index: Index) -> Columns:
         return self._operator.columns(index) * self._before * self._after
-
-    def column_cost(self, count: int) -> float:
-        return self._operator.column_cost(count)
 
     def over_unit(self, value: float) -> float:
         """``value / unit``; 0 or infinite where no double holds it."""
@@ -146,4 +141,4 @@ def generator(rng: Any) -> np.random.Generator:
 
 def lengths(operator: Operator) -> Vector:
     """Euclidean length of each column, free of overflow and underflow."""
-    return np.concatenate([[norm(column) for column in dense(operator, block).T] for block in blocks(operator)])
+    return np.concatenate([[norm(column) for column in dense_columns(operator, block).T] for block in blocks(operator)])

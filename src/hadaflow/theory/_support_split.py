@@ -10,7 +10,7 @@ import scipy.linalg as la
 from numpy.typing import NDArray
 
 from hadaflow._types import Index, Vector
-from hadaflow._validation import check_finite, coordinates, real_array
+from hadaflow._validation import check_finite, coordinates, power_of_two, real_array
 
 Matrix = NDArray[np.float64]
 
@@ -112,7 +112,7 @@ def checked_support(support: object, n: int) -> Index:
 def column_sizes(matrix: Matrix) -> Vector:
     """The power of two at or below the largest entry of each column, of any for a zero one: dividing by it is exact."""
     top = np.abs(matrix).max(axis=0, initial=0.0)
-    sizes: Vector = np.ldexp(1.0, np.frexp(np.where(top > 0, top, top.max(initial=0.0) or 1.0))[1] - 1)
+    sizes: Vector = power_of_two(np.where(top > 0, top, top.max(initial=0.0) or 1.0))
     return sizes
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.optimize import brentq
 
-from hadaflow._types import Index, Vector
-from hadaflow._validation import flag, instance, norm, positive_number
+from hadaflow._types import Index
+from hadaflow._validation import flag, instance, norm, positive_number, power_of_two
+from hadaflow.operators.block import dense
 from hadaflow.problems import Problem, require_squared
 from hadaflow.selection import select
 from hadaflow.theory._coordinate import Coordinate, loss_factor
@@ -211,14 +210,13 @@ def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> Windo
         raise ValueError(f"too few rows to tell noise from signal: {m} for {n} columns; at least 4 log n are needed")
     # Data of about unit size, so that squares and quotients stay in range; powers of two add no rounding.
     operator = Reduced(problem.operator)
-    unit = math.ldexp(1.0, math.frexp(float(np.abs(problem.y).max()))[1] - 1)
+    unit = float(power_of_two(float(np.abs(problem.y).max())))
     reduced = Problem(operator, problem.y / unit)
     squares = operator.column_squares()
     support = select(reduced, read_out="model", chance=_CHANCE, positive=flag(positive, "positive")).model
-    columns: Any = operator.columns(support)
-    dense: Vector = columns.toarray() if sp.issparse(columns) else columns
-    values = np.linalg.lstsq(dense, reduced.y.astype(np.float64), rcond=None)[0]
-    residual = reduced.y.astype(np.float64) - dense @ values
+    columns = dense(operator.columns(support))
+    values = np.linalg.lstsq(columns, reduced.y.astype(np.float64), rcond=None)[0]
+    residual = reduced.y.astype(np.float64) - columns @ values
     outside = np.ones(n, dtype=bool)
     outside[support] = False
     pull = np.abs(operator.rmatvec(residual)) / np.where(squares > 0, squares, np.inf)

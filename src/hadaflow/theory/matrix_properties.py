@@ -12,7 +12,7 @@ import scipy.linalg as la
 from hadaflow._types import Index, Vector
 from hadaflow._validation import flag, norm, one_of, real_array, whole_number
 from hadaflow.operators import Operator, as_operator
-from hadaflow.theory._rip_search import Reduced, Search, blocks, dense, generator, lengths
+from hadaflow.theory._rip_search import Reduced, Search, blocks, dense_columns, generator, lengths
 from hadaflow.theory._support_split import checked_support
 from hadaflow.theory.null_space import Sign, smallest_dual_certificate
 
@@ -89,7 +89,7 @@ def coherence(A: object) -> Coherence:
         return Coherence(1.0, pair, math.inf, 0)
     value, one_sided, pair = 0.0, 0.0, (0, min(1, n - 1))
     for block in blocks(operator):
-        cosine = np.abs(operator.rmatmat(dense(operator, block) / length[block])) / length[:, None]
+        cosine = np.abs(operator.rmatmat(dense_columns(operator, block) / length[block])) / length[:, None]
         cosine[block, np.arange(len(block))] = 0.0
         j, i = np.unravel_index(int(cosine.argmax()), cosine.shape)
         if cosine[j, i] > value:
@@ -331,7 +331,7 @@ def dual_certificate(
     index = checked_support(support, n)
     sigma = _checked_signs(signs, len(index), sign)
     minimal = flag(minimal, "minimal")
-    columns = dense(operator, index)
+    columns = dense_columns(operator, index)
     length = np.array([norm(column) for column in columns.T])
     length[length == 0] = 1.0
     kept = _independent_columns(columns / length)
@@ -347,7 +347,7 @@ def dual_certificate(
     # Dependent columns whose signs are met by all that meet those of a basis: the others may be left out.
     used = np.union1d(np.setdiff1d(np.arange(n), index), index[kept])
     places = np.searchsorted(used, index[kept])
-    smallest = smallest_dual_certificate(dense(operator, used), places, sigma[kept], sign=sign).vector
+    smallest = smallest_dual_certificate(dense_columns(operator, used), places, sigma[kept], sign=sign).vector
     return _judged(operator, index, sigma, smallest, sign, independent=found.independent, shortest=False)
 
 

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import scipy.linalg as la
-import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, cg
 
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
+from hadaflow.operators.block import columns_scaled, gram_of, product, row_gram, rows_scaled
 from hadaflow.solvers.flow.field import Field
 from hadaflow.solvers.flow.ndf import NDF, LinearSolver, Systems
 
@@ -44,7 +44,7 @@ class FlowEquation:
 
     def __init__(self, field: Field, tolerance: float) -> None:
         self.field, self.tolerance = field, tolerance
-        self.systems: ImplicitSystems = (ActiveColumns if field.operator.at_hand else KrylovSystems)(field)
+        self.systems: ImplicitSystems = (ActiveColumns if field.operator.costs.cheap_columns else KrylovSystems)(field)
         self.refresh()
 
     def refresh(self) -> None:
@@ -110,8 +110,8 @@ class ActiveColumns:
         inside = np.searchsorted(self.index, index)
         columns = self.columns[:, inside]
         # The inverse is I - H A_K (diag(1 / weight_K) + A_K^T H A_K)^-1 A_K^T.
-        curved = columns if curvature is None else _row_scaled(curvature, columns)
-        gram = self.gram[np.ix_(inside, inside)] if curvature is None else _dense(columns.T @ curved)  # type: ignore[index]
+        curved = columns if curvature is None else rows_scaled(columns, curvature)
+        gram = self.gram[np.ix_(inside, inside)] if curvature is None else product(columns, curved)  # type: ignore[index]
         gram[np.diag_indices(len(index))] += 1 / weight[index]
         factor, _ = la.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
 
@@ -142,13 +142,12 @@ class ActiveColumns:
         columns = self.field.operator.columns(index)
         self.index, self.columns = index, columns
         if self.field.problem.squared:  # otherwise its weights change with every Jacobian
-            self.gram = _dense(columns.T @ columns)
+            self.gram = gram_of(columns)
 
     def _by_rows(self, weight: Vector, index: Index, curvature: Vector | None) -> LinearSolver:
         columns = self.field.operator.columns(index)
         root = np.sqrt(weight[index])
-        scaled = columns @ sp.diags_array(root) if sp.issparse(columns) else columns * root
-        matrix = _dense(scaled @ scaled.T)
+        matrix = row_gram(columns_scaled(columns, root))
         if curvature is not None:
             matrix *= curvature[:, None]
             matrix[np.diag_indices(len(matrix))] += 1.0
@@ -186,12 +185,3 @@ class KrylovSystems:
             return np.asarray(right - root * shifted)
 
         return solve
-
-
-def _dense(matrix: Any) -> Vector:
-    return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix)
-
-
-def _row_scaled(factors: Vector, columns: Any) -> Any:
-    """``diag(factors) @ columns``."""
-    return sp.csc_array(sp.diags_array(factors) @ columns) if sp.issparse(columns) else factors[:, None] * columns

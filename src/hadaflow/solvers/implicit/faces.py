@@ -220,7 +220,7 @@ class Descent:
     def _products(self, direction: Vector) -> tuple[Vector, Vector]:
         """``A p`` and ``A^T A p``."""
         self.products += 2
-        image, back = self.operator.image_and_pull(direction)
+        image, back = self.operator.matvec_and_gram(direction)
         square = float(direction @ direction)
         self.curvature = max(self.curvature, float(image @ image) / square if square > 0 else 0.0)
         return image, back

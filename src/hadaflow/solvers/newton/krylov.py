@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.linalg as la
-import scipy.sparse as sp
 
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
 from hadaflow.operators import Operator
+from hadaflow.operators.block import dense
 from hadaflow.solvers.working_set import WorkingSet
 
 _ACCURACY = 1e-4  # of one solve, relative: Newton's method corrects the rest
@@ -37,7 +37,7 @@ class KrylovEquations:
         probe = np.random.default_rng(0).choice([-1.0, 1.0], size=m)
         self.mean_eigenvalue = norm(operator.rmatvec(probe)) ** 2 / m
         self.known = WorkingSet(operator)
-        self.carried = operator.pair_passes < 2
+        self.carried = operator.costs.pair < 2
         self.most = min(_MOST_COLUMNS, m // 2, _MOST_ENTRIES // (max(m, n) if self.carried else m), n)
         self.correlations = np.empty((n, 0))  # A^T of the known columns, if correlations are carried
 
@@ -55,7 +55,7 @@ class KrylovEquations:
         for _ in range(_MOST_ITERATIONS):
             if size <= 1e-11 * start or norm(residual) <= 1e-11 * norm(y):
                 break
-            image, correlation = self.operator.image_and_pull(direction)
+            image, correlation = self.operator.matvec_and_gram(direction)
             length = size * size / float(image @ image)
             fit += length * image
             residual -= length * image
@@ -99,7 +99,7 @@ class KrylovEquations:
     def _image(self, v: Vector) -> tuple[Vector, Vector]:
         """``A v``, and its correlation if these are carried (else anything)."""
         if self.carried:
-            return self.operator.image_and_pull(v)
+            return self.operator.matvec_and_gram(v)
         image = self.operator.matvec(v)
         return image, image
 
@@ -142,6 +142,5 @@ class KrylovEquations:
         known = len(self.known)
         self.known.extend(new)
         if self.carried:
-            columns = self.known.columns[:, known:]
-            dense = columns.toarray() if sp.issparse(columns) else columns
-            self.correlations = np.column_stack([self.correlations, self.operator.rmatmat(dense)])
+            block = dense(self.known.columns[:, known:])
+            self.correlations = np.column_stack([self.correlations, self.operator.rmatmat(block)])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import scipy.linalg as la
-import scipy.sparse as sp
 
 from hadaflow._types import Vector
 from hadaflow._validation import norm
 from hadaflow.operators import Operator
+from hadaflow.operators.block import Columns, columns_scaled, dense, is_sparse, row_gram
 from hadaflow.solvers.newton.krylov import KrylovEquations
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -44,7 +44,7 @@ class NormalEquations(Protocol):
 def normal_equations(operator: Operator, data_rounding: float) -> NormalEquations:
     """Factorisations where the number of rows allows it, conjugate gradients otherwise."""
     m, n = operator.shape
-    small = m <= LARGEST_FACTOR and (operator.at_hand or m * n <= LARGEST_COPY)
+    small = m <= LARGEST_FACTOR and (operator.costs.cheap_columns or m * n <= LARGEST_COPY)
     if small:
         return FactoredEquations(operator.columns(np.arange(n)), data_rounding)
     return KrylovEquations(operator)
@@ -57,11 +57,11 @@ class FactoredEquations:
     ``A[rows] = L Q^T``, the equations ``A x = y`` become ``Q^T x = w``, w the least-squares solution of ``L w = y``.
     """
 
-    def __init__(self, columns: Any, data_rounding: float = 0.0) -> None:
-        self.columns: Any = columns if sp.issparse(columns) else np.ascontiguousarray(columns)
+    def __init__(self, columns: Columns, data_rounding: float = 0.0) -> None:
+        self.columns: Columns = columns if is_sparse(columns) else np.ascontiguousarray(columns)
         self.rows: _RowSpace | None = None
         if not _independent_rows(self.columns):
-            self.rows = _RowSpace(columns.toarray() if sp.issparse(columns) else columns, data_rounding)
+            self.rows = _RowSpace(dense(columns), data_rounding)
             self.columns = self.rows.basis
 
     def forward(self, x: Vector) -> Vector:
@@ -73,11 +73,7 @@ class FactoredEquations:
     def solve(self, d: Vector, rhs: Vector) -> Vector:
         if len(rhs) == 0:
             return rhs
-        if sp.issparse(self.columns):
-            matrix = np.asarray((self.columns @ sp.diags_array(d) @ self.columns.T).toarray())
-        else:
-            half = self.columns * np.sqrt(d)
-            matrix = half @ half.T
+        matrix = row_gram(columns_scaled(self.columns, np.sqrt(d)))
         # Rows are brought to unit size; a touch on the diagonal keeps the factorisation alive near convergence,
         # where the matrix may be singular to rounding, and the refinement takes its effect out again.
         scale = 1 / np.sqrt(matrix.diagonal())
@@ -130,10 +126,9 @@ class _RowSpace:
         return full
 
 
-def _independent_rows(columns: Any) -> bool:
+def _independent_rows(columns: Columns) -> bool:
     """Whether the rows, brought to unit length, have a well-conditioned Gram matrix."""
-    gram = columns @ columns.T
-    gram = np.asarray(gram.toarray() if sp.issparse(gram) else gram)
+    gram = row_gram(columns)
     length = np.sqrt(gram.diagonal())
     if not length.all():
         return False

@@ -59,7 +59,7 @@ class Policy:
     def _narrow(self, at: Position, wait: Vector, wanted: int) -> None:
         """Keep the active coordinates and those that wait least, once the working set has grown to twice as many."""
         working, active = self.working, len(at.index)
-        if len(working) <= 2 * (active + wanted) or self.unit.operator.matrix_free:
+        if len(working) <= 2 * (active + wanted) or self.unit.operator.costs.matrix_free:
             return
         positions = working.positions_of(at.index)
         idle = np.ones(len(working), dtype=bool)
@@ -72,8 +72,8 @@ class Policy:
         """How many columns to add: few where each costs a product, a block of them where any number costs one pass."""
         active, operator = len(at.index), self.unit.operator
         m = operator.shape[0]
-        if operator.matrix_free:
+        if operator.costs.matrix_free:
             return max(8, active // 4)
-        if not operator.resident:
+        if not operator.costs.local:
             return max(8, min(max(256, m // 8, active), _FETCHED // m))
         return max(32, m // 16, active // 3)

@@ -89,7 +89,7 @@ class Walk:
     def run(self) -> Status:
         """Walk, block by block, until the residual vanishes, meets the noise level or can fall no further."""
         stuck = moved = False
-        if not self.unit.operator.resident:  # where the first look may take its time
+        if not self.unit.operator.costs.local:  # where the first look may take its time
             self._report()
         while not (self._arrived() or stuck or self._exhausted() or self.lost):
             grown, horizon = self.policy.widen(self.at, narrow=moved)
@@ -157,7 +157,7 @@ class Walk:
         """
         operator, jumps = self.unit.operator, len(block)
         nus = block.nus() if self.terms.verify_all else block.nu(jumps)
-        if operator.pair_passes < 2:
+        if operator.costs.pair < 2:
             seen = operator.rmatmat(np.column_stack([nus, block.residual(jumps)]))
             return seen[:, :-1], seen[:, -1]
         return (operator.rmatmat(nus) if self.terms.verify_all else operator.rmatvec(nus)[:, None]), None
@@ -244,6 +244,6 @@ class Walk:
 
     def _report(self) -> None:
         if self.terms.progress is not None:
-            passes = f", {self.unit.meter.passes:.0f} passes over A" if not self.unit.operator.resident else ""
+            passes = f", {self.unit.meter.passes:.0f} passes over A" if not self.unit.operator.costs.local else ""
             message = f"{self.events} jumps, residual {norm(self.at.residual):.1e}{passes}"
             self.terms.progress(Progress("saddles", None, message))

@@ -19,7 +19,7 @@ from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.problems import Problem, require_squared
 from hadaflow.recovery import recover
 from hadaflow.results import Recovery, Status
-from hadaflow.theory._rip_search import dense
+from hadaflow.theory._rip_search import dense_columns
 from hadaflow.theory.matrix_properties import CertificateSearch, dual_certificate
 
 Sign = Literal["both", "positive"]
@@ -138,7 +138,7 @@ class Case:
     @cached_property
     def matrix(self) -> Vector:
         """All of A as an array."""
-        return dense(self.operator, np.arange(self.operator.shape[1]))
+        return dense_columns(self.operator, np.arange(self.operator.shape[1]))
 
     @property
     def product_seconds(self) -> float:
@@ -149,7 +149,7 @@ class Case:
     @property
     def columns_seconds(self) -> float:
         """What all columns of A cost, where each is a product."""
-        return self.problem.shape[1] * self.product_seconds if self.problem.operator.matrix_free else 0.0
+        return self.problem.shape[1] * self.product_seconds if self.problem.operator.costs.matrix_free else 0.0
 
     @property
     def rerun_seconds(self) -> float:
@@ -162,7 +162,7 @@ class Case:
     def recovery_seconds(self) -> float:
         """What the smallest l1 norm costs."""
         m, n = self.problem.shape
-        return _PRODUCTS * self.product_seconds if self.problem.operator.matrix_free else _WALK * m**2 * n
+        return _PRODUCTS * self.product_seconds if self.problem.operator.costs.matrix_free else _WALK * m**2 * n
 
     @property
     def programme_seconds(self) -> float:
