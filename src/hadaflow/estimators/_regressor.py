@@ -13,7 +13,7 @@ from hadaflow._validation import flag, norm, one_of, positive_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
 from hadaflow.estimators._design import Design
 from hadaflow.estimators._prepared import Prepared
-from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, Options, Reading, read
+from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, Reading, ReadingOptions, read
 from hadaflow.estimators._validated import (
     column_weights,
     is_operator,
@@ -251,7 +251,13 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         return Design.of(X, weights, intercept, given)
 
     def _fit_target(
-        self, prepared: Prepared, design: Design, y: NDArray[Any], given: Vector | None, options: Options, refit: bool
+        self,
+        prepared: Prepared,
+        design: Design,
+        y: NDArray[Any],
+        given: Vector | None,
+        options: ReadingOptions,
+        refit: bool,
     ) -> tuple[Reading, NDArray[Any], float, Any]:
         problem = Problem(design.operator, design.target(y))
         lengths = feature_lengths(design)
@@ -274,7 +280,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             values = [getattr(reading, field) for reading in readings]
             setattr(self, name, values[0] if single else values)
 
-    def _options(self) -> Options:
+    def _options(self) -> ReadingOptions:
         """The parameters, checked, with what follows from "auto"."""
         one_of(self.dynamics, "dynamics", ("auto", "saddles", "flow", "descend"))
         trained = self.depth is not None or self.init_scale is not None or isinstance(self.stop, Rule)
@@ -292,7 +298,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         depth = 3.0 if self.depth is None else positive_number(self.depth, "depth", minimum=2.0, strict=False)
         init_scale = None if self.init_scale is None else positive_number(self.init_scale, "init_scale")
         criterion_prices(1, 1, criterion=self.criterion, chance=self.chance)  # type: ignore[arg-type]  # checks both
-        return Options(
+        return ReadingOptions(
             dynamics=dynamics,
             depth=depth,
             init_scale=init_scale,
