@@ -22,9 +22,10 @@ from hadaflow.certificates import Certificate
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
 from hadaflow.estimators._cross_validation import Fold, FoldSearch, FoldSearchResult, Rows, summary
 from hadaflow.estimators._following import Descent, Flow, Follower, Saddles, Training
+from hadaflow.estimators._linear_prediction import LinearPrediction, feature_lengths, least_squares
 from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._readings import Reading
-from hadaflow.estimators._regressor import LinearPrediction, SparseFlowRegressor, feature_lengths, least_squares
+from hadaflow.estimators._regressor import SparseFlowRegressor
 from hadaflow.estimators._validated import (
     column_weights,
     is_operator,
