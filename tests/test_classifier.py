@@ -25,7 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import hadaflow as hf
 from hadaflow import stopping
 from hadaflow.estimators import SparseFlowClassifier, _standardised
-from hadaflow.estimators._logistic import Data, Options, Run
+from hadaflow.estimators._logistic import LabelledRows, LogisticOptions, Run
 from hadaflow.estimators._maximum_likelihood import maximum_likelihood
 from hadaflow.estimators._read_offs import held_out, pooled
 from hadaflow.estimators._standardised import Features
@@ -190,14 +190,17 @@ def test_the_time_is_that_of_the_smallest_held_out_loss():
 def plain_run(X, y, **options):
     given = {"dynamics": "flow", "depth": 3.0, "init_scale": 1e-4 ** (1 / 3), "stop": "auto", "criterion": "ebic"}
     labels = 2.0 * y - 1
-    return Run(Data(X, labels, None, True, None), Options(**(given | {"positive": False, "progress": None} | options)))
+    return Run(
+        LabelledRows(X, labels, None, True, None),
+        LogisticOptions(**(given | {"positive": False, "progress": None} | options)),
+    )
 
 
 def test_times_of_different_numbers_of_rows_compare():
     """Rows that stand there twice leave the curve of the loss over time per row as it is."""
     X, y = drawn(60, 8)
     run = plain_run(X, y)
-    twice = Data(np.vstack([X, X]), np.tile(run.data.labels, 2), None, True, None)
+    twice = LabelledRows(np.vstack([X, X]), np.tile(run.data.labels, 2), None, True, None)
     grid, one = pooled([held_out(run.data, run.data, run.options)])
     other, two = pooled([held_out(twice, run.data, run.options)])
     assert other[0] == pytest.approx(grid[0])

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import aslinearoperator
 from scipy.stats import norm, t
 
 import hadaflow as hf
-from hadaflow.selection._fit import Candidates, Moves, Pool
+from hadaflow.selection.least_squares import Candidates, Moves, Pool
 
 NAMES = ["fdr", "ebic", "bic", "aic"]
 

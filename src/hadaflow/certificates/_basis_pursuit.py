@@ -249,9 +249,7 @@ class _Dual:
             rounding[costless] = _COSTLESS * slack * lengths_of(operator.columns(costless))
         sizes = gauge.sizes(correlation, rounding)
         top, near = float(sizes.max()), np.array([int(sizes.argmax())])
-        if (
-            operator.costs.cheap_columns
-        ):  # all that rounding might have lifted, or kept from being lifted, above the largest
+        if operator.costs.cheap_columns:  # all that rounding may have lifted above the largest, or kept below it
             near = np.flatnonzero(gauge.sizes(correlation, -slack * operator.size_bound) >= top)
         measured = np.zeros(len(rounding), dtype=bool)
         measured[costless] = True

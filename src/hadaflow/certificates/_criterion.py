@@ -29,8 +29,5 @@ def exact_within(problem: Problem) -> Exact:
     off by 1e-12 of a bound on its terms.
     """
     rounding = 1e3 * float(np.finfo(problem.dtype).eps)
-    return Exact(
-        max(1e-8, rounding),
-        max(1e-9, rounding),
-        max(1e-12, rounding) if problem.operator.costs.matrix_free else rounding,
-    )
+    of_a_row = max(1e-12, rounding) if problem.operator.costs.matrix_free else rounding
+    return Exact(max(1e-8, rounding), max(1e-9, rounding), of_a_row)

@@ -13,7 +13,7 @@ from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
 from hadaflow._types import Vector
 from hadaflow._validation import flag, one_of, positive_number, whole_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
-from hadaflow.estimators._logistic import Data, Fit, Options, Run
+from hadaflow.estimators._logistic import LabelledRows, LogisticFit, LogisticOptions, Run
 from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._read_offs import Fold, read_off
 from hadaflow.estimators._validated import column_weights, prepared_data, row_weights, warn_if_not_ok
@@ -49,7 +49,7 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         - "criterion": the support on the path with the smallest information criterion, with maximum likelihood on it.
           Needs no folds, and about a fifth of the time; better where signals are strong, worse where they are weak. Of
           features that explain each other the first stay.
-        - "null_gradient": no gradient left that chance alone would not make, ``sqrt(2 log n)`` of its standard
+        - "null_gradient": no gradient left that noise alone would not make, ``sqrt(2 log n)`` of its standard
           deviations.
         - "plateau": where x has stayed the same while flow time doubled.
         - "end": where nothing moves any more. Separable labels have no such place: there the path ends when all of them
@@ -213,7 +213,7 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         fits = []
         for name in subtasks(self, names, "class", X, y):
             labels = np.where(y == name, 1.0, -1.0).astype(X.dtype)
-            run = Run(Data(prepared.X, labels, weights, intercept, given), options)
+            run = Run(LabelledRows(prepared.X, labels, weights, intercept, given), options)
             fits.append((read_off(run, folds, self._spread, refit), run))
         self._keep(fits, prepared, X.dtype)
         warn_if_not_ok(self, [fit.status for fit, _ in fits])
@@ -259,7 +259,7 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
 
         return list(Parallel(n_jobs=self.n_jobs)(delayed(function)(*task) for task in tasks))
 
-    def _keep(self, fits: list[tuple[Fit, Run]], prepared: Prepared, dtype: Any) -> None:
+    def _keep(self, fits: list[tuple[LogisticFit, Run]], prepared: Prepared, dtype: Any) -> None:
         rows = [prepared.back(*run.features.coefficients(fit.x)) for fit, run in fits]
         self.coef_ = np.stack([coef for coef, _ in rows]).astype(dtype)
         self.intercept_ = np.array([intercept for _, intercept in rows], dtype=dtype)
@@ -323,7 +323,7 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
             raise ValueError(f"cv gives no fold with rows to train on and rows to test on, got {self.cv!r}")
         return folds
 
-    def _options(self) -> Options:
+    def _options(self) -> LogisticOptions:
         """The parameters, checked, with what follows from "auto"."""
         one_of(self.dynamics, "dynamics", ("auto", "flow", "descend"))
         if not isinstance(self.stop, Rule):
@@ -331,7 +331,7 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         depth = positive_number(self.depth, "depth", minimum=2.0, strict=False)
         scale = self.init_scale
         criterion_prices(1, 1, criterion=self.criterion)  # type: ignore[arg-type]  # checks the name
-        return Options(
+        return LogisticOptions(
             dynamics="flow" if self.dynamics == "auto" else self.dynamics,
             depth=depth,
             init_scale=_PRODUCT_SCALE ** (1 / depth) if scale is None else positive_number(scale, "init_scale"),

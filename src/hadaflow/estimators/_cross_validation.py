@@ -266,7 +266,7 @@ class Compared:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class FoldSearchResult:
     """What cross-validation came to.
 
     Attributes
@@ -313,7 +313,7 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class FoldSearch:
     """Cross-validation, ready to run.
 
     Attributes
@@ -345,7 +345,7 @@ class Search:
     n_jobs: int | None
     progress: ProgressCallback | None
 
-    def run(self, problem: Problem, tasks: Iterator[int]) -> Found:
+    def run(self, problem: Problem, tasks: Iterator[int]) -> FoldSearchResult:
         """To half as many active coordinates as there are rows, as a rule far too many; else to the end of the path."""
         tracks = self._to(problem, self.followers, self.rows.half, tasks)
         short = [k for k, track in enumerate(tracks) if not track.seen_beyond]
@@ -353,7 +353,7 @@ class Search:
             longer = self._to(problem, [self.followers[k] for k in short], None, iter(()))
             for k, track in zip(short, longer, strict=True):
                 tracks[k] = track
-        return Found(choose(np.stack([track.errors for track in tracks]), self.rule), tracks)
+        return FoldSearchResult(choose(np.stack([track.errors for track in tracks]), self.rule), tracks)
 
     def _to(
         self, problem: Problem, followers: list[Follower], most: int | None, tasks: Iterator[int]
@@ -368,8 +368,8 @@ class Search:
         for each in all_errors(self.rows, self.folds, tracks, self.shares, self.n_jobs):
             errors.append(each)
             if self.progress is not None:
-                told = f"fold {len(errors)} of {len(self.folds)}"
-                self.progress(Progress("cross-validation", len(errors) / len(self.folds), told))
+                message = f"fold {len(errors)} of {len(self.folds)}"
+                self.progress(Progress("cross-validation", len(errors) / len(self.folds), message))
             if len(errors) < len(self.folds):
                 next(tasks, None)
         return [

@@ -191,7 +191,7 @@ def on_plateaus(path: SaddlePath, times: Vector) -> Points:
 
 
 @dataclass(frozen=True)
-class _Settled(stopping.Rule):
+class _TrainingSettled(stopping.Rule):
     """Relative residual within a level, and flow time ``factor`` times what it was then."""
 
     level: float
@@ -254,7 +254,7 @@ class Training:
         fitted = problem.operator.matvec(scout.path(scout.last).astype(np.float64))
         left = min(1.0, norm(fitted - problem.y) / norm(problem.y))
         level = math.sqrt(left**2 + _LEFT * (1 - left**2))
-        goal = _Settled(level, _LONGER if scout.ended else 1.0)
+        goal = _TrainingSettled(level, _LONGER if scout.ended else 1.0)
         path = self._run(problem, _FOREVER * first, goal, progress)
         last = self._settled(path, goal)
         return Horizon(min(first, last / 2), last, scout.ended and path.status.ok, _steps(path), path)
@@ -281,7 +281,7 @@ class Training:
         """To a time, or to a goal if that comes first."""
         raise NotImplementedError
 
-    def _settled(self, path: Any, goal: _Settled) -> float:
+    def _settled(self, path: Any, goal: _TrainingSettled) -> float:
         """The time at which the goal was met, wherever steps fall; or where the path ends."""
         raise NotImplementedError
 
@@ -314,7 +314,7 @@ class Flow(Training):
     ) -> FlowPath:
         return self._flow(problem, until, stop=goal, progress=progress)
 
-    def _settled(self, path: FlowPath, goal: _Settled) -> float:
+    def _settled(self, path: FlowPath, goal: _TrainingSettled) -> float:
         return min(path.t_end, goal.factor * path.first(lambda snapshot: snapshot.relative_residual <= goal.level))
 
     def _flow(self, problem: Problem, until: float, **options: Any) -> FlowPath:
@@ -359,7 +359,7 @@ class Descent(Training):
         record = Recorder(metrics=["residual"])
         return quietly(descend, problem, self.model, init_scale=self.start, stop=stop, record=record, progress=progress)
 
-    def _settled(self, path: Trajectory, goal: _Settled) -> float:
+    def _settled(self, path: Trajectory, goal: _TrainingSettled) -> float:
         met = np.flatnonzero(path.history["residual"] <= goal.level)
         # A run that has come to rest ends before the goal: nothing changes any more until then.
         return goal.factor * float(path.history.times[met[0]]) if len(met) and path.status.ok else path.time

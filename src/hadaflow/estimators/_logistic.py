@@ -23,8 +23,8 @@ from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.problems import Problem
 from hadaflow.recording import Recorder
 from hadaflow.results import ProgressCallback, Status
-from hadaflow.selection._criterion import CriterionName
-from hadaflow.selection._fit import independent
+from hadaflow.selection.criterion import CriterionName
+from hadaflow.selection.least_squares import independent
 from hadaflow.snapshots import Snapshot, default_threshold
 from hadaflow.stopping import Rule, Verdict, Watch
 
@@ -42,7 +42,7 @@ _STEPS = 20_000  # of integrator or descent at most
 
 
 @dataclass(frozen=True)
-class Options:
+class LogisticOptions:
     """What a classifier was asked for, checked; see :class:`hadaflow.estimators.SparseFlowClassifier`."""
 
     dynamics: str
@@ -55,7 +55,7 @@ class Options:
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
+class LabelledRows:
     """Rows with labels -1 and +1; weights of rows and of features, where there are any."""
 
     X: Any
@@ -75,7 +75,7 @@ class Data:
         up = self.labels > 0
         return float(up.mean() if self.weights is None else self.weights[up].sum() / self.weights.sum())
 
-    def rows(self, index: Index) -> Data:
+    def rows(self, index: Index) -> LabelledRows:
         """Some of the rows."""
         weights = None if self.weights is None else self.weights[index]
         return replace(self, X=self.X[index], labels=self.labels[index], weights=weights)
@@ -88,7 +88,7 @@ class Data:
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class LogisticFit:
     """Where a path was read off, and why there.
 
     Attributes
@@ -130,7 +130,7 @@ class Run:
         The logistic problem on them.
     """
 
-    def __init__(self, data: Data, options: Options) -> None:
+    def __init__(self, data: LabelledRows, options: LogisticOptions) -> None:
         self.data, self.options = data, options
         self.features = Features.of(data.X, data.weights, data.intercept, data.feature_weights, options.positive)
         self.inner = self.features.operator.inner
@@ -141,7 +141,7 @@ class Run:
 
     def follow(self, stop: Rule | None, t_end: float = _FOREVER) -> Path:
         """The path until a time or the rule is met, nothing moves any more, every label is fitted, or steps run out."""
-        settled = _Settled(1 if stop is None or stop.instant else _LOOK_EVERY)
+        settled = _GradientVanished(1 if stop is None or stop.instant else _LOOK_EVERY)
         stop = settled | stopping.MaxSteps(_STEPS) | (stop or stopping.MaxTime(t_end))
         progress = self.options.progress
         if self.options.dynamics == "descend":
@@ -231,19 +231,19 @@ class Run:
         return float(self.problem.loss.value(p, self.problem.y.astype(np.float64)))
 
 
-def at_end(run: Run, path: Path, reason: str | None = None) -> Fit:
+def at_end(run: Run, path: Path, reason: str | None = None) -> LogisticFit:
     """The end of a path."""
     time = path.t_end if isinstance(path, FlowPath) else path.time
-    return Fit(run.sparse(path.x), path, time, reason or path.reason)
+    return LogisticFit(run.sparse(path.x), path, time, reason or path.reason)
 
 
-def by_rule(run: Run) -> Fit:
+def by_rule(run: Run) -> LogisticFit:
     """The end of the path by a rule, or by the name of one."""
     stop = run.options.stop
     if isinstance(stop, Rule):
         return at_end(run, run.follow(stop))
     if stop == "null_gradient":
-        return at_end(run, run.follow(_WithinChance(run)))
+        return at_end(run, run.follow(_WithinNoise(run)))
     if stop == "plateau":
         selected = stopping.When(lambda snapshot: len(run.support(snapshot.x)) > 0, "some feature is selected")
         return at_end(run, run.follow(stopping.Plateau() & selected))
@@ -258,7 +258,7 @@ def _pulls(snapshot: Snapshot) -> Vector:
     return pulls
 
 
-class _WithinChance(stopping.When):
+class _WithinNoise(stopping.When):
     """As :class:`hadaflow.stopping.NullGradient`, with free directions at rest."""
 
     def __init__(self, run: Run) -> None:
@@ -266,12 +266,12 @@ class _WithinChance(stopping.When):
         deviation = math.sqrt(run.data.share * (1 - run.data.share) * run.features.total)
         level = np.full(run.problem.shape[1], deviation * math.sqrt(2 * math.log(max(2, run.inner))))
         level[run.inner :] *= _IDLE
-        told = f"no gradient beyond what chance makes, {level[0]:.4g},"
-        super().__init__(lambda snapshot: (_pulls(snapshot) <= level).all(), told)
+        message = f"no gradient beyond what chance makes, {level[0]:.4g},"
+        super().__init__(lambda snapshot: (_pulls(snapshot) <= level).all(), message)
 
 
 @dataclass(frozen=True)
-class _Settled(Rule):
+class _GradientVanished(Rule):
     """Nothing moves any more, or every label is fitted and x would grow for ever; looks at every so many snapshots."""
 
     every: int

@@ -50,11 +50,11 @@ def maximum_likelihood(problem: Problem, index: Index, bounded: int) -> Vector |
         if len(negative):
             active[negative] = False
             continue
-        pull = -columns.T @ problem.loss.gradient(columns @ x, y)
-        back = np.flatnonzero(~active & (pull > 1e-8 * float(np.linalg.norm(columns))))
+        negative_gradient = -columns.T @ problem.loss.gradient(columns @ x, y)
+        back = np.flatnonzero(~active & (negative_gradient > 1e-8 * float(np.linalg.norm(columns))))
         if len(back) == 0:
             break
-        active[back[pull[back].argmax()]] = True
+        active[back[negative_gradient[back].argmax()]] = True
     x[:bounded] = np.maximum(x[:bounded], 0.0)
     return x
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hadaflow._types import Float, Index, Vector
-from hadaflow.estimators._logistic import Data, Fit, Options, Run, at_end, by_rule
+from hadaflow.estimators._logistic import LabelledRows, LogisticFit, LogisticOptions, Run, at_end, by_rule
 from hadaflow.problems import Problem
 from hadaflow.selection import criterion_prices
 from hadaflow.snapshots import Snapshot
@@ -24,7 +24,7 @@ _NOTICEABLE = 1e-3  # of the held-out loss: a fall that makes it worth waiting f
 _GRID = 200  # times to choose among
 
 
-def read_off(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]], refit: bool) -> Fit:
+def read_off(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]], refit: bool) -> LogisticFit:
     """Follow a path, and read it off where the options of the run say."""
     if run.options.stop == "auto":
         fit = cross_validated(run, folds, spread)
@@ -43,18 +43,18 @@ def read_off(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]]
 # ---- cross-validation -----------------------------------------------------------------------------------------
 
 
-def cross_validated(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]]) -> Fit:
+def cross_validated(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]]) -> LogisticFit:
     """The end of the path at the time of the smallest loss on rows left out."""
     tasks = [(run.data.rows(train), run.data.rows(test), run.options) for train, test in folds]
     grid, errors = pooled(spread(held_out, tasks))
     error = errors / sum(test.total for _, test, _ in tasks)
     best = int(error.argmin())
     path = run.follow(None, float(grid[best]) / run.features.total)
-    told = f"{error[best]:.4g} per row over {len(folds)} folds"
-    return at_end(run, path, f"smallest cross-validated log loss, {told}: {path.reason}")
+    message = f"{error[best]:.4g} per row over {len(folds)} folds"
+    return at_end(run, path, f"smallest cross-validated log loss, {message}: {path.reason}")
 
 
-def held_out(train: Data, test: Data, options: Options) -> Curve:
+def held_out(train: LabelledRows, test: LabelledRows, options: LogisticOptions) -> Curve:
     """The loss on the test rows along the path of the training rows."""
     run = Run(train, options)
     rule = _HeldOut(run, test)
@@ -82,7 +82,7 @@ class _HeldOut(Rule):
     """
 
     run: Run
-    rows: Data
+    rows: LabelledRows
     seen: list[tuple[float, float]] = field(default_factory=list)
     instant = False
 
@@ -106,7 +106,7 @@ class _HeldOut(Rule):
 # ---- information criterion ------------------------------------------------------------------------------------
 
 
-def by_criterion(run: Run) -> Fit:
+def by_criterion(run: Run) -> LogisticFit:
     """The support with the smallest criterion of those that the path passes."""
     supports = _Supports(run)
     path = run.follow(supports)
@@ -115,7 +115,7 @@ def by_criterion(run: Run) -> Fit:
         f"smallest {run.options.criterion} of the supports on the path, {best.value:.4g}: {best.count} features, "
         f"at flow time {best.time:.4g}{', which separate the labels' if best.separates else ''}"
     )
-    return Fit(best.x, path, best.time, reason)
+    return LogisticFit(best.x, path, best.time, reason)
 
 
 @dataclass(frozen=True, eq=False)

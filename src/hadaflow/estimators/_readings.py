@@ -24,7 +24,7 @@ from hadaflow.problems import Problem
 from hadaflow.recording import Recorder
 from hadaflow.results import ProgressCallback, Status
 from hadaflow.selection import Selection, select
-from hadaflow.selection._criterion import CriterionName
+from hadaflow.selection.criterion import CriterionName
 from hadaflow.stopping import Rule
 
 Path = SaddlePath | FlowPath | Trajectory
@@ -40,7 +40,7 @@ _STEEPEST_PATH = 64  # jumps of the first piece of a path whose end is not known
 
 
 @dataclass(frozen=True)
-class Options:
+class ReadingOptions:
     """What a regressor was asked for, checked; see :class:`hadaflow.estimators.SparseFlowRegressor`."""
 
     dynamics: str
@@ -93,7 +93,7 @@ class Reading:
         return certify(problem, self.x, self.dual, weights=weights, positive=positive, noise_level=left)
 
 
-def read(problem: Problem, weights: Vector, rows: int, options: Options) -> Reading:
+def read(problem: Problem, weights: Vector, rows: int, options: ReadingOptions) -> Reading:
     """Follow the dynamics that was asked for, and read x off."""
     if options.dynamics == "saddles":
         return _SADDLES[str(options.stop)](problem, weights, rows, options)
@@ -103,20 +103,20 @@ def read(problem: Problem, weights: Vector, rows: int, options: Options) -> Read
 # ---- saddle path ----------------------------------------------------------------------------------------------
 
 
-def _selected(problem: Problem, weights: Vector, rows: int, options: Options) -> Reading:
+def _selected(problem: Problem, weights: Vector, rows: int, options: ReadingOptions) -> Reading:
     read_out = "auto" if options.stop == "auto" else "model"
     chosen = _choice(problem, weights, rows, options, read_out)
     status = Status.STOPPED
     return _reading(chosen.path, chosen.x, chosen.time, status, chosen.reason, chosen.sigma)
 
 
-def _within_noise(problem: Problem, weights: Vector, rows: int, options: Options) -> Reading:
-    sigma, told = _sigma(problem, weights, rows, options)
+def _within_noise(problem: Problem, weights: Vector, rows: int, options: ReadingOptions) -> Reading:
+    sigma, message = _sigma(problem, weights, rows, options)
     level = sigma * math.sqrt(rows) * _SLACK
     path = quietly(
         saddles, problem, weights=weights, positive=options.positive, noise_level=level, progress=options.progress
     )
-    reason = f"||A x - y|| within the noise, {level:.4g}, for sigma = {sigma:.4g} ({told})"
+    reason = f"||A x - y|| within the noise, {level:.4g}, for sigma = {sigma:.4g} ({message})"
     if path.status in (Status.NOISE_LEVEL, Status.EXACT):
         reason = f"first plateau with {reason}"
     else:
@@ -124,8 +124,8 @@ def _within_noise(problem: Problem, weights: Vector, rows: int, options: Options
     return _reading(path, path.final, float(path.times[-1]), path.status, reason, sigma)
 
 
-def _no_gradient(problem: Problem, weights: Vector, rows: int, options: Options) -> Reading:
-    sigma, told = _sigma(problem, weights, rows, options)
+def _no_gradient(problem: Problem, weights: Vector, rows: int, options: ReadingOptions) -> Reading:
+    sigma, message = _sigma(problem, weights, rows, options)
     n = problem.shape[1]
     lengths = np.sqrt(problem.operator.column_squares())
     level = sigma * math.sqrt(2 * math.log(max(2, n))) * _SLACK
@@ -146,32 +146,32 @@ def _no_gradient(problem: Problem, weights: Vector, rows: int, options: Options)
         if len(quiet)
         else "the end of the path, whose largest gradient is not"
     )
-    reason = f"{where} within what noise makes: {largest[k]:.4g} and {level:.4g}, for sigma = {sigma:.4g} ({told})"
+    reason = f"{where} within what noise makes: {largest[k]:.4g} and {level:.4g}, for sigma = {sigma:.4g} ({message})"
     status = Status.STOPPED if len(quiet) else path.status
     return _reading(path, _plateau(path, k), float(path.times[k]), status, reason, sigma)
 
 
-def _longest(problem: Problem, weights: Vector, rows: int, options: Options) -> Reading:
+def _longest(problem: Problem, weights: Vector, rows: int, options: ReadingOptions) -> Reading:
     path = _choice(problem, weights, rows, options, "model").path
     lasts = path.times[2:] / path.times[1:-1]
     if len(path.times) > 1 and path.status is Status.EXACT and np.count_nonzero(path.final) < rows:
         lasts = np.append(lasts, np.inf)  # not where it fits y with as many entries as fit any y
     if len(lasts) == 0:
-        told = "the path has no plateau but its end"
-        return _reading(path, path.final, float(path.times[-1]), path.status, told, None)
+        message = "the path has no plateau but its end"
+        return _reading(path, path.final, float(path.times[-1]), path.status, message, None)
     k = 1 + int(lasts.argmax())
-    told = f"a factor {lasts[k - 1]:.3g}" if lasts[k - 1] < np.inf else "for ever: it leaves nothing of y"
-    reason = f"plateau that lasts longest in log-time, {told} from time {path.times[k]:.4g}"
+    message = f"a factor {lasts[k - 1]:.3g}" if lasts[k - 1] < np.inf else "for ever: it leaves nothing of y"
+    reason = f"plateau that lasts longest in log-time, {message} from time {path.times[k]:.4g}"
     return _reading(path, _plateau(path, k), float(path.times[k]), Status.STOPPED, reason, None)
 
 
-def _end(problem: Problem, weights: Vector, _rows: int, options: Options) -> Reading:
+def _end(problem: Problem, weights: Vector, _rows: int, options: ReadingOptions) -> Reading:
     path = quietly(saddles, problem, weights=weights, positive=options.positive, progress=options.progress)
     reason = f"the end of the path: {path.status}"
     return _reading(path, path.final, float(path.times[-1]), path.status, reason, None)
 
 
-_SADDLES: dict[str, Callable[[Problem, Vector, int, Options], Reading]] = {
+_SADDLES: dict[str, Callable[[Problem, Vector, int, ReadingOptions], Reading]] = {
     "auto": _selected,
     "criterion": _selected,
     "discrepancy": _within_noise,
@@ -197,7 +197,7 @@ def _residuals(path: SaddlePath) -> Vector:
     return np.asarray(path.problem.y.astype(np.float64)[:, None] - fitted)
 
 
-def _choice(problem: Problem, weights: Vector, rows: int, options: Options, read_out: Any) -> Selection:
+def _choice(problem: Problem, weights: Vector, rows: int, options: ReadingOptions, read_out: Any) -> Selection:
     chosen = select(
         problem,
         criterion=options.criterion,
@@ -235,7 +235,7 @@ def _on_a_line(chosen: Selection, problem: Problem, rows: int) -> Selection:
     )
 
 
-def _sigma(problem: Problem, weights: Vector, rows: int, options: Options) -> tuple[float, str]:
+def _sigma(problem: Problem, weights: Vector, rows: int, options: ReadingOptions) -> tuple[float, str]:
     """Standard deviation of the noise, and where it comes from."""
     if options.sigma is not None:
         return options.sigma, "given"
@@ -245,7 +245,7 @@ def _sigma(problem: Problem, weights: Vector, rows: int, options: Options) -> tu
 # ---- training -------------------------------------------------------------------------------------------------
 
 
-def _trained(problem: Problem, weights: Vector, rows: int, options: Options) -> Reading:
+def _trained(problem: Problem, weights: Vector, rows: int, options: ReadingOptions) -> Reading:
     """Training by flow or descent from a small start."""
     model = HadamardPower(options.depth, "positive" if options.positive else "both")
     squares = problem.operator.column_squares()
@@ -275,7 +275,7 @@ def _trained(problem: Problem, weights: Vector, rows: int, options: Options) -> 
     return Reading(x, path, time, path.status, path.reason, sigma, steps, dual)
 
 
-def _rule(problem: Problem, weights: Vector, rows: int, options: Options) -> tuple[Rule | None, float | None]:
+def _rule(problem: Problem, weights: Vector, rows: int, options: ReadingOptions) -> tuple[Rule | None, float | None]:
     """The stopping rule, and sigma if it needs one."""
     if isinstance(options.stop, Rule):
         return options.stop, options.sigma

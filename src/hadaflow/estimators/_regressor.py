@@ -9,57 +9,25 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
 from hadaflow._types import Index, Vector
-from hadaflow._validation import flag, norm, one_of, positive_number
+from hadaflow._validation import flag, one_of, positive_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
 from hadaflow.estimators._design import Design
+from hadaflow.estimators._linear_prediction import LinearPrediction, feature_lengths, least_squares
 from hadaflow.estimators._prepared import Prepared
-from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, Options, Reading, read
+from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, Reading, ReadingOptions, read
 from hadaflow.estimators._validated import (
     column_weights,
     is_operator,
     noise_size,
-    prediction_data,
     prepared_data,
     row_weights,
     scalar,
     training_data,
     warn_if_not_ok,
 )
-from hadaflow.operators import as_operator
 from hadaflow.problems import Problem
 from hadaflow.selection import criterion_prices
 from hadaflow.stopping import Rule
-
-
-class LinearPrediction:
-    """Predictions of a linear model, for arrays, sparse matrices and linear operators."""
-
-    coef_: NDArray[Any]
-    intercept_: Any
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """``X @ coef_.T + intercept_``.
-
-        Parameters
-        ----------
-        X : array_like, sparse matrix or LinearOperator of shape (k, n)
-            Rows to predict for.
-
-        Returns
-        -------
-        ndarray of shape (k,) or (k, targets)
-        """
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self)
-        X = prediction_data(self, X)
-        if is_operator(X):
-            operator = as_operator(X)
-            rows = [operator.matvec(row.astype(np.float64)) for row in np.atleast_2d(self.coef_)]
-            fitted = rows[0] if self.coef_.ndim == 1 else np.column_stack(rows)
-        else:
-            fitted = X @ self.coef_.T
-        return np.asarray(fitted + self.intercept_)
 
 
 class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, LinearPrediction, BaseEstimator):  # type: ignore[misc]
@@ -251,7 +219,13 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         return Design.of(X, weights, intercept, given)
 
     def _fit_target(
-        self, prepared: Prepared, design: Design, y: NDArray[Any], given: Vector | None, options: Options, refit: bool
+        self,
+        prepared: Prepared,
+        design: Design,
+        y: NDArray[Any],
+        given: Vector | None,
+        options: ReadingOptions,
+        refit: bool,
     ) -> tuple[Reading, NDArray[Any], float, Any]:
         problem = Problem(design.operator, design.target(y))
         lengths = feature_lengths(design)
@@ -274,7 +248,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             values = [getattr(reading, field) for reading in readings]
             setattr(self, name, values[0] if single else values)
 
-    def _options(self) -> Options:
+    def _options(self) -> ReadingOptions:
         """The parameters, checked, with what follows from "auto"."""
         one_of(self.dynamics, "dynamics", ("auto", "saddles", "flow", "descend"))
         trained = self.depth is not None or self.init_scale is not None or isinstance(self.stop, Rule)
@@ -292,7 +266,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         depth = 3.0 if self.depth is None else positive_number(self.depth, "depth", minimum=2.0, strict=False)
         init_scale = None if self.init_scale is None else positive_number(self.init_scale, "init_scale")
         criterion_prices(1, 1, criterion=self.criterion, chance=self.chance)  # type: ignore[arg-type]  # checks both
-        return Options(
+        return ReadingOptions(
             dynamics=dynamics,
             depth=depth,
             init_scale=init_scale,
@@ -353,32 +327,3 @@ def _counted(X: Any, y: NDArray[Any], weights: Vector | None) -> tuple[Any, NDAr
         raise ValueError("sample_weight of 0 needs the rows of X, which a LinearOperator does not have")
     kept = np.flatnonzero(weights)
     return X[kept], y[kept], weights[kept]
-
-
-def feature_lengths(design: Design) -> Vector:
-    """Lengths of the columns that the path sees: their mean for columns of zeros, and 1 for a LinearOperator."""
-    if design.operator.costs.matrix_free:
-        return np.ones(design.operator.shape[1])
-    lengths = np.sqrt(design.operator.column_squares())
-    present = lengths > 0
-    # The geometric mean, by which starts are scaled, then is that of the others.
-    return np.where(present, lengths, np.exp(np.log(lengths[present]).mean()) if present.any() else 1.0)
-
-
-def least_squares(problem: Problem, x: NDArray[Any], positive: bool) -> NDArray[Any]:
-    """Least squares on the support of x, non-negative if asked for."""
-    from scipy.optimize import lsq_linear
-
-    support, refitted = np.flatnonzero(x), np.zeros_like(x)
-    if len(support) == 0:
-        return refitted
-    columns = problem.operator.columns(support)
-    dense = columns.toarray() if hasattr(columns, "toarray") else columns
-    lengths, size = np.linalg.norm(dense, axis=0), norm(problem.y)  # tolerances of the solvers are about unit size
-    dense, y = dense / lengths, problem.y.astype(np.float64) / size
-    if positive:
-        values = lsq_linear(dense, y, bounds=(0, np.inf), method="bvls").x
-    else:
-        values = np.linalg.lstsq(dense, y, rcond=None)[0]
-    refitted[support] = values / lengths * size
-    return refitted

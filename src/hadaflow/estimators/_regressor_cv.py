@@ -20,11 +20,12 @@ from hadaflow._types import Vector
 from hadaflow._validation import callback, flag, one_of, positive_number, whole_number
 from hadaflow.certificates import Certificate
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
-from hadaflow.estimators._cross_validation import Fold, Found, Rows, Search, summary
+from hadaflow.estimators._cross_validation import Fold, FoldSearch, FoldSearchResult, Rows, summary
 from hadaflow.estimators._following import Descent, Flow, Follower, Saddles, Training
+from hadaflow.estimators._linear_prediction import LinearPrediction, feature_lengths, least_squares
 from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._readings import Reading
-from hadaflow.estimators._regressor import LinearPrediction, SparseFlowRegressor, feature_lengths, least_squares
+from hadaflow.estimators._regressor import SparseFlowRegressor
 from hadaflow.estimators._validated import (
     column_weights,
     is_operator,
@@ -51,10 +52,10 @@ class _Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class _CrossValidatedFit:
     """What is known of one target in the end."""
 
-    found: Found
+    found: FoldSearchResult
     reading: Reading
     coef: NDArray[Any]
     intercept: float
@@ -256,7 +257,7 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
 
     def _fit_target(
         self, prepared: Prepared, rows: Rows, folds: list[Fold], settings: _Settings, tasks: Iterator[int]
-    ) -> _Fit:
+    ) -> _CrossValidatedFit:
         positive = bool(self.positive)
         whole = rows.take(np.arange(len(rows.y)))
         design = SparseFlowRegressor._design(self, whole.X, whole.weights, whole.feature_weights)
@@ -266,7 +267,9 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
             weights = weights * rows.feature_weights[design.penalised]
         followers = _followers(problem, weights, settings, positive)
         shares, count = settings.shares, settings.count
-        found = Search(rows, folds, followers, shares, count, self.rule, self.n_jobs, self.progress).run(problem, tasks)
+        found = FoldSearch(rows, folds, followers, shares, count, self.rule, self.n_jobs, self.progress).run(
+            problem, tasks
+        )
         _warn(found)
         best = found.best
         share = shares[found.choice.share]
@@ -276,7 +279,9 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         reading = Reading(x, path, found.time, Status.STOPPED, _reason(found, share), None, steps, dual)
         kept = least_squares(problem, x, positive) if self.refit else x
         coef, intercept = prepared.back(*design.coefficients(kept, whole.y))
-        return _Fit(found, reading, coef, intercept, reading.certificate(problem, weights, positive), share)
+        return _CrossValidatedFit(
+            found, reading, coef, intercept, reading.certificate(problem, weights, positive), share
+        )
 
     def _folds(self, X: Any, y: NDArray[Any], weights: Vector | None, groups: Any) -> list[Fold]:
         """Rows to train on and rows left out, as indices."""
@@ -299,7 +304,7 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
                     )
         return folds
 
-    def _keep(self, fits: list[_Fit], single: bool) -> None:
+    def _keep(self, fits: list[_CrossValidatedFit], single: bool) -> None:
         self.coef_ = fits[0].coef if single else np.stack([fit.coef for fit in fits])
         intercepts = [fit.intercept for fit in fits]
         self.intercept_ = (
@@ -365,19 +370,19 @@ def _followers(problem: Problem, weights: Vector, settings: _Settings, positive:
     return [kind.of(problem, weights, positive, depth, scale) for depth, scale in settings.starts]
 
 
-def _reason(found: Found, share: float) -> str:
+def _reason(found: FoldSearchResult, share: float) -> str:
     """Why there, with the numbers that decided."""
     choice, folds = found.choice, found.errors.shape[-1]
-    told = (
+    message = (
         f"smallest mean squared error on rows left out, {choice.least:.4g} (standard error {choice.deviation:.2g}, "
         f"{folds} folds)"
     )
     if choice.time < choice.smallest:
-        told = f"{choice.error:.4g} is the earliest within one standard error of the {told}"
-    return f"{told}, at time {found.time:.4g} with share {share:g} of the iterate"
+        message = f"{choice.error:.4g} is the earliest within one standard error of the {message}"
+    return f"{message}, at time {found.time:.4g} with share {share:g} of the iterate"
 
 
-def _warn(found: Found) -> None:
+def _warn(found: FoldSearchResult) -> None:
     """Say so, if the path should have been followed further, or could not be."""
     if found.best.horizon.lost:
         warnings.warn(

@@ -14,8 +14,8 @@ _SMALLEST, _LARGEST = 1e-280, 1e280
 
 def typical_size(problem: Problem, squares: Vector) -> float:
     """The largest coefficient that one feature alone would have; 1 if there is none."""
-    pull = np.abs(problem.operator.rmatvec(problem.y.astype(np.float64)))
-    alone = np.divide(pull, squares, out=np.zeros_like(pull), where=squares > 0)
+    negative_gradient = np.abs(problem.operator.rmatvec(problem.y.astype(np.float64)))
+    alone = np.divide(negative_gradient, squares, out=np.zeros_like(negative_gradient), where=squares > 0)
     return float(alone.max(initial=0.0)) or 1.0
 
 

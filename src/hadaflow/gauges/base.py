@@ -98,7 +98,7 @@ class Gauge(ABC):
         return np.where(self.opens(direction), np.abs(direction), 0.0)
 
     def wait(self, theta: Vector, velocity: Vector, moving: Mask) -> Vector:
-        """How long ``theta + t velocity`` takes to the bound of each moving coordinate; infinite where there is none."""
+        """How long ``theta + t velocity`` takes to the bound of each moving coordinate; infinite without one."""
         time = np.empty_like(theta)
         time.fill(np.inf)
         np.divide(self.meets(velocity) - theta, velocity, out=time, where=moving)

@@ -12,8 +12,8 @@ import scipy.linalg as la
 from hadaflow._types import Index, Vector
 from hadaflow.paths import SaddlePath
 from hadaflow.results import Status
-from hadaflow.selection._fit import Fit
 from hadaflow.selection._search import Search
+from hadaflow.selection.least_squares import Fit
 
 _FIRST = 48  # jumps of the first look at the path
 _STARTS = 6  # plateaus from which a model is looked for
@@ -149,12 +149,12 @@ class _PlateauFits:
     """Residual sums of squares along a path: of its plateaus, and of the average as ``x_k + s w_k``, ``s = 1 / tau``.
 
     On plateau k the average is ``(I_k + (tau - tau_k) x_k) / tau`` with the integral ``I_k`` up to its start: linear in
-    ``s``, so that its residual sum of squares is ``rss - 2 s slope + s^2 bend``.
+    ``s``, so that its residual sum of squares is ``rss - 2 s slope + s^2 curvature``.
     """
 
     rss: Vector
     slope: Vector
-    bend: Vector
+    curvature: Vector
     counts: Index
     times: Vector
     ended: bool  # else it is not known how long the last plateau lasts
@@ -172,22 +172,22 @@ class _PlateauFits:
         if float(np.abs(x).sum(axis=1).max(initial=0.0)) ** 2 > _HUGE * pool.square:
             columns = pool.columns(positions)
             left, image = pool.y - x @ columns.T, w @ columns.T
-            rss, slope, bend = (left**2).sum(axis=1), (left * image).sum(axis=1), (image**2).sum(axis=1)
+            rss, slope, curvature = (left**2).sum(axis=1), (left * image).sum(axis=1), (image**2).sum(axis=1)
         else:
             image, bent = x @ gram, w @ gram
             rss = np.maximum(pool.square - 2 * x @ pull + (image * x).sum(axis=1), 0.0)
-            slope, bend = w @ pull - (image * w).sum(axis=1), (bent * w).sum(axis=1)
+            slope, curvature = w @ pull - (image * w).sum(axis=1), (bent * w).sum(axis=1)
         counts = np.diff(plateaus.indptr).astype(np.intp)
-        return cls(rss, slope, bend, counts, path.times, path.status.ok)
+        return cls(rss, slope, curvature, counts, path.times, path.status.ok)
 
     def best_average(self, variance: float, rows: int) -> Average:
         """Where ``rss / rows + 2 variance count / rows`` is smallest."""
         earliest = 1 / np.maximum(self.times, 1e-300)
         latest = np.append(earliest[1:], 0.0 if self.ended else earliest[-1])
-        flat = np.divide(self.slope, self.bend, out=earliest.copy(), where=self.bend > 0)
+        flat = np.divide(self.slope, self.curvature, out=earliest.copy(), where=self.curvature > 0)
         s = np.clip(flat, latest, earliest)
         s[0] = 0.0  # the first plateau is zero, and so is the average on it
-        rss = np.maximum(self.rss - 2 * s * self.slope + s**2 * self.bend, 0.0)
+        rss = np.maximum(self.rss - 2 * s * self.slope + s**2 * self.curvature, 0.0)
         risk = (rss + 2 * variance * self.counts) / rows
         k = int(risk.argmin())
         time = 0.0 if k == 0 else math.inf if s[k] == 0 else 1 / float(s[k])

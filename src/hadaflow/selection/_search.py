@@ -9,8 +9,8 @@ import numpy as np
 from hadaflow._span import Span
 from hadaflow._types import Index, Vector
 from hadaflow.operators import Operator
-from hadaflow.selection._criterion import Criterion
-from hadaflow.selection._fit import Candidates, Fit, Moves, Pool
+from hadaflow.selection.criterion import Criterion
+from hadaflow.selection.least_squares import Candidates, Fit, Moves, Pool
 
 _NEWCOMERS = 8  # columns that join the pool at a time when the search was too narrow
 _TRIALS = 10  # moves that rounding may rule out before the search ends

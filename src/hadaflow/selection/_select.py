@@ -17,10 +17,10 @@ from hadaflow.dynamics.saddles import saddles
 from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem, require_squared
 from hadaflow.results import ProgressCallback
-from hadaflow.selection._criterion import CriterionName, criterion_prices
 from hadaflow.selection._explore import Explored, explore
 from hadaflow.selection._search import Search
 from hadaflow.selection._units import Units
+from hadaflow.selection.criterion import CriterionName, criterion_prices
 
 ReadOut = Literal["auto", "model", "average"]
 
@@ -210,12 +210,12 @@ def _read_out(problem: Problem, units: Units, search: Search, found: Explored, r
 
 def _of_model(search: Search, found: Explored) -> str:
     count = len(found.fit)
-    told = f"no single change of the support ({count} of {search.operator.shape[1]} columns) improves the criterion"
+    message = f"no single change of the support ({count} of {search.operator.shape[1]} columns) improves the criterion"
     if search.operator.costs.matrix_free:
-        told += " among the columns that the path visited"
+        message += " among the columns that the path visited"
     if count == 0:
-        return told
-    return f"{told}, and the weakest of them is worth {search.weakest(found.fit):.3g} of it"
+        return message
+    return f"{message}, and the weakest of them is worth {search.weakest(found.fit):.3g} of it"
 
 
 def _of_average(time: float, x: Float) -> str:
