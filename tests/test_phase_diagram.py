@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 import hadaflow as hf
 from hadaflow.experiments import ensembles, phase_diagram, trials
 from hadaflow.experiments._halfway import halfway
-from hadaflow.experiments._panel import Panel
+from hadaflow.experiments.panel import Panel
 from hadaflow.experiments.trials import recovery
 from hadaflow.plotting import plot_phase_diagram
 from hadaflow.plotting.phase import panel_axes

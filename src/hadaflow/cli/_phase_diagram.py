@@ -16,8 +16,8 @@ from hadaflow import files
 from hadaflow._validation import positive_number, whole_number
 from hadaflow.cli import _options as given
 from hadaflow.cli._running import require, running, warn_of_failures
-from hadaflow.experiments._panel import Panel
 from hadaflow.experiments.ensembles import ENSEMBLES
+from hadaflow.experiments.panel import Panel
 from hadaflow.experiments.phase import PhaseDiagram, phase_diagram
 from hadaflow.experiments.trials import PRODUCT_SCALE
 from hadaflow.plotting.phase import panel_axes

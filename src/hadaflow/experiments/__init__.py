@@ -9,7 +9,8 @@ from hadaflow.experiments.phase import PhaseDiagram, phase_diagram
 from hadaflow.experiments.records import Store
 from hadaflow.experiments.report import write_report
 from hadaflow.experiments.runner import reproduce, run_inline
-from hadaflow.experiments.sweeps import Sweep, SweepResult, sweep
+from hadaflow.experiments.sweep_study import Sweep
+from hadaflow.experiments.sweeps import SweepResult, sweep
 
 __all__ = [
     "Check",

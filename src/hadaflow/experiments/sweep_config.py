@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hadaflow.experiments.sweep_arguments import MOST, nearest
-from hadaflow.experiments.sweeps import Sweep
+from hadaflow.experiments.sweep_study import Sweep
 
 _NEEDED = ("experiment", "grid")
 _KEYS = (*_NEEDED, "repeats", "seed", "paired", "fixed")

@@ -1,4 +1,4 @@
-"""One panel of a phase diagram: shares of successes, the curve where half succeed, and the theory beside it."""
+"""One panel of a phase diagram: fractions of successes, the curve where half succeed, and the predicted curve."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ class Panel:
         return f"{_KINDS[self.choice['ensemble']]}{vectors}\n{start}"
 
     def success(self) -> pd.DataFrame:
-        """Share of successes: a row per ``s_over_m``, a column per ``m_over_n``, both as asked for, ascending."""
-        told = self.records.assign(success=self._successes().astype(float))
-        return told.pivot_table(index="s_over_m", columns="m_over_n", values="success", aggfunc="mean")
+        """Fraction of successes: a row per ``s_over_m``, a column per ``m_over_n``, both as asked for, ascending."""
+        trials = self.records.assign(success=self._successes().astype(float))
+        return trials.pivot_table(index="s_over_m", columns="m_over_n", values="success", aggfunc="mean")
 
     def half(self) -> pd.DataFrame:
-        """Where half of the trials succeed, beside the theory.
+        """Where half of the trials succeed, compared with the theory.
 
         Returns
         -------
