@@ -31,7 +31,7 @@ from hadaflow.results import ProgressCallback
 from hadaflow.snapshots import Setting
 from hadaflow.solvers.descent.loop import Run, follow
 from hadaflow.solvers.descent.state import Sweeps, of_loss, of_squares
-from hadaflow.steps import StepRule, as_rule
+from hadaflow.steps import StepRule, as_rule, as_stepper
 from hadaflow.stopping import MaxSteps, Residual, Rule
 from hadaflow.units import pull_at_zero
 
@@ -231,7 +231,7 @@ class _Shared:
             raise ValueError(f"init_scale {np.min(init_scale):.3g} is zero in {problem.dtype}: pass float64 data")
         setting = Setting.of(problem, model, init_scale)
         bound = problem.loss.curvature_bound  # what the loss stays below is a squared one, this much larger
-        stepper = rule.stepper(problem.operator, speed / bound, model, init_scale, self.scaling * bound)
+        stepper = as_stepper(rule.stepper(problem.operator, speed / bound, model, init_scale, self.scaling * bound))
         tape = RecordBuffer(self.record, problem)
         return Run(setting, stepper, self.stop, self.stop.watch(problem), tape, self.began, rule, self.scaling)
 

@@ -47,9 +47,6 @@ class Run:
     last_loss: float = np.inf
     refused: int = 0  # steps in a row
 
-    def __post_init__(self) -> None:
-        self.judges = getattr(self.stepper, "judges", True)
-
     def stalls(self, loss: float, gradients: Array, j: int) -> bool:
         """Whether the loss has not fallen since the last look, and cannot: the gradient has all but vanished."""
         before, self.last_loss = self.last_loss, loss
@@ -214,14 +211,14 @@ class _Loop:
         v = None if state.factors.v is None else state.factors.v - length * pull.v
         new = self.sweeps.at(self.model, Factors(u, v))
         spans = [(each if isinstance(each, float) else float(np.min(each))) * self.sweeps.scaling for each in lengths]
-        judging = any(self.runs[place].judges for place in self.places)
-        slopes = self._slopes(pull, length) if judging else 0 * state.loss
+        adaptive = any(self.runs[place].stepper.adaptive for place in self.places)
+        slopes = self._slopes(pull, length) if adaptive else 0 * state.loss
         fresh, over = [], []
         for j, place in enumerate(self.places):
             run = self.runs[place]
             run.passes += self._passes
             slope, after = float(self._of(slopes, j)), float(self._of(new.loss, j))
-            accepted = not run.judges or run.stepper.accept(float(self._of(state.loss, j)), after, slope)
+            accepted = not run.stepper.adaptive or run.stepper.accept(float(self._of(state.loss, j)), after, slope)
             ended = self._ending(run, j, state, sums, new, accepted, look_for_rest)
             if ended is not None:
                 self._end(j, run.finish(Point(run, state, sums, self._column(j)), *ended))
