@@ -77,6 +77,61 @@ def test_equals_the_loop_by_hand(depth, sign, factors, loss):
     assert np.abs(x - (0.5**depth if sign == "positive" else 0)).max() > 0.1  # it has moved
 
 
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [
+        (np.asarray, hf.HadamardPower(3)),
+        (np.asarray, hf.HadamardPower(2, "positive")),
+        (np.asarray, hf.HadamardPower(3, factors="separate")),
+        (aslinearoperator, hf.HadamardPower(2)),
+    ],
+)
+def test_a_resumed_run_equals_one_that_never_stopped(kind, model):
+    """A constant step; with steps of its own the clock goes on, too."""
+    A, y, _ = planted(positive=not model.signed)
+    problem, args = hf.Problem(kind(A), y), {"step": 0.01, "loss": "mean"}
+    whole = hf.descend(problem, model, init_scale=0.3, stop=MaxSteps(800), **args)
+    half = hf.descend(problem, model, init_scale=0.3, stop=MaxSteps(400), **args)
+    kept = half.factors.u.copy()
+    again = hf.descend(problem, model, start=half, stop=MaxSteps(800), **args)
+    assert_agrees(again, whole, 1e-12)
+    assert np.abs(whole.x - half.x).max() > 1e-3  # it had not ended
+    np.testing.assert_array_equal(half.factors.u, kept)  # what is resumed stays as it is
+    assert again.history.steps[0] == 400
+    assert again.product_scale == whole.product_scale
+    free = hf.descend(problem, model, start=half, stop=Residual(1e-6))
+    assert free.status is hf.Status.STOPPED
+    assert free.time > half.time
+    assert free.steps > half.steps
+
+
+def test_a_run_of_a_batch_is_resumed_alone():
+    A, y, _ = planted()
+    problem, model = hf.Problem(A, y), hf.HadamardPower(2)
+    runs = hf.descend_batch(problem, model, init_scale=[0.3, 0.1], step=0.01, stop=MaxSteps(200))
+    for run, scale in zip(runs, [0.3, 0.1], strict=True):
+        whole = hf.descend(problem, model, init_scale=scale, step=0.01, stop=MaxSteps(500))
+        assert_agrees(hf.descend(problem, model, start=run, step=0.01, stop=MaxSteps(500)), whole, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"start": None}, TypeError, "needs init_scale, or start"),
+        ({"init_scale": 0.1}, TypeError, "init_scale or start, not both"),
+        ({"start": 3}, TypeError, "start"),
+        ({"model": hf.HadamardPower(3)}, ValueError, "cannot go on with"),
+        ({"problem": hf.Problem(np.eye(3), np.ones(3))}, ValueError, "start is a run on data of shape"),
+    ],
+)
+def test_refuses_to_resume_what_does_not_fit(change, error, message):
+    problem, model = hf.Problem(np.eye(2), np.ones(2)), hf.HadamardPower(2)
+    run = hf.descend(problem, model, init_scale=0.1, step=0.01, stop=MaxSteps(5))
+    args = {"problem": problem, "model": model, "start": run} | change
+    with pytest.raises(error, match=message):
+        hf.descend(args.pop("problem"), args.pop("model"), **args)
+
+
 @pytest.mark.parametrize("depth", [2, 3, 5])
 def test_single_precision_follows_double(depth):
     A, y, _ = planted()

@@ -251,6 +251,26 @@ def test_a_rule_of_ones_own():
     assert run.time == pytest.approx(1e-4 * (1 / np.arange(1, 51)).sum())
 
 
+class Fixed(StepRule):
+    """Hands out a stepper that subclasses nothing."""
+
+    def __init__(self, **members):
+        self.members = members
+
+    def stepper(self, operator, speed, model, init_scale, scaling):
+        return type("Plain", (), {"size": lambda self, factors, pull: 1e-3, **self.members})()
+
+
+def test_judges_is_the_old_name_of_adaptive():
+    """Without ``accept``: it is not called."""
+    problem, _ = measurements(30, 20)
+    new = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, step=Fixed(adaptive=False), stop=MaxSteps(5))
+    with pytest.warns(FutureWarning, match=r"Stepper.judges is now called Stepper.adaptive"):
+        old = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, step=Fixed(judges=False), stop=MaxSteps(5))
+    assert old.time == new.time == pytest.approx(5e-3)
+    np.testing.assert_array_equal(old.x, new.x)
+
+
 @pytest.mark.parametrize(
     ("rule", "value", "error"),
     [

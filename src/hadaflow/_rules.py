@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from hadaflow._renamed import renamed
 from hadaflow.problems import Problem
 from hadaflow.snapshots import Snapshot
 
@@ -29,9 +30,23 @@ class Verdict:
     choice: Snapshot | None = None
 
 
-#: Sees one snapshot after the other, in order of time. It may have an attribute ``best``: a function that tells the
-#: snapshot to return should another rule end the run.
+#: Sees one snapshot after the other, in order of time; one that keeps the best of them is a :class:`BestWatch`.
 Watch = Callable[[Snapshot], Verdict | None]
+
+
+class BestWatch(ABC):
+    """A watch that looks for the best snapshot: the run returns it, whichever rule ends the run.
+
+    Attributes
+    ----------
+    best : Snapshot or None
+        The best so far; None before the first.
+    """
+
+    best: Snapshot | None = None
+
+    @abstractmethod
+    def __call__(self, snapshot: Snapshot) -> Verdict | None: ...
 
 
 class Rule(ABC):
@@ -101,9 +116,8 @@ class _Either(_Combined):
             if not verdicts:
                 return None
             first = min(verdicts, key=lambda verdict: verdict.budget)
-            # A rule that looks for the best snapshot has one to offer, whichever rule ends the run.
-            offers = (offer() for watch in watches if (offer := getattr(watch, "best", None)) is not None)
-            choice = first.choice or next((snapshot for snapshot in offers if snapshot is not None), None)
+            bests = (_best(watch) for watch in watches)
+            choice = first.choice or next((snapshot for snapshot in bests if snapshot is not None), None)
             return replace(first, choice=choice)
 
         return look
@@ -125,6 +139,15 @@ class _Both(_Combined):
             return Verdict(" and ".join(verdict.reason for verdict in met), all(v.budget for v in met), choice)
 
         return look
+
+
+def _best(watch: Watch) -> Snapshot | None:
+    if isinstance(watch, BestWatch):
+        return watch.best
+    if hasattr(watch, "best"):  # a function with an attribute, as watches were written before
+        best: Snapshot | None = renamed("the attribute best of a watch", "stopping.BestWatch.best", watch.best())
+        return best
+    return None
 
 
 def _rules(rule: object, kind: type) -> tuple[Rule, ...]:

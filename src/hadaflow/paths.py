@@ -17,7 +17,8 @@ from hadaflow._types import Float
 from hadaflow._validation import callback, positive_number
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
 from hadaflow.hints import fitted_noise, stretch_of, with_hint
-from hadaflow.models import Model
+from hadaflow.models import Factors, Model
+from hadaflow.models.base import Scale
 from hadaflow.problems import Problem
 from hadaflow.recording import History
 from hadaflow.results import Answer, Stats, Status
@@ -138,6 +139,10 @@ class Trajectory(Answer):
         The model.
     product_scale : float
         ``a^D`` (geometric mean over coordinates).
+    factors : Factors
+        The factors where the run stopped; ``descend(..., start=trajectory)`` goes on from them.
+    init_scale : float or ndarray of shape (n,)
+        What every factor entry started with.
     """
 
     x: Float
@@ -153,6 +158,8 @@ class Trajectory(Answer):
     problem: Problem = field(repr=False)
     model: Model
     product_scale: float = field(repr=False)
+    factors: Factors = field(repr=False)
+    init_scale: Scale = field(repr=False)
 
     def __repr__(self) -> str:
         m, n = self.problem.shape

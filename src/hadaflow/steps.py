@@ -8,28 +8,34 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from hadaflow._renamed import renamed
 from hadaflow._types import Float
 from hadaflow._validation import positive_number
 from hadaflow.models import Factors, HadamardPower, Model
 from hadaflow.operators import Operator
 
 
-class Stepper(Protocol):
+class Stepper(ABC):
     """A step rule at work on one run.
 
-    An attribute ``judges = False`` says that every step may stand: ``accept`` is then never asked, and may be missing.
+    Attributes
+    ----------
+    adaptive : bool, default True
+        Whether ``accept`` judges each step. False: every step is accepted; ``accept`` is not called.
     """
 
+    adaptive: bool = True
+
+    @abstractmethod
     def size(self, factors: Factors, pull: Factors) -> float | Float:
         """Length of the next step (one per coordinate allowed), from the factors and the gradient in them."""
-        ...
 
     def accept(self, before: float, after: float, slope: float) -> bool:
-        """Whether the step just taken may stand.
+        """Whether the step just taken is accepted; by default it always is.
 
         Parameters
         ----------
@@ -38,7 +44,28 @@ class Stepper(Protocol):
         slope : float
             ``<gradient, step>``: how much the loss would have fallen had it been linear.
         """
-        ...
+        return True
+
+
+class _Unrelated(Stepper):
+    """A stepper that somebody wrote without subclassing :class:`Stepper`."""
+
+    def __init__(self, stepper: Any) -> None:
+        self.size = stepper.size  # type: ignore[method-assign]
+        if hasattr(stepper, "judges"):
+            self.adaptive = renamed("Stepper.judges", "Stepper.adaptive", bool(stepper.judges))
+        elif hasattr(stepper, "adaptive"):
+            self.adaptive = bool(stepper.adaptive)
+        if self.adaptive:
+            self.accept = stepper.accept  # type: ignore[method-assign]
+
+    def size(self, factors: Factors, pull: Factors) -> float | Float:
+        raise NotImplementedError  # replaced by that of the other object
+
+
+def as_stepper(stepper: Any) -> Stepper:
+    """``stepper`` with all members of :class:`Stepper`; the old name ``judges`` of ``adaptive`` works and warns."""
+    return stepper if isinstance(stepper, Stepper) else _Unrelated(stepper)
 
 
 class StepRule(ABC):
@@ -79,14 +106,14 @@ class Constant(StepRule):
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", positive_number(self.size, "step"))
 
-    def stepper(self, operator: Operator, speed: Float, model: Model, init_scale: Any, scaling: float) -> Any:
-        return _Constant(self.size)
+    def stepper(self, operator: Operator, speed: Float, model: Model, init_scale: Any, scaling: float) -> Stepper:
+        return _ConstantStepper(self.size)
 
 
 @dataclass
-class _Constant:
+class _ConstantStepper(Stepper):
     length: float
-    judges = False
+    adaptive = False
 
     def size(self, factors: Factors, pull: Factors) -> float:
         return self.length
@@ -96,8 +123,8 @@ class _Constant:
 class Auto(StepRule):
     """Steps as long as is safe: the loss never rises, no factor changes its sign, and the flow is followed closely.
 
-    A step changes no factor by more than the share ``max_change``, and is taken back and halved unless the loss falls
-    by at least 0.8 of ``step * ||gradient||^2``. After a step that stood the next one may be a tenth longer.
+    A step changes no factor by more than the fraction ``max_change``, and is taken back and halved unless the loss
+    falls by at least 0.8 of ``step * ||gradient||^2``. After a step that stood the next one may be a tenth longer.
 
     Parameters
     ----------
@@ -107,9 +134,9 @@ class Auto(StepRule):
 
     Notes
     -----
-    Why it cannot fail (proved): as long as no factor changes by more than the share c, the curvature of the loss along
-    the step is at most ``L = (1 + c)^(2D - 2) b ||A||^2 max_i B'_i + (D - 1) G``, with B' the slope of the mirror map,
-    b the curvature of the loss (1 for the squared, 1/4 for the logistic loss) and G the largest relative rate of a
+    Why it cannot fail (proved): as long as no factor changes by more than the fraction c, the curvature of the loss
+    along the step is at most ``L = (1 + c)^(2D - 2) b ||A||^2 max_i B'_i + (D - 1) G``, with B' the slope of the mirror
+    map, b the curvature of the loss (1 for the squared, 1/4 for the logistic loss) and G the largest relative rate of a
     factor, and a step of at most ``1 / L`` lowers the loss by at least half of
     ``step * ||gradient||^2``, one of at most ``0.4 / L`` by 0.8 of it (asked for so that steps do not swing
     across a valley). The halving ends, no lower than half the smaller of ``0.4 / L`` and ``c / G``: the spectral norm
@@ -125,11 +152,11 @@ class Auto(StepRule):
             raise ValueError(f"max_change must lie between 0 and 1, got {self.max_change!r}")
 
     def stepper(self, operator: Operator, speed: Float, model: Model, init_scale: Any, scaling: float) -> Stepper:
-        return _Auto(self.max_change, float(np.finfo(operator.dtype).eps))
+        return _AutoStepper(self.max_change, float(np.finfo(operator.dtype).eps))
 
 
 @dataclass
-class _Auto:
+class _AutoStepper(Stepper):
     change: float
     rounding: float
     longest: float = math.inf
@@ -185,7 +212,7 @@ class Increasing(StepRule):
     def __post_init__(self) -> None:
         positive_number(self.phase, "phase")
 
-    def stepper(self, operator: Operator, speed: Float, model: Model, init_scale: Any, scaling: float) -> Any:
+    def stepper(self, operator: Operator, speed: Float, model: Model, init_scale: Any, scaling: float) -> Stepper:
         if not (isinstance(model, HadamardPower) and model.depth == 2):
             raise ValueError(f"the increasing step rule is one for HadamardPower of depth 2, got {model!r}")
         if not math.isfinite(scaling):
@@ -201,16 +228,16 @@ class Increasing(StepRule):
         size = 2 * scaling * top / (3 * curvature)
         waiting = math.log(size**0.5 / float(np.min(init_scale)))
         length = math.ceil(self.phase * math.ceil(max(1.0, waiting)))
-        return _Increasing(np.full(n, 1 / (10 * curvature * size)), size, length)
+        return _IncreasingStepper(np.full(n, 1 / (10 * curvature * size)), size, length)
 
 
 @dataclass
-class _Increasing:
+class _IncreasingStepper(Stepper):
     lengths: Float
     largest: float
     phase: int
     taken: int = 0
-    judges = False
+    adaptive = False
 
     def size(self, factors: Factors, pull: Factors) -> Float:
         number, at = divmod(self.taken, self.phase)

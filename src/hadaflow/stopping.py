@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._rules import Instant, Rule, Verdict, Watch
+from hadaflow._rules import BestWatch, Instant, Rule, Verdict, Watch
 from hadaflow._validation import callback, check_finite, positive_number, real_array, whole_number
 from hadaflow.operators import Operator, as_operator
 from hadaflow.problems import Problem, require_squared
 from hadaflow.snapshots import Snapshot
 
 __all__ = [
+    "BestWatch",
     "CertificateGap",
     "Discrepancy",
     "LassoGap",
@@ -362,21 +363,22 @@ class Validation(Rule):
         if self.A.shape[1] != problem.shape[1]:
             raise ValueError(f"validation data have {self.A.shape[1]} columns, the problem {problem.shape[1]}")
         problem.loss.check(self.y)
-        best: Snapshot | None = None
-        smallest = math.inf
+        return _ValidationWatch(problem, self)
 
-        def look(snapshot: Snapshot) -> Verdict | None:
-            nonlocal best, smallest
-            error = _misfit(problem, self.A.matvec(snapshot.x.astype(np.float64)), self.y)
-            if best is None or error < smallest:
-                best, smallest = snapshot, error
-                return None
-            if snapshot.time < self.patience * best.time or best.time == 0:
-                return None
-            return Verdict(f"smallest validation error {smallest:.4g} at time {best.time:.4g}", choice=best)
 
-        look.best = lambda: best  # type: ignore[attr-defined]
-        return look
+class _ValidationWatch(BestWatch):
+    def __init__(self, problem: Problem, rule: Validation) -> None:
+        self.problem, self.rule, self.smallest = problem, rule, math.inf
+
+    def __call__(self, snapshot: Snapshot) -> Verdict | None:
+        rule = self.rule
+        error = _misfit(self.problem, rule.A.matvec(snapshot.x.astype(np.float64)), rule.y)
+        if self.best is None or error < self.smallest:
+            self.best, self.smallest = snapshot, error
+            return None
+        if snapshot.time < rule.patience * self.best.time or self.best.time == 0:
+            return None
+        return Verdict(f"smallest validation error {self.smallest:.4g} at time {self.best.time:.4g}", choice=self.best)
 
 
 def _misfit(problem: Problem, p: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -30,8 +30,8 @@ from hadaflow.recording import RecordBuffer, Recorder, as_recorder
 from hadaflow.results import ProgressCallback
 from hadaflow.snapshots import Setting
 from hadaflow.solvers.descent.loop import Run, follow
-from hadaflow.solvers.descent.state import Sweeps, of_loss, of_squares
-from hadaflow.steps import StepRule, as_rule
+from hadaflow.solvers.descent.state import Sums, Sweeps, of_loss, of_squares
+from hadaflow.steps import StepRule, as_rule, as_stepper
 from hadaflow.stopping import MaxSteps, Residual, Rule
 from hadaflow.units import correlation_at_zero
 
@@ -45,7 +45,8 @@ def descend(
     problem: Problem,
     model: Model,
     *,
-    init_scale: Scale,
+    init_scale: Scale | None = None,
+    start: Trajectory | None = None,
     step: Step = "auto",
     loss: Scaling = "half",
     stop: Rule | None = None,
@@ -66,7 +67,12 @@ def descend(
         Overparameterised model, for example ``HadamardPower(depth=3)``; ``HadamardPower(3, factors="separate")`` trains
         D separate factors.
     init_scale : float or array_like of shape (n,)
-        Starting value a > 0 of every factor entry, in units of ``x^(1/depth)``.
+        Starting value a > 0 of every factor entry, in units of ``x^(1/depth)``. Needed unless ``start`` is given.
+    start : Trajectory, optional
+        A run to resume, of the same model on a problem of the same shape. Its factors, steps, time, dual state and
+        average go on: ``MaxSteps(200)`` ends 100 steps after a run of 100. The step rule and the record begin afresh,
+        and so does a stopping rule that looks back. With a constant step a run that is resumed equals one that never
+        stopped, to rounding.
     step : float, "auto" or a rule out of ``hadaflow.steps``, default "auto"
         A number is a constant step, for the loss as scaled. "auto" takes steps as long as is safe
         (:class:`hadaflow.steps.Auto`); :class:`hadaflow.steps.Increasing` lengthens those of small coordinates.
@@ -118,15 +124,21 @@ def descend(
     """
     _check(problem, model, loss, progress)
     n = problem.shape[1]
-    scale = model.checked(init_scale, n)
+    scale = model.checked(_scale_of(problem, model, init_scale, start), n)
     rule, stop, record = as_rule(step), _stop(stop), as_recorder(record)
     threads = blas_threads()
     # The fused pass has threads of its own; those of BLAS, left awake by a product, would be in their way.
     with one_blas_thread() if problem.squared and problem.operator.own_threads else nullcontext():
         shared = _Shared(problem, model, stop, record, loss)
         run = shared.run(scale, rule, shared.speed)
-        factors = model.start(np.asarray(scale, dtype=problem.dtype), np.zeros(n, dtype=problem.dtype))
-        path = follow([run], factors, shared.sweeps(problem.y, threads), single=True, progress=progress)[0]
+        sweeps = shared.sweeps(problem.y, threads)
+        if start is None:
+            factors = model.start(np.asarray(scale, dtype=problem.dtype), np.zeros(n, dtype=problem.dtype))
+            path = follow([run], factors, sweeps, single=True, progress=progress)[0]
+        else:
+            sums = shared.resume(run, start)
+            factors = start.factors
+            path = follow([run], factors, sweeps, single=True, progress=progress, sums=sums)[0]
     return told(path, repr(stop))
 
 
@@ -231,9 +243,16 @@ class _Shared:
             raise ValueError(f"init_scale {np.min(init_scale):.3g} is zero in {problem.dtype}: pass float64 data")
         setting = Setting.of(problem, model, init_scale)
         bound = problem.loss.curvature_bound  # what the loss stays below is a squared one, this much larger
-        stepper = rule.stepper(problem.operator, speed / bound, model, init_scale, self.scaling * bound)
+        stepper = as_stepper(rule.stepper(problem.operator, speed / bound, model, init_scale, self.scaling * bound))
         tape = RecordBuffer(self.record, problem)
         return Run(setting, stepper, self.stop, self.stop.watch(problem), tape, self.began, rule, self.scaling)
+
+    def resume(self, run: Run, start: Trajectory) -> Sums:
+        """Set the clock of a run to where ``start`` stopped; its integrals until then. One pass over A."""
+        run.step, run.time, run.passes = start.steps, start.time, 1.0
+        run.start_gradient = float(np.abs(self.speed).max(initial=0.0))  # "at rest" is relative to the first start
+        theta = self.problem.operator.rmatvec(start.dual).astype(start.x.dtype)
+        return Sums(start.dual, theta, start.average * start.x.dtype.type(start.time))
 
     def sweeps(self, y: NDArray[np.floating[Any]], threads: int = 1) -> Sweeps:
         """The products that all steps take."""
@@ -251,6 +270,23 @@ def _check(problem: Problem, model: Model, loss: str, progress: ProgressCallback
     instance(model, Model, "model")
     one_of(loss, "loss", ("half", "mean"))
     callback(progress, "progress")
+
+
+def _scale_of(problem: Problem, model: Model, init_scale: Scale | None, start: Trajectory | None) -> Scale:
+    """The init scale of a run: the one given, or that of the run that it resumes."""
+    if start is None:
+        if init_scale is None:
+            raise TypeError("descend needs init_scale, or start: a trajectory to resume")
+        return init_scale
+    instance(start, Trajectory, "start")
+    if init_scale is not None:
+        raise TypeError("give init_scale or start, not both: a run that is resumed keeps its init scale")
+    if start.model != model:
+        raise ValueError(f"start is a run of {start.model!r}, and cannot go on with {model!r}")
+    if start.problem.shape != problem.shape or start.x.dtype != problem.dtype:
+        old = f"shape {start.problem.shape} and {start.x.dtype}"
+        raise ValueError(f"start is a run on data of {old}, the problem has shape {problem.shape} and {problem.dtype}")
+    return start.init_scale
 
 
 def _stop(stop: Rule | None) -> Rule:

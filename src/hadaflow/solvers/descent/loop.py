@@ -47,9 +47,6 @@ class Run:
     last_loss: float = np.inf
     refused: int = 0  # steps in a row
 
-    def __post_init__(self) -> None:
-        self.judges = getattr(self.stepper, "judges", True)
-
     def stalls(self, loss: float, gradients: Array, j: int) -> bool:
         """Whether the loss has not fallen since the last look, and cannot: the gradient has all but vanished."""
         before, self.last_loss = self.last_loss, loss
@@ -59,7 +56,7 @@ class Run:
         gradient = gradients if gradients.ndim == 1 else gradients[j]
         return float(np.abs(gradient).max(initial=0.0)) <= 1e-6 * self.start_gradient
 
-    def judge(self, snapshot: Point) -> Verdict | None:
+    def judge(self, snapshot: StepSnapshot) -> Verdict | None:
         """Record the snapshot, and say whether the run is over."""
         if self.tape.wants(self.step, self.time):
             self.tape.keep(snapshot)
@@ -81,9 +78,9 @@ class Run:
             return Status.LEAST_SQUARES, told
         return Status.NOT_CONVERGED, f"{told}: steps are lost in rounding"
 
-    def finish(self, snapshot: Snapshot, status: Status, reason: str) -> Trajectory:
+    def finish(self, snapshot: StepSnapshot, status: Status, reason: str) -> Trajectory:
         """The result, at ``snapshot``."""
-        setting = self.setting
+        setting, factors = self.setting, snapshot.factors
         problem = setting.problem
         self.tape.keep(snapshot)
         stats = Stats(time.perf_counter() - self.began, self.passes, 0, 0, "descend", ("descend",))
@@ -101,10 +98,12 @@ class Run:
             problem,
             setting.model,
             setting.product_scale,
+            Factors(np.array(factors.u), None if factors.v is None else np.array(factors.v)),
+            setting.init_scale,
         )
 
 
-class Point(Snapshot):
+class StepSnapshot(Snapshot):
     """A step of a run as a snapshot; what is not asked for is not computed."""
 
     def __init__(self, run: Run, state: State, sums: Sums, j: int | None) -> None:
@@ -118,6 +117,8 @@ class Point(Snapshot):
         self.x, self.residual, self.gradient = pick(state.x), pick(state.residual), pick(state.gradient)
         self.loss = float(state.loss if j is None else state.loss[j]) / run.scaling
         self.dual, self.theta, self._sum = pick(sums.dual), pick(sums.theta), pick(sums.x)
+        v = state.factors.v
+        self.factors = Factors(pick(state.factors.u), None if v is None else pick(v))
 
     @property
     def seconds(self) -> float:  # type: ignore[override]
@@ -129,15 +130,21 @@ class Point(Snapshot):
 
 
 def follow(
-    runs: list[Run], factors: Factors, sweeps: Sweeps, *, single: bool, progress: ProgressCallback | None
+    runs: list[Run],
+    factors: Factors,
+    sweeps: Sweeps,
+    *,
+    single: bool,
+    progress: ProgressCallback | None,
+    sums: Sums | None = None,
 ) -> list[Trajectory]:
-    """Step until every run has stopped.
+    """Step until every run has stopped; ``sums`` are those of the steps before, where a run is resumed.
 
     A rejected step leaves its run where it was; the next try is shorter. Ctrl-C ends all runs at their last step.
     """
     loop = _Loop(runs, sweeps, single, progress)
     with np.errstate(over="ignore", invalid="ignore", under="ignore", divide="ignore"):
-        return loop.go(factors)
+        return loop.go(factors, sums)
 
 
 class _Loop:
@@ -149,13 +156,13 @@ class _Loop:
         self.reported = time.perf_counter()
         self._passes = sweeps.passes if single else 2.0  # blocks take two products
 
-    def go(self, factors: Factors) -> list[Trajectory]:
+    def go(self, factors: Factors, sums: Sums | None) -> list[Trajectory]:
         state = self.sweeps.at(self.model, factors)
-        sums = Sums.zero(state)
+        sums = Sums.zero(state) if sums is None else sums
         for j, run in enumerate(self.runs):
             run.passes += 1 + self._passes  # A^T y, and the start
             size = run.setting.size_y
-            run.start_gradient = float(np.abs(self._of(state.gradient.T, j)).max(initial=0.0))
+            run.start_gradient = max(run.start_gradient, float(np.abs(self._of(state.gradient.T, j)).max(initial=0.0)))
             run.start_loss = max(abs(float(self._of(state.loss, j))), 0.5 * self.sweeps.scaling * size * size)
             if not (np.isfinite(run.start_loss) and np.isfinite(run.start_gradient)):
                 raise ValueError(
@@ -179,7 +186,7 @@ class _Loop:
                 if self.results[place] is not None:  # it was over in this very step
                     continue
                 self.runs[place].step, self.runs[place].time = clocks[place]
-                point = Point(self.runs[place], state, sums, self._column(j))
+                point = StepSnapshot(self.runs[place], state, sums, self._column(j))
                 self.results[place] = self.runs[place].finish(point, Status.INTERRUPTED, "interrupted by the user")
         return [result for result in self.results if result is not None]
 
@@ -194,12 +201,13 @@ class _Loop:
             if not fresh[j]:
                 continue
             run = self.runs[place]
-            point = Point(run, state, sums, self._column(j))
+            point = StepSnapshot(run, state, sums, self._column(j))
             verdict = run.judge(point)
             if verdict is not None:
                 failed = verdict.budget and not run.stop.budget
                 status = Status.NOT_CONVERGED if failed else Status.STOPPED
-                self._end(j, run.finish(verdict.choice or point, status, verdict.reason))
+                choice = verdict.choice if isinstance(verdict.choice, StepSnapshot) else point
+                self._end(j, run.finish(choice, status, verdict.reason))
                 over.append(j)
         self._report(state)
         return self._without(over, state, sums)
@@ -214,17 +222,17 @@ class _Loop:
         v = None if state.factors.v is None else state.factors.v - length * pull.v
         new = self.sweeps.at(self.model, Factors(u, v))
         spans = [(each if isinstance(each, float) else float(np.min(each))) * self.sweeps.scaling for each in lengths]
-        judging = any(self.runs[place].judges for place in self.places)
-        slopes = self._slopes(pull, length) if judging else 0 * state.loss
+        adaptive = any(self.runs[place].stepper.adaptive for place in self.places)
+        slopes = self._slopes(pull, length) if adaptive else 0 * state.loss
         fresh, over = [], []
         for j, place in enumerate(self.places):
             run = self.runs[place]
             run.passes += self._passes
             slope, after = float(self._of(slopes, j)), float(self._of(new.loss, j))
-            accepted = not run.judges or run.stepper.accept(float(self._of(state.loss, j)), after, slope)
+            accepted = not run.stepper.adaptive or run.stepper.accept(float(self._of(state.loss, j)), after, slope)
             ended = self._ending(run, j, state, sums, new, accepted, look_for_rest)
             if ended is not None:
-                self._end(j, run.finish(Point(run, state, sums, self._column(j)), *ended))
+                self._end(j, run.finish(StepSnapshot(run, state, sums, self._column(j)), *ended))
                 over.append(j)
             elif accepted:
                 run.step += 1
@@ -256,7 +264,7 @@ class _Loop:
         if not after <= _DIVERGED**2 * run.start_loss:  # or NaN
             return Status.DIVERGED, _hint(run)
         if look_for_rest and (self._rests(state.factors, new.factors, j) or run.stalls(after, new.gradient.T, j)):
-            return run.at_rest(Point(run, state, sums, self._column(j)))
+            return run.at_rest(StepSnapshot(run, state, sums, self._column(j)))
         return None
 
     def _slopes(self, pull: Factors, length: Array) -> Any:
