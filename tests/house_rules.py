@@ -172,7 +172,7 @@ FOREIGN = {
     "plotting/_fitted.py: 'stop_time_'",
 }
 #: Where data come in.
-READS_INPUT = {"_validation.py", "files.py"}
+READS_INPUT = {"_validation.py", "files/_read.py"}
 #: The word of the field for each that is none; identifiers in any case, alone or as a part of a name.
 WORDS = {
     "_Trip": "Attempt",
@@ -202,24 +202,16 @@ EXCEPTIONS = {
         "estimators/_classifier.py",
         "estimators/_cross_validation.py",
         "estimators/_following.py",
-        "estimators/_regressor.py",
         "estimators/_regressor_cv.py",
         "experiments/catalogue/b_coordinates.py",
         "experiments/catalogue/b_errors.py",
-        "experiments/sweeps.py",
-        "files.py",
-        "planning.py",
         "stopping.py",
         "theory/explanation/rows.py",
         "theory/matrix_properties.py",
         "theory/null_space.py",
     },
     private_imports: {
-        "cli/_phase_diagram.py: hadaflow.experiments._panel",
         "estimators/_classifier.py: sklearn.linear_model._base",
-        "estimators/_logistic.py: hadaflow.selection._criterion",
-        "estimators/_logistic.py: hadaflow.selection._fit",
-        "estimators/_readings.py: hadaflow.selection._criterion",
         "estimators/_validated.py: sklearn.utils.validation._check_sample_weight",
         "experiments/catalogue/_b_drawing.py: hadaflow.plotting._drawing",
         "experiments/catalogue/_looks.py: hadaflow.plotting._drawing",
@@ -231,22 +223,17 @@ EXCEPTIONS = {
         "experiments/catalogue/scale_average.py: hadaflow.plotting._drawing",
         "experiments/catalogue/scale_saddles.py: hadaflow.plotting._drawing",
     },
-    classes_of_one_name: {
-        "estimators: Options",
-        "estimators: _Settled",
-    },
+    classes_of_one_name: set(),
     long_signatures: {
         "experiments/trials.py: recovery",
         "theory/explanation/promise.py: of",
     },
     getattr_with_default: {
-        "_rules.py: 'best'",
         "experiments/base.py: label",
         "experiments/transport.py: 'function'",
         "plotting/_lines.py: 'depth'",
         "plotting/path.py: 'path_features_'",
         "plotting/phase.py: 'panels'",
-        "solvers/descent/loop.py: 'judges'",
     },
     array_types: {
         "_sweep.py: Array",
@@ -257,40 +244,27 @@ EXCEPTIONS = {
         "theory/_support_split.py: Matrix",
     },
     sparse_or_not: {
-        "_span.py",
-        "certificates/_uniqueness.py",
-        "estimators/_cross_validation.py",
-        "estimators/_design.py",
         "estimators/_prepared.py",
         "estimators/_regressor_cv.py",
         "estimators/_standardised.py",
-        "plotting/window.py",
-        "results.py",
-        "solvers/flow/stiff.py",
-        "solvers/newton/krylov.py",
-        "solvers/newton/normal.py",
-        "solvers/working_set.py",
-        "theory/_rip_search.py",
-        "theory/early_stopping_practice.py",
     },
     homely_words: {
         f"{word}: {place}"
         for word, places in {
-            "bend": "losses selection",
+            "bend": "losses",
             "beside": "experiments/catalogue solvers/working_set",
             "chance": "estimators selection theory",
-            "image_and_pull": "operators solvers/implicit solvers/newton",
+            "image_and_pull": "operators",
             "moment": "experiments/catalogue paths",
             "pictures": "cli experiments/catalogue",
-            "pull": "_span estimators experiments/catalogue operators selection solvers/descent "
-            "solvers/implicit solvers/newton steps theory",
+            "pull": "_span estimators experiments/catalogue operators selection solvers/descent steps theory",
             "reach": "estimators experiments/catalogue selection snapshots theory",
             "share": "estimators experiments experiments/catalogue operators planning selection "
             "solvers/descent starts theory",
             "speed": "cli dynamics solvers/path starts steps",
             "tape": "dynamics solvers/descent",
             "told": "blocks cli convergence dynamics estimators experiments experiments/catalogue hints "
-            "operators plotting recovery results selection solvers/descent",
+            "operators plotting recovery results solvers/descent",
         }.items()
         for place in places.split()
     },

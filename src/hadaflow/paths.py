@@ -18,7 +18,7 @@ from hadaflow._validation import callback, positive_number
 from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
 from hadaflow.hints import fitted_noise, stretch_of, with_hint
 from hadaflow.models import Factors, Model
-from hadaflow.models.base import Scale
+from hadaflow.models.branches import Scale
 from hadaflow.problems import Problem
 from hadaflow.recording import History
 from hadaflow.results import Answer, Stats, Status
