@@ -244,8 +244,8 @@ def test_unknown_method(method):
 
 
 TOGETHER = {
-    "depth alone": ({"depth": 3}, "depth needs init_scale beside it"),
-    "init_scale alone": ({"init_scale": 0.1}, "init_scale needs depth beside it"),
+    "depth alone": ({"depth": 3}, "depth needs init_scale as well"),
+    "init_scale alone": ({"init_scale": 0.1}, "init_scale needs depth as well"),
     "weights": ({"depth": 3, "init_scale": 0.1, "weights": np.ones(N)}, "weights, .* leave out depth and init_scale"),
     "noise_level": ({"depth": 3, "init_scale": 0.1, "noise_level": 1}, "noise_level .* leave out depth and init_scale"),
     "method": ({"depth": 3, "init_scale": 0.1, "method": "limit"}, "method belong .* leave out depth and init_scale"),

@@ -12,11 +12,12 @@ from hadaflow.experiments.catalogue import _b_training as training
 from hadaflow.experiments.catalogue.b_coordinates import (
     Convergence,
     EarlyStoppingCoordinate,
-    IncrementalLearning,
     InitializationEffects,
 )
-from hadaflow.experiments.catalogue.b_errors import EarlyStoppingError, KernelRegime, ridge
+from hadaflow.experiments.catalogue.b_errors import EarlyStoppingError
 from hadaflow.experiments.catalogue.b_image import Image, digit
+from hadaflow.experiments.catalogue.b_incremental import IncrementalLearning
+from hadaflow.experiments.catalogue.b_kernel import KernelRegime, ridge
 from hadaflow.experiments.report import draw
 
 KINDS = [

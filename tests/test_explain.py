@@ -15,7 +15,7 @@ from scipy.sparse.linalg import aslinearoperator
 import hadaflow as hf
 from hadaflow.theory.explanation import Explanation, explain
 from hadaflow.theory.explanation import rows as promise_rows
-from hadaflow.theory.explanation.promise import Promise
+from hadaflow.theory.explanation.promise import Comparison, Promise
 from hadaflow.theory.l1_bounds import l1_excess_bound
 from hadaflow.theory.measurements import measurements_needed
 from hadaflow.theory.null_space import null_space_constants
@@ -376,16 +376,22 @@ def test_bad_arguments_are_named(explained):
     ],
 )
 def test_rows_decide_themselves(relation, promise, measured, allowance, holds):
-    row = Promise.of("k", "q", relation, promise, measured, unit="", source="s", allowance=allowance)
+    row = Promise.of(
+        "k",
+        "q",
+        Comparison(relation, promise, measured, allowance=allowance),
+        unit="",
+        source="s",
+    )
     assert row.holds is holds
     as_condition = Promise.of(
-        "k", "q", relation, promise, measured, unit="", source="s", allowance=allowance, condition=True
+        "k", "q", Comparison(relation, promise, measured, allowance=allowance), unit="", source="s", condition=True
     )
     assert as_condition.holds is (holds or None)
 
 
 def test_markup_in_a_table_is_text():
-    row = Promise.of("k", "<b>", "<=", 1.0, 0.5, unit="", source="s", note="<i>")
+    row = Promise.of("k", "<b>", Comparison("<=", 1.0, 0.5), unit="", source="s", note="<i>")
     markup = Explanation("<s>", (row,), ("<u>",), 0.0)._repr_html_()
     for tag in ("<b>", "<i>", "<s>", "<u>"):
         assert tag not in markup
@@ -447,9 +453,15 @@ def test_the_lasso_row_follows_the_units():
 
 def test_a_number_beyond_the_range_breaks_no_promise():
     for measured, allowance in ((math.inf, 0.0), (math.nan, 0.0), (2.0, math.nan)):
-        row = Promise.of("k", "q", "<=", 1.0, measured, unit="", source="", allowance=allowance)
+        row = Promise.of(
+            "k",
+            "q",
+            Comparison("<=", 1.0, measured, allowance=allowance),
+            unit="",
+            source="",
+        )
         assert row.holds is None
-    assert Promise.of("k", "q", "<=", 1.0, 2.0, unit="", source="").holds is False
+    assert Promise.of("k", "q", Comparison("<=", 1.0, 2.0), unit="", source="").holds is False
 
 
 @pytest.mark.parametrize(

@@ -138,12 +138,10 @@ def test_no_power_of_ten_stands_where_the_title_is(scale):
 
 
 def test_colours_differ_in_grey():
-    from hadaflow.plotting import _drawing
+    from hadaflow.plotting import palette
 
     weights = [0.299, 0.587, 0.114]
-    blue, orange, grey = (
-        np.dot(weights, mpl.colors.to_rgb(c)) for c in (_drawing.BLUE, _drawing.ORANGE, _drawing.GREY)
-    )
+    blue, orange, grey = (np.dot(weights, mpl.colors.to_rgb(c)) for c in (palette.BLUE, palette.ORANGE, palette.GREY))
     assert orange - blue > 0.25
     assert grey - blue > 0.2
 

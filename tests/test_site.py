@@ -40,6 +40,8 @@ A_SENTENCE = {
     "hadaflow.recording.RecordBuffer",
     "hadaflow.recording.as_recorder",
     "hadaflow.steps.as_rule",
+    "hadaflow.steps.as_stepper",
+    "hadaflow.stopping.BestWatch",
     *(f"hadaflow.stopping.{name}" for name in ("MaxSeconds", "MaxSteps", "MaxTime")),
 }
 #: Shown at work on a page that the tests run (files, experiments), or not without a cluster.

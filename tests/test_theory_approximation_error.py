@@ -21,7 +21,8 @@ from hadaflow.theory.approximation_error import (
 )
 from hadaflow.theory.leading_error import leading_error
 from hadaflow.theory.limit_error import limit_error
-from hadaflow.theory.null_space import null_space_constants, smallest_dual_certificate
+from hadaflow.theory.null_space import null_space_constants
+from hadaflow.theory.smallest_dual import smallest_dual_certificate
 
 # seed: (m, n, s), slope at depth 2, largest ratio of error to explicit bound at depths 2, 3, 4 (where known).
 SLOPES = {

@@ -10,7 +10,8 @@ from scipy.optimize import linprog
 from scipy.sparse.linalg import aslinearoperator
 
 import hadaflow as hf
-from hadaflow.theory.matrix_properties import coherence, dual_certificate, rip_estimate
+from hadaflow.theory.dual_certificates import dual_certificate
+from hadaflow.theory.matrix_properties import coherence, rip_estimate
 from hadaflow.theory.null_space import null_space_constants
 
 RNG = np.random.default_rng

@@ -9,8 +9,7 @@ from scipy.linalg import null_space
 from scipy.sparse.linalg import aslinearoperator
 
 import hadaflow as hf
-from hadaflow.theory import _sign_patterns
-from hadaflow.theory.null_space import Interval, null_space_constants, smallest_dual_certificate
+from hadaflow.theory import Interval, _sign_patterns, null_space_constants, smallest_dual_certificate
 
 # seed: (m, n, s), 1 - rho, 1 - rho_tilde; the matrix is standard normal over sqrt(m), then signs, then sizes.
 TABLE = {

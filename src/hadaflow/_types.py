@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,3 +15,6 @@ Float = NDArray[np.floating[Any]]
 Index = NDArray[np.intp]
 #: Which ones.
 Mask = NDArray[np.bool_]
+
+#: Which signs entries of x may have.
+Sign = Literal["both", "positive"]

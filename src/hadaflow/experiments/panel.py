@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hadaflow._types import Sign
 from hadaflow.experiments._halfway import halfway
-from hadaflow.theory.measurements import Sign, transition_sparsity
+from hadaflow.theory.measurements import transition_sparsity
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hadaflow._extras import require
+from hadaflow._types import Sign
 from hadaflow._validation import one_of, positive_number, whole_number
 from hadaflow.experiments.ensembles import ENSEMBLES
 from hadaflow.experiments.panel import Deviation, Panel
 from hadaflow.experiments.sweep_study import Sweep
 from hadaflow.experiments.sweeps import SweepResult, run_sweep
 from hadaflow.experiments.trials import PRODUCT_SCALE, VALUES, Solver, solver_of
-from hadaflow.theory.measurements import Sign
 
 if TYPE_CHECKING:
     import pandas as pd

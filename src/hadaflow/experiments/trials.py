@@ -9,10 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 import hadaflow as hf
-from hadaflow._types import Vector
+from hadaflow._types import Sign, Vector
 from hadaflow._validation import norm, one_of, positive_number, whole_number
 from hadaflow.experiments.ensembles import ENSEMBLES
-from hadaflow.theory.measurements import Sign
 
 Solver = Literal["recover", "limit", "descend"]
 

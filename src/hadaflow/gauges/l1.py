@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
-from hadaflow._types import Index, Mask, Vector
+from hadaflow._types import Index, Mask, Sign, Vector
 from hadaflow._validation import one_of
 from hadaflow.gauges.base import Gauge
 
@@ -31,7 +30,7 @@ class L1(Gauge):
     (5.0, 2.0)
     """
 
-    def __init__(self, weights: Vector | None = None, *, sign: Literal["both", "positive"] = "both") -> None:
+    def __init__(self, weights: Vector | None = None, *, sign: Sign = "both") -> None:
         one_of(sign, "sign", ("both", "positive"))
         self.weights = None if weights is None else np.asarray(weights, dtype=np.float64)
         self.positive = sign == "positive"
@@ -96,7 +95,7 @@ class L1(Gauge):
         return np.where(costs, self.weights, 1.0), L1(costs.astype(np.float64), sign=self._sign)
 
     @property
-    def _sign(self) -> Literal["both", "positive"]:
+    def _sign(self) -> Sign:
         return "positive" if self.positive else "both"
 
     def _modulus(self, v: Vector) -> Vector:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from array_api_compat import array_namespace
 
+from hadaflow._types import Sign
 from hadaflow._validation import one_of, positive_number
 from hadaflow.models._angles import logarithm
 from hadaflow.models.base import Factors, Model
@@ -63,7 +64,7 @@ class HadamardPower(Model):
     """
 
     depth: float = 2.0
-    sign: Literal["both", "positive"] = "both"
+    sign: Sign = "both"
     factors: Literal["shared", "separate"] = "shared"
 
     def __post_init__(self) -> None:

@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colours that stay apart in grey print and for colour-blind eyes; shapes tell them apart as well.
-BLUE, ORANGE, GREY = "#0b5394", "#e08214", "#8c8c8c"
-
-SHADE = "#dfe9f3"
-
 _WIDTH = 7.5
 #: By number of panels: one; a pair that shares its axis; three.
 _LAYOUTS: dict[int, dict[str, Any]] = {

@@ -11,7 +11,8 @@ from scipy.optimize import isotonic_regression
 
 from hadaflow._types import Vector
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
-from hadaflow.plotting._drawing import GREY, plain_numbers
+from hadaflow.plotting._drawing import plain_numbers
+from hadaflow.plotting.palette import GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

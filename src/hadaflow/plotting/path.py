@@ -13,7 +13,7 @@ from hadaflow._types import Index
 from hadaflow._validation import coordinates as checked_coordinates
 from hadaflow._validation import one_of, positive_number, whole_number
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
-from hadaflow.plotting._drawing import GREY, checked_ax, checked_truth
+from hadaflow.plotting._drawing import checked_ax, checked_truth
 from hadaflow.plotting._fitted import Fitted, fitted, is_estimator, of_features, path_of
 from hadaflow.plotting._lines import (
     MOST_LINES,
@@ -30,6 +30,7 @@ from hadaflow.plotting._lines import (
     time_axis,
 )
 from hadaflow.plotting._readings import Path, Reading, ReadOut, read, state_at, thinned
+from hadaflow.plotting.palette import GREY
 from hadaflow.snapshots import default_threshold
 
 if TYPE_CHECKING:

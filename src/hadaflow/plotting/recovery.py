@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hadaflow._validation import norm
-from hadaflow.plotting._drawing import BLUE, GREY, ORANGE, checked_axes, checked_truth, plain_numbers, stacked_axes
+from hadaflow.plotting._drawing import checked_axes, checked_truth, plain_numbers, stacked_axes
+from hadaflow.plotting.palette import BLUE, GREY, ORANGE
 from hadaflow.results import Recovery
 
 if TYPE_CHECKING:

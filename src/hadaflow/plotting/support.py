@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 
 from hadaflow._types import Float, Index
 from hadaflow._validation import check_finite, real_array, whole_number
-from hadaflow.plotting._drawing import BLUE, GREY, ORANGE, checked_ax, checked_truth
+from hadaflow.plotting._drawing import checked_ax, checked_truth
 from hadaflow.plotting._fitted import fitted, is_estimator
 from hadaflow.plotting._lines import SMALL, coordinate_name, key_above
+from hadaflow.plotting.palette import BLUE, GREY, ORANGE
 from hadaflow.results import Answer
 
 if TYPE_CHECKING:

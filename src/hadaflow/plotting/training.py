@@ -13,15 +13,7 @@ from hadaflow._validation import coordinates as checked_coordinates
 from hadaflow._validation import positive_number, whole_number
 from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.plotting._curves import Curves, curves_of, window_of
-from hadaflow.plotting._drawing import (
-    BLUE,
-    ORANGE,
-    SHADE,
-    checked_axes,
-    checked_truth,
-    plain_numbers,
-    stacked_axes,
-)
+from hadaflow.plotting._drawing import checked_axes, checked_truth, plain_numbers, stacked_axes
 from hadaflow.plotting._lines import (
     FINE_DASHES,
     MOST_LINES,
@@ -36,6 +28,7 @@ from hadaflow.plotting._lines import (
     size_axis,
     time_axis,
 )
+from hadaflow.plotting.palette import BLUE, ORANGE, SHADE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

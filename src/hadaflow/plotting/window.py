@@ -13,9 +13,10 @@ from hadaflow._types import Vector
 from hadaflow._validation import norm
 from hadaflow.operators.block import dense
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
-from hadaflow.plotting._drawing import BLUE, ORANGE, SHADE, checked_ax, checked_truth
+from hadaflow.plotting._drawing import checked_ax, checked_truth
 from hadaflow.plotting._lines import clock_of, described, key_above, marks, plain_decades, say_nothing, time_axis
 from hadaflow.plotting._readings import Path, Reading, read
+from hadaflow.plotting.palette import BLUE, ORANGE, SHADE
 from hadaflow.problems import Problem
 
 if TYPE_CHECKING:

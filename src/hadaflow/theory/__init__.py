@@ -13,6 +13,7 @@ from hadaflow.theory.approximation_error import (
     error_upper_bound,
     predicted_exponent,
 )
+from hadaflow.theory.dual_certificates import CertificateSearch, dual_certificate
 from hadaflow.theory.early_stopping import (
     StoppingWindow,
     largest_useful_scale,
@@ -31,14 +32,7 @@ from hadaflow.theory.l1_bounds import (
 )
 from hadaflow.theory.leading_error import LeadingError, leading_error
 from hadaflow.theory.limit_error import LimitError, limit_error
-from hadaflow.theory.matrix_properties import (
-    CertificateSearch,
-    Coherence,
-    RipEstimate,
-    coherence,
-    dual_certificate,
-    rip_estimate,
-)
+from hadaflow.theory.matrix_properties import Coherence, RipEstimate, coherence, rip_estimate
 from hadaflow.theory.measurements import (
     MeasurementsNeeded,
     ProbabilityBounds,
@@ -47,13 +41,8 @@ from hadaflow.theory.measurements import (
     recovery_probability_bounds,
     transition_sparsity,
 )
-from hadaflow.theory.null_space import (
-    DualCertificate,
-    Interval,
-    NullSpaceConstants,
-    null_space_constants,
-    smallest_dual_certificate,
-)
+from hadaflow.theory.null_space import Interval, NullSpaceConstants, null_space_constants
+from hadaflow.theory.smallest_dual import DualCertificate, smallest_dual_certificate
 
 __all__ = [
     "CertificateSearch",

@@ -10,7 +10,7 @@ import scipy.linalg as la
 from numpy.typing import NDArray
 
 from hadaflow._types import Index, Vector
-from hadaflow._validation import check_finite, coordinates, power_of_two, real_array
+from hadaflow._validation import check_finite, coordinates, one_of, power_of_two, real_array
 
 Matrix = NDArray[np.float64]
 
@@ -177,3 +177,22 @@ def _row_basis(rows: Matrix, off: Matrix) -> Matrix:
     _, sizes, basis = np.linalg.svd(rows, full_matrices=False)
     kept = sizes > 10 * _EPS * max(off.shape) * np.linalg.norm(off, 2)
     return np.asarray(basis[kept], dtype=np.float64)
+
+
+def checked_signs(signs: object, count: int, sign: str) -> Vector:
+    """Signs of x on its support as numbers, one per coordinate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no signs, not as many, or negative for non-negative x.
+    """
+    sigma = real_array(signs, "signs", 1).astype(np.float64)
+    one_of(sign, "sign", ("both", "positive"))
+    if len(sigma) != count:
+        raise ValueError(f"signs must have one entry per coordinate of support ({count}), got {len(sigma)}")
+    if (np.abs(sigma) != 1).any():
+        raise ValueError("signs must be -1 or 1; pass np.sign(x[support])")
+    if sign == "positive" and (sigma < 0).any():
+        raise ValueError('signs must all be 1 for sign="positive": x is non-negative')
+    return sigma

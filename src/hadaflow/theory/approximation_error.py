@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from hadaflow._types import Vector
+from hadaflow._types import Sign, Vector
 from hadaflow._validation import check_finite, instance, one_of, positive_number, real_array
 from hadaflow.models import HadamardPower
 from hadaflow.theory._sign_patterns import Cube, below_one, flattened, supremum
 from hadaflow.theory.limit_error import barrier, dual_state, one_scale, posed
-from hadaflow.theory.null_space import NullSpaceConstants, Sign
+from hadaflow.theory.null_space import NullSpaceConstants
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import brentq
 
+from hadaflow._types import Sign
 from hadaflow._validation import positive_number
 from hadaflow.theory._coordinate import Coordinate, loss_factor, share
 
-Sign = Literal["both", "positive"]
 Loss = Literal["half", "mean"]
 
 _SMALLEST = math.log(1e-290)  # of the logarithms of product scales

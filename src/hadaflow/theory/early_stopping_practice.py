@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import brentq
 
-from hadaflow._types import Index
+from hadaflow._types import Index, Sign
 from hadaflow._validation import flag, instance, norm, positive_number, power_of_two
 from hadaflow.operators.block import dense
 from hadaflow.problems import Problem, require_squared
 from hadaflow.selection import select
 from hadaflow.theory._coordinate import Coordinate, loss_factor
 from hadaflow.theory._rip_search import Reduced
-from hadaflow.theory.early_stopping import Loss, Sign
+from hadaflow.theory.early_stopping import Loss
 
 _CHANCE = 0.001  # a window is better missed than guessed from a false entry
 

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._types import Sign
 from hadaflow._validation import check_finite, one_of, positive_number, real_array, whole_number
 
-Sign = Literal["both", "positive"]
 Form = Literal["proved", "recalled"]
 
 _LN10 = math.log(10.0)

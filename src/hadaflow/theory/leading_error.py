@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from hadaflow._types import Index, Vector
+from hadaflow._types import Index, Sign, Vector
 from hadaflow.models import HadamardPower
 from hadaflow.theory._sign_patterns import Supremum, supremum
 from hadaflow.theory._support_split import Matrix, SupportSplit
 from hadaflow.theory.limit_error import balance, barrier, posed
-from hadaflow.theory.null_space import Sign
 
 _ACTIVE = 1e-9  # a certificate within this of its maximum is at it
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.linalg as la
 from numpy.typing import NDArray
 
-from hadaflow._types import Vector
+from hadaflow._types import Sign, Vector
 from hadaflow._validation import check_finite, one_of, positive_number, real_array
 from hadaflow.convergence import quietly
 from hadaflow.dynamics.limit import limit
@@ -18,7 +18,6 @@ from hadaflow.models import HadamardPower
 from hadaflow.problems import Problem
 from hadaflow.theory._sign_patterns import supremum
 from hadaflow.theory._support_split import Matrix, SupportSplit, checked_matrix, split
-from hadaflow.theory.null_space import Sign
 
 _SMALLEST, _LARGEST = 1e-300, 1e300  # product scales: beyond, x itself leaves the range of doubles
 _MOST_NEWTON, _MOST_OUTER, _MOST_HALVINGS = 100, 40, 30

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 from scipy.optimize import brentq
 from scipy.special import gammaln, ndtr, ndtri
 
+from hadaflow._types import Sign
 from hadaflow._validation import one_of, positive_number, whole_number
-
-Sign = Literal["both", "positive"]
 
 _FAR = 40.0  # a threshold that no normal variable of double precision exceeds
 _MANY = 400  # dimensions from which on the mean length is summed from its series, right to 1e-14

@@ -10,13 +10,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._types import Index, Vector
-from hadaflow._validation import one_of, positive_number, real_array, whole_number
+from hadaflow._types import Index, Sign, Vector
+from hadaflow._validation import one_of, positive_number, whole_number
 from hadaflow.theory import _sign_patterns as patterns
 from hadaflow.theory._sign_patterns import Cube, Limits, Supremum, supremum
-from hadaflow.theory._support_split import Matrix, SupportSplit, checked_matrix, checked_support, column_sizes, split
+from hadaflow.theory._support_split import (
+    Matrix,
+    SupportSplit,
+    column_sizes,
+    split,
+)
+from hadaflow.theory.smallest_dual import checked_case, original_dual
 
-Sign = Literal["both", "positive"]
 Method = Literal["auto", "enumerate", "branch", "bounds"]
 
 _MOST_ENUMERATED = 5  # entries of the support up to which all patterns cost less than branch and bound
@@ -105,22 +110,6 @@ class NullSpaceConstants:
         return f"NullSpaceConstants(|S| = {len(self.support)} of {self.size}, rho {self.rho:.4g}, {parts})"
 
 
-@dataclass(frozen=True, eq=False)
-class DualCertificate:
-    """The smallest dual certificate of a support with signs.
-
-    Attributes
-    ----------
-    vector : ndarray of shape (m,)
-        lambda with ``A_S^T lambda = sigma``.
-    size : float
-        ``max_C |A_i^T lambda|`` (positive model: without the modulus), the rho of the support.
-    """
-
-    vector: NDArray[np.float64]
-    size: float
-
-
 def null_space_constants(
     A: object,
     support: object,
@@ -195,7 +184,7 @@ def null_space_constants(
     >>> c.rho, c.rho_tilde.upper, c.maximiser, c.certificate
     (0.5, 0.5, array([-0.5,  1. ]), array([1.]))
     """
-    matrix, index, sigma = _checked(A, support, signs, sign)
+    matrix, index, sigma = checked_case(A, support, signs, sign)
     one_of(method, "method", ("auto", "enumerate", "branch", "bounds"))
     node_limit = whole_number(node_limit, "node_limit")
     if time_limit != math.inf:
@@ -217,75 +206,13 @@ def null_space_constants(
         rho_plus=plus,
         rho_tilde=tilde,
         maximiser=kernel.kernel_vector(top.off_support),
-        certificate=_original_dual(matrix, kernel, sigma, top.mu),
+        certificate=original_dual(matrix, kernel, sigma, top.mu),
         duality_gap=top.upper - top.lower if math.isfinite(top.upper) else 0.0,
         support=index,
         signs=sigma,
         size=matrix.shape[1],
         sign=sign,
     )
-
-
-def smallest_dual_certificate(A: object, support: object, signs: object, *, sign: Sign = "both") -> DualCertificate:
-    """The lambda with ``A_S^T lambda = sigma`` that keeps ``max |A_C^T lambda|`` smallest: rho from the other side.
-
-    Parameters
-    ----------
-    A : array_like of shape (m, n)
-        Measurement matrix, dense.
-    support : array_like of int, shape (s,)
-        S, ascending.
-    signs : array_like of shape (s,)
-        Signs -1 or 1 on S.
-    sign : {"both", "positive"}, default "both"
-        The model; "positive": ``max A_C^T lambda``, but not below 0 where it could fall without bound.
-
-    Returns
-    -------
-    DualCertificate
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has the wrong kind, shape or range, or the columns of A on the support are dependent.
-
-    Notes
-    -----
-    One linear programme (HiGHS) with m - s + 1 columns and 2 (n - s) rows, the dual of the one behind
-    ``null_space_constants(...).rho``: by strong duality the values agree. A size below 1 proves x the only
-    l1-minimiser. Source: docs/mathematics.md, "Null-space constants".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from hadaflow.theory.null_space import smallest_dual_certificate
-    >>> smallest_dual_certificate(np.array([[1.0, 0.5]]), [0], [1.0])
-    DualCertificate(vector=array([1.]), size=0.5)
-    """
-    matrix, index, sigma = _checked(A, support, signs, sign)
-    kernel = split(matrix, index)
-    if not kernel.injective:
-        raise ValueError("the columns of A on the support are dependent: no vector is the only minimiser there")
-    one_sided = sign == "positive"
-    below = one_sided and supremum(kernel, sigma, one_sided=True).upper == -math.inf
-    mu = patterns.certificate(kernel, sigma, one_sided=one_sided, floor=0.0 if below or not one_sided else None)
-    theta = kernel.checks.T @ mu - kernel.carry.T @ sigma
-    size = float((theta if one_sided else np.abs(theta)).max(initial=-math.inf if one_sided else 0.0))
-    return DualCertificate(_original_dual(matrix, kernel, sigma, mu), size)
-
-
-def _checked(A: object, support: object, signs: object, sign: str) -> tuple[Matrix, Index, Vector]:
-    matrix = checked_matrix(A)
-    index = checked_support(support, matrix.shape[1])
-    sigma = real_array(signs, "signs", 1).astype(np.float64)
-    one_of(sign, "sign", ("both", "positive"))
-    if len(sigma) != len(index):
-        raise ValueError(f"signs must have one entry per coordinate of support ({len(index)}), got {len(sigma)}")
-    if (np.abs(sigma) != 1).any():
-        raise ValueError("signs must be -1 or 1; pass np.sign(x[support])")
-    if sign == "positive" and (sigma < 0).any():
-        raise ValueError('signs must all be 1 for sign="positive": x is non-negative')
-    return matrix, index, sigma
 
 
 def _method(method: Method, s: int) -> Method:
@@ -338,18 +265,6 @@ class _Search:
         if cube is _MINUS:  # sum max(-t, 0) = (-sum t + sum |t|) / 2
             upper = min(upper, (self.top.upper + _BOTH.cover(self._carried, one_sided=self.one_sided)) / 2)
         return Interval(lower, max(lower, upper))
-
-
-def _original_dual(matrix: Matrix, kernel: SupportSplit, sigma: Vector, mu: Vector) -> Vector:
-    """The shortest lambda of a certificate, in the units of A."""
-    theta = np.empty(matrix.shape[1])
-    theta[kernel.support] = sigma
-    theta[kernel.others] = kernel.checks.T @ mu - kernel.carry.T @ sigma
-    sizes = column_sizes(matrix)
-    least = float(sizes.min())
-    with np.errstate(over="ignore"):  # theta / sizes may be out of range, and so may lambda
-        found = np.linalg.lstsq((matrix / sizes).T, theta * (least / sizes), rcond=None)[0] / least
-    return np.asarray(found, dtype=np.float64)
 
 
 def _of_dependent_columns(matrix: Matrix, kernel: SupportSplit, sigma: Vector, sign: Sign) -> NullSpaceConstants:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hadaflow.experiments.catalogue._looks import BLACK
-from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
+from hadaflow.plotting.palette import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 import hadaflow as hf
-from hadaflow._types import Vector
+from hadaflow._types import Sign, Vector
 from hadaflow.theory.approximation_error import certified_error_bound, error_lower_bound, error_upper_bound
 from hadaflow.theory.leading_error import LeadingError, leading_error
 from hadaflow.theory.limit_error import LimitError, limit_error
-from hadaflow.theory.null_space import NullSpaceConstants, Sign, null_space_constants
+from hadaflow.theory.null_space import NullSpaceConstants, null_space_constants
 
 #: Corrections to the leading term of the error below this share of it count as small: a slope is then decided.
 SMALL = 0.05

@@ -15,7 +15,7 @@ from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, binomial_error, sparse_vector
 from hadaflow.experiments.catalogue._looks import BLACK, TEAL, Look, legend_above
 from hadaflow.experiments.ensembles import cosine, gaussian, signs
-from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
+from hadaflow.plotting.palette import BLUE, GREY, ORANGE
 from hadaflow.theory.measurements import measurements_needed, recovery_probability
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import hadaflow as hf
-from hadaflow._types import Vector
+from hadaflow._types import Sign, Vector
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, binomial_error, sparse_vector
 from hadaflow.experiments.catalogue._looks import BLACK
 from hadaflow.experiments.ensembles import gaussian
-from hadaflow.theory.measurements import MeasurementsNeeded, Sign, measurements_needed, recovery_probability
+from hadaflow.theory.measurements import MeasurementsNeeded, measurements_needed, recovery_probability
 
 if TYPE_CHECKING:
     import pandas as pd

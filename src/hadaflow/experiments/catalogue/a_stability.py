@@ -14,7 +14,7 @@ from hadaflow._types import Float, Vector
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._looks import TEAL, legend_above
 from hadaflow.experiments.ensembles import gaussian
-from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
+from hadaflow.plotting.palette import BLUE, GREY, ORANGE
 from hadaflow.theory.l1_bounds import recovery_error_bound
 from hadaflow.theory.null_space import null_space_constants
 

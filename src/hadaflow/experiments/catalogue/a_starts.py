@@ -16,7 +16,7 @@ from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, sparse_vector
 from hadaflow.experiments.catalogue._looks import BLACK, DEPTHS, legend_above
 from hadaflow.experiments.ensembles import gaussian
-from hadaflow.plotting._drawing import BLUE, GREY
+from hadaflow.plotting.palette import BLUE, GREY
 from hadaflow.theory.l1_bounds import start_weights
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import hadaflow as hf
+from hadaflow._types import Sign
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._a_common import RECOVERED, Planted, binomial_error, sparse_vector
 from hadaflow.experiments.catalogue._looks import BLACK, DEPTHS, legend_above
 from hadaflow.experiments.ensembles import gaussian
-from hadaflow.plotting._drawing import GREY
-from hadaflow.theory.measurements import Sign, measurements_needed, recovery_probability
+from hadaflow.plotting.palette import GREY
+from hadaflow.theory.measurements import measurements_needed, recovery_probability
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from hadaflow.experiments import Check, Claim
 from hadaflow.experiments.catalogue._b_drawing import (
     LEVEL,
@@ -25,22 +23,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_REDRAW = "Two standard deviations of the pull on an entry between two draws of the noise (the design is the same)."
+REDRAW = "Two standard deviations of the gradient of an entry between two draws of the noise (the design is the same)."
 
 
-def _ordered(values: Sequence[float]) -> str:
+def ordered(values: Sequence[float]) -> str:
     """Depths' indices in the order of their values, as words that can be compared."""
     return "increasing" if list(values) == sorted(values) else "not increasing"
 
 
-def _curves(records: pd.DataFrame, depth: float) -> pd.DataFrame:
+def curves(records: pd.DataFrame, depth: float) -> pd.DataFrame:
+    """Records of the coordinates of one depth over time."""
     return records[(records["kind"] == "curve") & (records["depth"] == depth)]
 
 
 def _draw_with_window(experiment: Coordinates, ax: Axes, records: pd.DataFrame, depth: float) -> None:
     """Coordinates of one depth, the level that the others must not pass, and the window, measured and predicted."""
     numbers = experiment.numbers(records)[depth]
-    draw_coordinates(ax, _curves(records, depth))
+    draw_coordinates(ax, curves(records, depth))
     draw_targets(ax, experiment.entries)
     level = experiment.schedule(depth).product_scale ** 0.25
     ax.axhline(level, label="level, product scale^(1/4)", **LEVEL)
@@ -88,7 +87,7 @@ class Convergence(Coordinates):
                     Check.equal(
                         "largest other at the end, from deep to shallow",
                         predicted="increasing",
-                        measured=_ordered(ends),
+                        measured=ordered(ends),
                     )
                 ],
             ),
@@ -104,7 +103,7 @@ class Convergence(Coordinates):
                 )
                 for depth, step in steps
             ]
-            claims.append(Claim("The published settings take 46, 817 and 18011 steps.", CODE, checks, note=_REDRAW))
+            claims.append(Claim("The published settings take 46, 817 and 18011 steps.", CODE, checks, note=REDRAW))
         return claims
 
     def draw(self, figure: Figure, records: pd.DataFrame) -> None:
@@ -150,7 +149,7 @@ class InitializationEffects(Coordinates):
                 "the deepest model to the shallowest.",
                 ABSTRACT,
                 [
-                    Check.equal(f"{name}, from deep to shallow", predicted="increasing", measured=_ordered(values))
+                    Check.equal(f"{name}, from deep to shallow", predicted="increasing", measured=ordered(values))
                     for name, values in orders.items()
                 ],
             )
@@ -182,7 +181,7 @@ class InitializationEffects(Coordinates):
         axes = panels(figure, self.depths)
         for depth, ax in axes.items():
             numbers = self.numbers(records)[depth]
-            draw_coordinates(ax, _curves(records, depth))
+            draw_coordinates(ax, curves(records, depth))
             draw_targets(ax, self.entries)
             ax.set_ylim(0, 1.5)
             ax.set_title(f"depth {depth:g}: best squared error {numbers['best error']:.3f}", loc="left")
@@ -221,7 +220,7 @@ class EarlyStoppingCoordinate(Coordinates):
                 "The window, in steps of one size, grows with depth.",
                 f"{ABSTRACT}; {THEORY}",
                 [
-                    Check.equal("window from shallow to deep", predicted="increasing", measured=_ordered(sizes)),
+                    Check.equal("window from shallow to deep", predicted="increasing", measured=ordered(sizes)),
                     *(
                         Check.at_least(f"depth {depth:g}: stop over start", measured=n["stop"] / n["start"], bound=1)
                         for depth, n in found.items()
@@ -242,7 +241,7 @@ class EarlyStoppingCoordinate(Coordinates):
                 )
                 for depth, step in zip(self.depths, (232, 4249, 318_020), strict=True)
             ]
-            note = _REDRAW + " The last step depends on the largest of the noise, which is another one."
+            note = REDRAW + " The last step depends on the largest of the noise, which is another one."
             claims.append(Claim("The published settings open the window at 232, 4249 and 318020.", CODE, checks, note))
         return claims
 
@@ -274,109 +273,3 @@ class EarlyStoppingCoordinate(Coordinates):
             ax.set_ylim(0, 1.6)
             ax.set_title(f"depth {depth:g}: a window of {numbers['stop'] - numbers['start']:,.0f} steps", loc="left")
         legend_below(figure, axes.values(), columns=3)
-
-
-@dataclass(frozen=True)
-class IncrementalLearning(Coordinates):
-    """Entries of size 1, 2, 3 and 4 among 3000 coordinates, 500 measurements, noise; product scale 1e-4.
-
-    Larger entries are learned first, and the stages separate more sharply at larger depth. The quick size has 200 x 800
-    and follows the flow.
-    """
-
-    name: ClassVar[str] = "incremental-learning"
-    title: ClassVar[str] = "Larger entries first, one after the other"
-
-    entries: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0)
-    product_scales: tuple[float, ...] = (1e-4, 1e-4, 1e-4)
-    step_sizes: tuple[float, ...] = (1e-3, 1e-3, 1e-3)
-    iterations: tuple[int, ...] = (2500, 6000, 15_000)
-
-    @classmethod
-    def quick(cls) -> IncrementalLearning:
-        return cls(rows=200, columns=800, dynamics="flow")
-
-    def _half_way(self, numbers: dict[str, float]) -> list[float]:
-        return [numbers[f"0.5 of entry {i + 1}"] for i in range(self.sparsity)]
-
-    def claims(self, records: pd.DataFrame) -> list[Claim]:
-        found = self.numbers(records)
-        order = [
-            Check.equal(
-                f"depth {depth:g}: half-way steps from the largest entry to the smallest",
-                predicted="increasing",
-                measured=_ordered(
-                    [step for _, step in sorted(zip(self.entries, self._half_way(numbers), strict=True), reverse=True)]
-                ),
-            )
-            for depth, numbers in found.items()
-        ]
-        blur = [
-            (n["0.9 of entry 1"] - n["0.1 of entry 1"]) / n["0.5 of entry 1"]
-            for _, n in sorted(found.items(), reverse=True)
-        ]
-        claims = [
-            Claim("Larger entries are learned first.", ABSTRACT + " (incremental learning)", order),
-            self._claim_times(found),
-            Claim(
-                "The stages separate more sharply at larger depth: the smallest entry takes a smaller share of its "
-                "half-way time to come from a tenth to nine tenths.",
-                "from paper B's figures, as its code draws them",
-                [Check.equal("that share, from deep to shallow", predicted="increasing", measured=_ordered(blur))],
-            ),
-        ]
-        if self.published:
-            steps = ((1334, 584, 406, 327), (3913, 1638, 1098, 861), (9470, 3935, 2629, 2055))
-            checks = [
-                Check.near(
-                    f"depth {depth:g}: largest relative deviation from {' / '.join(map(str, expected))}",
-                    predicted=0,
-                    measured=float(np.abs(np.array(self._half_way(found[depth])) / expected - 1).max()),
-                    tolerance=self.redraw,
-                )
-                for depth, expected in zip(self.depths, steps, strict=True)
-            ]
-            claims.append(
-                Claim("Half-way steps of the published settings, entries 1 to 4.", CODE, checks, note=_REDRAW)
-            )
-        return claims
-
-    def _claim_times(self, found: dict[float, dict[str, float]]) -> Claim:
-        scatter = np.array([self.scatter(entry) for entry in self.entries])
-        checks = []
-        for depth, numbers in found.items():
-            ratios = np.array(self._half_way(numbers)) / self.predicted(depth)
-            worst = float((np.abs(1 / ratios - 1) / scatter).max())
-            checks.append(
-                Check.at_most(f"depth {depth:g}: largest deviation, in standard deviations", measured=worst, bound=3)
-            )
-        return Claim(
-            "Each entry is half-way when one coordinate alone would be: times fall like one over its size.",
-            THEORY,
-            checks,
-            note="In units of the standard deviation of the pull on that entry at the start, through a random design; "
-            f"it is {100 * scatter[0]:.0f} % for the smallest entry and {100 * scatter[-1]:.0f} % for the largest.",
-        )
-
-    def predicted(self, depth: float) -> list[float]:
-        """Half-way steps of single coordinates."""
-        return [self.schedule(depth).steps_to(entry, 0.5, self.rows) for entry in self.entries]
-
-    def draw(self, figure: Figure, records: pd.DataFrame) -> None:
-        axes = panels(figure, self.depths)
-        for depth, ax in axes.items():
-            draw_coordinates(ax, _curves(records, depth))
-            draw_targets(ax, self.entries)
-            ax.plot(
-                self.predicted(depth),
-                np.array(self.entries) / 2,
-                marker="o",
-                markersize=7,
-                fillstyle="none",
-                color="#222222",
-                linestyle="none",
-                label="half-way, as predicted",
-            )
-            ax.set_ylim(0, 5.5)
-            ax.set_title(f"depth {depth:g}", loc="left")
-        legend_below(figure, axes.values(), columns=2)

@@ -13,7 +13,7 @@ import hadaflow as hf
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._looks import legend_above
 from hadaflow.experiments.catalogue.scale_saddles import rate
-from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
+from hadaflow.plotting.palette import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ import hadaflow as hf
 from hadaflow._types import Vector
 from hadaflow.experiments import Check, Claim, Experiment
 from hadaflow.experiments.catalogue._looks import legend_above
-from hadaflow.plotting._drawing import BLUE, GREY, ORANGE
+from hadaflow.plotting.palette import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
     import pandas as pd

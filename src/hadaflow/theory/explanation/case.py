@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from hadaflow._types import Index, Vector
+from hadaflow._types import Index, Sign, Vector
 from hadaflow.certificates import Certificate
 from hadaflow.convergence import quietly
 from hadaflow.dynamics.limit import limit
@@ -20,9 +20,8 @@ from hadaflow.problems import Problem, require_squared
 from hadaflow.recovery import recover
 from hadaflow.results import Recovery, Status
 from hadaflow.theory._rip_search import dense_columns
-from hadaflow.theory.matrix_properties import CertificateSearch, dual_certificate
+from hadaflow.theory.dual_certificates import CertificateSearch, dual_certificate
 
-Sign = Literal["both", "positive"]
 Kind = Literal["vanishing", "limit", "noise", "stopped"]
 
 PROVED_GAP = 1e-8  # relative, up to which a certificate counts as proof of the smallest l1 norm

@@ -4,9 +4,61 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 Relation = Literal["=", "<=", ">=", ">"]
+BEYOND = "its numbers are beyond the range of doubles; divide A and y by their sizes"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A number that theory promises and the number measured; ``allowance`` is for rounding, in units of both."""
+
+    relation: Relation
+    promise: float | None
+    measured: float | None
+    allowance: float = 0.0
+
+    @property
+    def numbers(self) -> tuple[float, float] | None:
+        """Both numbers, if both are there."""
+        if (
+            self.promise is None
+            or self.measured is None
+            or not math.isfinite(self.promise)
+            or math.isnan(self.measured)
+        ):
+            return None
+        return self.promise, self.measured
+
+    @property
+    def resolved(self) -> bool:
+        """Whether an inequality is between numbers that are more than the allowance; if both are there at all."""
+        if self.numbers is None or self.relation in ("=", ">"):
+            return True
+        return max(map(abs, self.numbers)) > self.allowance
+
+    #: What a row that is not resolved adds to its note.
+    unresolved: ClassVar[str] = "Both numbers are below what this answer resolves."
+
+    def holds(self, *, condition: bool) -> bool | None:
+        """Whether the relation holds; None where that cannot be said.
+
+        So it is where a number is missing, where a condition is not met, and where the relation fails by a number that
+        left the range of doubles.
+        """
+        if self.numbers is None:
+            return None
+        (promise, measured), allowance = self.numbers, self.allowance
+        holds = {
+            "=": abs(measured - promise) <= allowance,
+            "<=": measured <= promise + allowance,
+            ">=": measured >= promise - allowance,
+            ">": measured > promise + allowance,
+        }[self.relation]
+        if not holds and (condition or not math.isfinite(measured) or not math.isfinite(allowance)):
+            return None
+        return holds
 
 
 @dataclass(frozen=True)
@@ -51,33 +103,15 @@ class Promise:
         cls,
         key: str,
         quantity: str,
-        relation: Relation,
-        promise: float | None,
-        measured: float | None,
+        compared: Comparison,
         *,
         unit: str,
         source: str,
         note: str = "",
-        allowance: float = 0.0,
         condition: bool = False,
     ) -> Promise:
-        """A row that decides itself; ``allowance`` is for rounding, in units of the two numbers.
-
-        Inequalities between numbers that both are within the allowance of zero stay undecided, and so does what fails
-        by a number that left the range of doubles.
-        """
-        holds = None
-        if promise is None or measured is None or not math.isfinite(promise) or math.isnan(measured):
-            return cls(key, quantity, relation, promise, measured, unit, holds, source, note)
-        if relation in ("<=", ">=") and max(abs(promise), abs(measured)) <= allowance:
-            note = f"{note} Both numbers are below what this answer resolves.".strip()
-        else:
-            holds = {
-                "=": abs(measured - promise) <= allowance,
-                "<=": measured <= promise + allowance,
-                ">=": measured >= promise - allowance,
-                ">": measured > promise + allowance,
-            }[relation]
-            if not holds and (condition or not math.isfinite(measured) or not math.isfinite(allowance)):
-                holds = None
-        return cls(key, quantity, relation, promise, measured, unit, holds, source, note)
+        """A row that decides itself; a ``condition`` that is not met leaves it undecided."""
+        numbers = (compared.relation, compared.promise, compared.measured)
+        if compared.resolved:
+            return cls(key, quantity, *numbers, unit, compared.holds(condition=condition), source, note)
+        return cls(key, quantity, *numbers, unit, None, source, f"{note} {compared.unresolved}".strip())
