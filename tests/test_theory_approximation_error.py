@@ -462,7 +462,7 @@ def test_examples_that_attain_the_upper_bound(r, m, g, depth, expected, digits):
     for form in ("sharp", "explicit"):
         bound = error_upper_bound(x, c, depth=depth, product_scale=w, form=form).total
         assert found / bound == pytest.approx(1, abs=2e-4)
-        assert found <= bound
+        assert found <= bound * (1 + 1e-14)  # attained as the start vanishes: they may agree to the last digit
 
 
 @pytest.mark.parametrize(("x", "expected"), [((10.0, 1.0, 0.0), 7.943), ((1.0, 10.0, 0.0), 0.398)])
