@@ -242,8 +242,7 @@ EXCEPTIONS = {
             "image_and_pull": "operators",
             "moment": "experiments/catalogue paths",
             "pictures": "cli experiments/catalogue",
-            "pull": "_span estimators experiments/catalogue operators selection solvers/descent steps "
-            "theory",
+            "pull": "_span estimators experiments/catalogue operators selection solvers/descent steps theory",
             "reach": "estimators experiments/catalogue selection snapshots theory",
             "share": "estimators experiments experiments/catalogue operators planning selection "
             "solvers/descent starts theory",
