@@ -13,6 +13,7 @@ from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
 from hadaflow._types import Vector
 from hadaflow._validation import flag, one_of, positive_number, whole_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
+from hadaflow.estimators._labels import check_folds, classes, stratified
 from hadaflow.estimators._logistic import LabelledRows, LogisticFit, LogisticOptions, Run
 from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._read_offs import Fold, read_off
@@ -206,8 +207,8 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         if len(kept) < len(y):
             X, y, weights = X[kept], y[kept], weights[kept]  # type: ignore[index]
             weights = None if (weights == 1).all() else weights
-        self.classes_ = _classes(self, y)
-        _check_folds(folds, y, self.classes_)
+        self.classes_ = classes(self, y)
+        check_folds(folds, y, self.classes_)
         prepared = prepared_data(X, intercept)
         names = list(self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
         fits = []
@@ -311,7 +312,7 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         if groups is not None and len(groups) != len(y):
             raise ValueError(f"groups must have one entry per row of X ({len(y)}), got {len(groups)}")
         if self.cv is None or isinstance(self.cv, (int, np.integer)):
-            return _stratified(y[kept], whole_number(5 if self.cv is None else self.cv, "cv", minimum=2))
+            return stratified(y[kept], whole_number(5 if self.cv is None else self.cv, "cv", minimum=2))
         place = np.full(len(y), -1)
         place[kept] = np.arange(len(kept))
         folds = []
@@ -328,8 +329,7 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         one_of(self.dynamics, "dynamics", ("auto", "flow", "descend"))
         if not isinstance(self.stop, Rule):
             one_of(self.stop, "stop", _STOPS)
-        depth = positive_number(self.depth, "depth", minimum=2.0, strict=False)
-        scale = self.init_scale
+        depth, scale = positive_number(self.depth, "depth", minimum=2.0, strict=False), self.init_scale
         criterion_prices(1, 1, criterion=self.criterion)  # type: ignore[arg-type]  # checks the name
         return LogisticOptions(
             dynamics="flow" if self.dynamics == "auto" else self.dynamics,
@@ -348,39 +348,3 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
 
 
 _KEPT = {"path_": "path", "stop_time_": "time", "status_": "status", "reason_": "reason", "n_iter_": "steps"}
-
-
-def _classes(estimator: Any, y: NDArray[Any]) -> NDArray[Any]:
-    classes = np.unique(y)
-    if len(classes) < 2:
-        raise ValueError(
-            f"{type(estimator).__name__} needs rows of at least 2 classes with positive weight, but y has 1 class: "
-            f"{classes[0]!s}"
-        )
-    return classes
-
-
-def _check_folds(folds: list[Fold], y: NDArray[Any], classes: NDArray[Any]) -> None:
-    """Each fold has to show every class: of one that it has not seen it would say that it does not exist."""
-    for k, (train, _) in enumerate(folds):
-        missing = np.setdiff1d(classes, y[train])
-        if len(missing):
-            raise ValueError(
-                f"fold {k} of cv has no row of class {missing[0]!s} to train on (of positive weight), so that its loss "
-                f"says nothing about that class: take a splitter that spreads the classes, such as StratifiedKFold or "
-                f'StratifiedGroupKFold, fewer folds, or stop="criterion", which needs none'
-            )
-
-
-def _stratified(y: NDArray[Any], count: int) -> list[Fold]:
-    """Stratified folds, no more of them than the smallest class has rows."""
-    from sklearn.model_selection import StratifiedKFold
-
-    classes, sizes = np.unique(y, return_counts=True)
-    if len(classes) > 1 and sizes.min() < 2:
-        raise ValueError(
-            f"cross-validation needs 2 rows of each class, but there is 1 of {classes[sizes.argmin()]!s}: pass splits "
-            f'of your own as cv, or stop="criterion", which needs no folds'
-        )
-    count = min(count, int(sizes.min()))
-    return [] if len(classes) < 2 else list(StratifiedKFold(count).split(np.zeros(len(y)), y))

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import itertools
 import numbers
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 
 from hadaflow._types import Vector
 from hadaflow._validation import callback, flag, one_of, positive_number, whole_number
-from hadaflow.certificates import Certificate
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
-from hadaflow.estimators._cross_validation import Fold, FoldSearch, FoldSearchResult, Rows, summary
-from hadaflow.estimators._following import Descent, Flow, Follower, Saddles, Training
+from hadaflow.estimators._cross_validation import Fold, Rows
+from hadaflow.estimators._cv_fit import CrossValidatedFit, Settings, followers_of, reason_of, several, warn_of
+from hadaflow.estimators._fold_search import FoldSearch
 from hadaflow.estimators._linear_prediction import LinearPrediction, feature_lengths, least_squares
 from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._readings import Reading
@@ -39,49 +36,6 @@ from hadaflow.results import Status
 
 #: Shares of the iterate in what is read out; the running average at the same time has the rest.
 READ_OUTS = {"mixture": (0.0, 0.25, 0.5, 0.75, 1.0), "iterate": (1.0,), "average": (0.0,)}
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """The parameters, checked."""
-
-    dynamics: str
-    starts: list[tuple[float, float | None]]
-    shares: tuple[float, ...]
-    count: int
-
-
-@dataclass(frozen=True, eq=False)
-class _CrossValidatedFit:
-    """What is known of one target in the end."""
-
-    found: FoldSearchResult
-    reading: Reading
-    coef: NDArray[Any]
-    intercept: float
-    certificate: Certificate
-    share: float
-
-    def attributes(self) -> dict[str, Any]:
-        """Those that are lists for several targets."""
-        found, reading = self.found, self.reading
-        mean, deviation = summary(found.errors)
-        trained = found.best.follower if isinstance(found.best.follower, Training) else None
-        return {
-            "path_": reading.path,
-            "status_": reading.status,
-            "reason_": reading.reason,
-            "n_iter_": reading.steps,
-            "stop_time_": reading.time,
-            "certificate_": self.certificate,
-            "best_share_": self.share,
-            "depth_": None if trained is None else trained.model.depth,
-            "init_scale_": None if trained is None else trained.init_scale,
-            "times_": found.times,
-            "errors_": found.errors,
-            "mean_errors_": mean,
-            "standard_errors_": deviation,
-        }
 
 
 class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, LinearPrediction, BaseEstimator):  # type: ignore[misc]
@@ -256,8 +210,8 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         return self
 
     def _fit_target(
-        self, prepared: Prepared, rows: Rows, folds: list[Fold], settings: _Settings, tasks: Iterator[int]
-    ) -> _CrossValidatedFit:
+        self, prepared: Prepared, rows: Rows, folds: list[Fold], settings: Settings, tasks: Iterator[int]
+    ) -> CrossValidatedFit:
         positive = bool(self.positive)
         whole = rows.take(np.arange(len(rows.y)))
         design = SparseFlowRegressor._design(self, whole.X, whole.weights, whole.feature_weights)
@@ -265,21 +219,21 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         weights = feature_lengths(design)
         if rows.feature_weights is not None:
             weights = weights * rows.feature_weights[design.penalised]
-        followers = _followers(problem, weights, settings, positive)
+        followers = followers_of(problem, weights, settings, positive)
         shares, count = settings.shares, settings.count
         found = FoldSearch(rows, folds, followers, shares, count, self.rule, self.n_jobs, self.progress).run(
             problem, tasks
         )
-        _warn(found)
+        warn_of(found)
         best = found.best
         share = shares[found.choice.share]
         path, points, dual = best.follower.arrive(problem, best.horizon, found.time)
         x = points.mixed(0, share, problem.shape[1]).astype(problem.dtype)
         steps = best.horizon.steps
-        reading = Reading(x, path, found.time, Status.STOPPED, _reason(found, share), None, steps, dual)
+        reading = Reading(x, path, found.time, Status.STOPPED, reason_of(found, share), None, steps, dual)
         kept = least_squares(problem, x, positive) if self.refit else x
         coef, intercept = prepared.back(*design.coefficients(kept, whole.y))
-        return _CrossValidatedFit(
+        return CrossValidatedFit(
             found, reading, coef, intercept, reading.certificate(problem, weights, positive), share
         )
 
@@ -304,7 +258,7 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
                     )
         return folds
 
-    def _keep(self, fits: list[_CrossValidatedFit], single: bool) -> None:
+    def _keep(self, fits: list[CrossValidatedFit], single: bool) -> None:
         self.coef_ = fits[0].coef if single else np.stack([fit.coef for fit in fits])
         intercepts = [fit.intercept for fit in fits]
         self.intercept_ = (
@@ -317,7 +271,7 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         for name, value in of_each[0].items():
             setattr(self, name, value if single else [each[name] for each in of_each])
 
-    def _settings(self) -> _Settings:
+    def _settings(self) -> Settings:
         one_of(self.dynamics, "dynamics", ("auto", "saddles", "flow", "descend"))
         one_of(self.read_out, "read_out", READ_OUTS)
         one_of(self.rule, "rule", ("min", "one_se"))
@@ -339,63 +293,15 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
                         f'dynamics="saddles", whose start vanishes: leave one of them out'
                     )
         depths = [
-            positive_number(each, "depth", minimum=2.0, strict=False) for each in _several(self.depth, "depth", 3.0)
+            positive_number(each, "depth", minimum=2.0, strict=False) for each in several(self.depth, "depth", 3.0)
         ]
         scales = [
             None if each is None else positive_number(each, "init_scale")
-            for each in _several(self.init_scale, "init_scale", None)
+            for each in several(self.init_scale, "init_scale", None)
         ]
-        return _Settings(dynamics, list(itertools.product(depths, scales)), READ_OUTS[self.read_out], count)
+        return Settings(dynamics, list(itertools.product(depths, scales)), READ_OUTS[self.read_out], count)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _several(value: Any, name: str, default: float | None) -> list[Any]:
-    """One value or several, as a list."""
-    if value is None:
-        return [default]
-    values = [value] if np.ndim(value) == 0 else list(value)
-    if not values:
-        raise ValueError(f"{name} is an empty list: give a number, or several to choose from")
-    return values
-
-
-def _followers(problem: Problem, weights: Vector, settings: _Settings, positive: bool) -> list[Follower]:
-    if settings.dynamics == "saddles":
-        return [Saddles(weights, problem.operator.column_squares(), positive)]
-    kind: type[Flow | Descent] = Flow if settings.dynamics == "flow" else Descent
-    return [kind.of(problem, weights, positive, depth, scale) for depth, scale in settings.starts]
-
-
-def _reason(found: FoldSearchResult, share: float) -> str:
-    """Why there, with the numbers that decided."""
-    choice, folds = found.choice, found.errors.shape[-1]
-    message = (
-        f"smallest mean squared error on rows left out, {choice.least:.4g} (standard error {choice.deviation:.2g}, "
-        f"{folds} folds)"
-    )
-    if choice.time < choice.smallest:
-        message = f"{choice.error:.4g} is the earliest within one standard error of the {message}"
-    return f"{message}, at time {found.time:.4g} with share {share:g} of the iterate"
-
-
-def _warn(found: FoldSearchResult) -> None:
-    """Say so, if the path should have been followed further, or could not be."""
-    if found.best.horizon.lost:
-        warnings.warn(
-            "rounding ended the saddle path before it had fitted what it could: some features nearly depend on others, "
-            "such as powers of one far from zero; centre them before taking powers, or take SparseFlowRegressor, which "
-            "looks at such features together",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
-    if found.cut_short:
-        warnings.warn(
-            f"the error on rows left out is smallest at the last time compared, {found.last_time:.4g}, but the path "
-            f'goes on: steps ran out before; take dynamics="saddles", or a larger init_scale or smaller depth',
-            ConvergenceWarning,
-            stacklevel=5,
-        )
