@@ -29,7 +29,7 @@ from sklearn.model_selection import (
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hadaflow.estimators import SparseFlowRegressor, SparseFlowRegressorCV
-from hadaflow.estimators import _following as following
+from hadaflow.estimators import _training as training
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -219,7 +219,7 @@ def followed(monkeypatch):
         paths.append(hf.saddles(*args, **options))
         return paths[-1]
 
-    monkeypatch.setattr(following, "saddles", counted)
+    monkeypatch.setattr(training, "saddles", counted)
     return paths
 
 
@@ -277,7 +277,7 @@ def test_noise_alone_leaves_the_empty_model():
 
 def test_a_run_whose_steps_give_out_is_told_once(monkeypatch):
     X, y = noisy(50, 20)
-    monkeypatch.setattr(following, "_MOST_STEPS", 45)
+    monkeypatch.setattr(training, "_MOST_STEPS", 45)
     with pytest.warns(ConvergenceWarning, match="smallest at the last time compared, .* but the path goes on") as told:
         SparseFlowRegressorCV(dynamics="descend", depth=2, cv=3).fit(X, y)
     assert len(told) == 1
@@ -297,7 +297,7 @@ def test_times_that_a_fold_does_not_reach_are_not_compared(monkeypatch):
             stop = stop | hf.stopping.MaxSteps(100)
         return hf.descend(problem, factors, stop=stop, **options)
 
-    monkeypatch.setattr(following, "descend", fewer)
+    monkeypatch.setattr(training, "descend", fewer)
     cut = model.fit(X, y).errors_
     lost = np.isinf(cut[0, :, 0, 1])
     assert 0 < lost.sum() < len(lost)
