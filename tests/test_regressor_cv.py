@@ -29,6 +29,7 @@ from sklearn.model_selection import (
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hadaflow.estimators import SparseFlowRegressor, SparseFlowRegressorCV
+from hadaflow.estimators import _following as following
 from hadaflow.estimators import _training as training
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -219,7 +220,7 @@ def followed(monkeypatch):
         paths.append(hf.saddles(*args, **options))
         return paths[-1]
 
-    monkeypatch.setattr(training, "saddles", counted)
+    monkeypatch.setattr(following, "saddles", counted)
     return paths
 
 
