@@ -140,8 +140,8 @@ def test_times_are_those_of_the_flow(depth, sign):
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_noise_time_is_that_of_a_constant_pull(depth):
-    """Later where the pull fades, as it does when the coordinate heads for ``noise``; the same if that is far away."""
+def test_noise_time_is_that_of_a_constant_gradient(depth):
+    """The time is later where the gradient fades because the coordinate nears ``noise``, and the same far from it."""
     a, noise = 1e-3 ** (1 / depth), 0.1
     options = {"depth": depth, "init_scale": a, "column_square": 2.0}
     constant = noise_time(noise=noise, level=0.05, **options)
@@ -312,14 +312,14 @@ def test_a_safe_step_never_raises_the_loss():
         y = A @ rng.uniform(-1 if sign == "both" else 0, 1, n) + 0.1 * rng.standard_normal(m)
         model, a, loss = hf.HadamardPower(depth, sign), 10 ** rng.uniform(-1.5, 0), str(rng.choice(["half", "mean"]))
         start = model.forward(model.start(a, np.zeros(n)))
-        pull = np.linalg.norm(A, axis=0).max() * np.linalg.norm(A @ start - y)
+        gradient = np.linalg.norm(A, axis=0).max() * np.linalg.norm(A @ start - y)
         largest = max(2.0, start.max())
         step = safe_step(
             depth=depth,
             init_scale=a,
             largest=largest,
             norm=np.linalg.norm(A, 2),
-            pull=pull,
+            gradient=gradient,
             loss=loss,
             rows=m,
             sign=sign,
@@ -357,7 +357,7 @@ def test_descent_never_enlarges_the_effective_scale():
 def test_beyond_the_end_step_a_solution_repels(depth):
     """One coordinate, so that all of the norm falls on it."""
     problem, a = hf.Problem(np.array([[2.0]]), np.array([2.0])), 0.1
-    steps = safe_step(depth=depth, init_scale=a, largest=1.0, norm=2.0, pull=4.0)
+    steps = safe_step(depth=depth, init_scale=a, largest=1.0, norm=2.0, gradient=4.0)
     assert steps.along < steps.end
 
     def distance(step):
@@ -438,15 +438,21 @@ def test_the_hinted_step_is_far_shorter_than_the_published_ones():
     """``w0 / (8 N^2 w_max^(3 - 2/N))``: below the safe one by about w0, unless the start is as large as the signal."""
     for depth, product_scale, used in [(2, 1e-6, 0.05), (3, 1e-6, 0.2 / 9), (5, 1e-6, 0.008), (4, 0.005**4, 0.01)]:
         hinted = product_scale / (8 * depth**2)
-        steps = safe_step(depth=depth, init_scale=product_scale ** (1 / depth), largest=1.0, norm=1.0, pull=1.0)
+        steps = safe_step(depth=depth, init_scale=product_scale ** (1 / depth), largest=1.0, norm=1.0, gradient=1.0)
         assert hinted < 1e-4 * used
         assert hinted < 1e-3 * steps.along
         # A design with ||A||^2 = m, as with orthogonal columns: the published steps are safe in the end.
         mean = safe_step(
-            depth=depth, init_scale=product_scale ** (1 / depth), largest=1.0, norm=10, pull=1, loss="mean", rows=100
+            depth=depth,
+            init_scale=product_scale ** (1 / depth),
+            largest=1.0,
+            norm=10,
+            gradient=1,
+            loss="mean",
+            rows=100,
         )
         assert used < mean.end
-    large = safe_step(depth=3, init_scale=3.0, largest=1.0, norm=1.0, pull=1.0)
+    large = safe_step(depth=3, init_scale=3.0, largest=1.0, norm=1.0, gradient=1.0)
     assert large.along < 27 / (8 * 9)  # there the hint is the longer one: no rule for large starts
 
 
@@ -557,7 +563,7 @@ GOOD = {"depth": 3, "init_scale": 0.1, "signal": 1.0, "noise": 0.1}
         ({"signal": -1.0}, "signal must be"),
         ({"noise": -0.1}, "noise must be"),
         ({"noise": math.nan}, "noise must be"),
-        ({"reach": 1.0}, "reach is a share"),
+        ({"reach": 1.0}, "reach is a fraction"),
         ({"level": 0.0}, "level must be"),
         ({"sign": "negative"}, "sign must be one of"),
         ({"column_square": 0.0}, "column_square must be"),
@@ -580,8 +586,8 @@ def test_bad_input_of_the_others():
         largest_useful_scale(depth=3, signal=1.0, noise=0.0)
     with pytest.raises(ValueError, match="level must be at most"):
         largest_useful_scale(depth=3, signal=1.0, noise=0.1, level=0.95)
-    with pytest.raises(ValueError, match="pull must be"):
-        safe_step(depth=3, init_scale=0.1, largest=1.0, norm=1.0, pull=0.0)
+    with pytest.raises(ValueError, match="gradient must be"):
+        safe_step(depth=3, init_scale=0.1, largest=1.0, norm=1.0, gradient=0.0)
     with pytest.raises(TypeError, match="problem must be"):
         estimate_window_inputs(np.eye(3))
     with pytest.raises(ValueError, match="too few rows"):
@@ -629,7 +635,7 @@ def test_windows_and_steps_are_numbers_over_the_whole_range():
             depth=depth, init_scale=a, signal=sizes[0], noise=sizes[1], column_square=sizes[2], sign=sign
         )
         assert not any(map(math.isnan, (window.start, window.stop, window.start_asymptotic, window.stop_asymptotic)))
-        steps = safe_step(depth=depth, init_scale=a, largest=sizes[0], norm=sizes[2], pull=sizes[3], sign=sign)
+        steps = safe_step(depth=depth, init_scale=a, largest=sizes[0], norm=sizes[2], gradient=sizes[3], sign=sign)
         assert 0 <= steps.along <= steps.end * (1 + 1e-9)
 
 
@@ -652,7 +658,7 @@ def test_faintest_noise_has_a_useful_scale(sign):
 
 
 @pytest.mark.parametrize(
-    ("depth", "a", "largest", "norm", "pull"),
+    ("depth", "a", "largest", "norm", "gradient"),
     [
         (2, 0.1, 1.0, 1e150, 1e-150),
         (2, 0.1, 1e-150, 1e-150, 1.0),
@@ -662,7 +668,7 @@ def test_faintest_noise_has_a_useful_scale(sign):
         (3, 1e-3, 1e-200, 1e100, 1e-100),
     ],
 )
-def test_safe_step_against_its_formula_in_many_digits(depth, a, largest, norm, pull):
+def test_safe_step_against_its_formula_in_many_digits(depth, a, largest, norm, gradient):
     with mpmath.workdps(50):
         D, a, x = mpmath.mpf(depth), mpmath.mpf(a), mpmath.mpf(largest)
         c = D / (D - 2) if depth > 2 else mpmath.inf
@@ -676,18 +682,18 @@ def test_safe_step_against_its_formula_in_many_digits(depth, a, largest, norm, p
                 low, high = (w, high) if a**D * (mpmath.exp(c * w) - (2 - mpmath.exp(-w)) ** -c) < x else (low, w)
             large, small = a * mpmath.exp(low / (D - 2)), a * (2 - mpmath.exp(-low)) ** (-1 / (D - 2))
         curvature = mpmath.mpf(norm) ** 2 * D**2 * (large ** (2 * D - 2) + small ** (2 * D - 2))
-        rate = D * pull * large ** (D - 2)
-    steps = safe_step(depth=depth, init_scale=float(a), largest=largest, norm=norm, pull=pull)
+        rate = D * gradient * large ** (D - 2)
+    steps = safe_step(depth=depth, init_scale=float(a), largest=largest, norm=norm, gradient=gradient)
     assert steps.end == pytest.approx(float(2 / curvature), rel=1e-9)
     with mpmath.workdps(50):
-        share = steps.along * rate
-        bound = curvature * (1 + share) ** (2 * D - 2) + (D - 1) * rate * (1 + share) ** (D - 2)
+        g = steps.along * rate
+        bound = curvature * (1 + g) ** (2 * D - 2) + (D - 1) * rate * (1 + g) ** (D - 2)
         assert float(steps.along * bound) == pytest.approx(1, rel=1e-8)
 
 
 def test_steps_beyond_all_doubles_are_infinite():
-    assert safe_step(depth=2, init_scale=0.1, largest=1.0, norm=5e-324, pull=5e-324).along == math.inf
-    assert safe_step(depth=2, init_scale=0.1, largest=1.0, norm=1e300, pull=1.0).end == 0
+    assert safe_step(depth=2, init_scale=0.1, largest=1.0, norm=5e-324, gradient=5e-324).along == math.inf
+    assert safe_step(depth=2, init_scale=0.1, largest=1.0, norm=1e300, gradient=1.0).end == 0
 
 
 def test_window_inputs_follow_the_units_of_the_data():
