@@ -141,15 +141,15 @@ class Continuation:
         # Begin where the start is as large as x.
         largest = max(float(branch.log_phi(branch.rest).max(initial=-np.inf)) for branch in target.branches)
         self.first = self.raised = max(0.0, math.log(self.size_x) - largest)
-        self.sides: list[_Side] = []
-        for branch in self._branches():
-            self.sides += _Side.all_of(branch)
+        self.branches = self._raised_branches()
+        self.families = [_Side.all_of(branch) for branch in self.branches]
+        self.sides = [side for sides in self.families for side in sides]
         self.theta = np.zeros(n)
         self.nu = equations.zero_dual()
         self.length = 1.0
         self.measure()
 
-    def _branches(self) -> list[Branch]:
+    def _raised_branches(self) -> list[Branch]:
         """The branches at the scale of the present stage."""
         return [branch.raised(self.raised) for branch in self.target.branches]
 
@@ -165,7 +165,7 @@ class Continuation:
     def measure(self) -> None:
         """x, its residual, and how far the values are from their slacks."""
         self.x = self.target.origin + self.target.grade * self.theta
-        for branch, sides in self._by_branch():
+        for branch, sides in zip(self.branches, self.families, strict=True):
             # With a start larger than x the two sides nearly cancel: there x is taken from the dual state instead.
             gentle = np.zeros(len(self.theta), dtype=bool)
             if branch.signed and self.raised >= self.first:
@@ -173,15 +173,10 @@ class Continuation:
             for side in sides:
                 side.weigh(gentle)
             part = sum((side.sign * side.value for side in sides), np.zeros_like(self.theta))
-            self.x = self.x + (np.where(gentle, branch.x(np.where(gentle, self.theta, 0.0)), part))
+            self.x = self.x + np.where(gentle, branch.x(np.where(gentle, self.theta, 0.0)), part)
         self.gap = self.target.y - self.equations.forward(self.x)
         self.residual = norm(self.gap) / self.size_y
         self.mismatch = max(side.mismatch() for side in self.sides) / self.size_x
-
-    def _by_branch(self) -> list[tuple[Branch, list[_Side]]]:
-        count = len(self.sides) // len(self.target.branches)
-        groups = [self.sides[k : k + count] for k in range(0, len(self.sides), count)]
-        return [(sides[0].branch, sides) for sides in groups]
 
     def outcome(self) -> Outcome:
         """Where it stands, nu not lifted yet."""
@@ -189,12 +184,14 @@ class Continuation:
 
     def lower(self, shrink: float) -> None:
         """Begin the next stage."""
-        self.raised = max(0.0, self.raised + shrink)
-        self._rescale()
+        self._rescale(max(0.0, self.raised + shrink))
         self.measure()
 
-    def _rescale(self) -> None:
-        for (_, sides), branch in zip(self._by_branch(), self._branches(), strict=True):
+    def _rescale(self, raised: float) -> None:
+        """Count the values at another scale; they and their slacks stay."""
+        self.raised = raised
+        self.branches = self._raised_branches()
+        for branch, sides in zip(self.branches, self.families, strict=True):
             for side in sides:
                 side.branch = branch
 
@@ -237,8 +234,7 @@ class Continuation:
         missed = float(np.abs((moved - wanted)[weight == 1.0]).max(initial=0.0))
         if missed > _MISSED * float(np.abs(wanted).max()):
             return False  # dependent columns: how they share x changes with the scale
-        self.raised = 0.0
-        self._rescale()
+        self._rescale(0.0)
         for side, mask, slack in zip(self.sides, near, shrunk, strict=True):
             side.slack = np.maximum(side.slack - side.sign * moved, 1e-3 * branch.rest)
             side.slack[mask] = slack

@@ -16,6 +16,7 @@ from hadaflow._validation import norm
 from hadaflow.certificates import prove_fit
 from hadaflow.gauges.l1 import l1
 from hadaflow.models import Mirror
+from hadaflow.operators.block import lengths_of
 from hadaflow.problems import Problem
 from hadaflow.results import Limit, Stats, Status
 from hadaflow.solvers.newton.continuation import Effort, Outcome, Target, follow_scale
@@ -98,7 +99,7 @@ class _Solver:
             return outcome.x, outcome, Status.LIMIT
         if self.mirror.signed and np.isfinite(outcome.x).all():
             return outcome.x, outcome, Status.NOT_CONVERGED
-        return self._constrained(outcome, isinstance(equations, FactoredEquations))
+        return self._constrained(outcome, equations.factored)
 
     def _confirmed(self, outcome: Outcome) -> Outcome:
         """The outcome with its residual in the data, which decides whether it is what was asked for."""
@@ -120,7 +121,7 @@ class _Solver:
                 failed = replace(failed, x=end.x, nu=end.nu / self.mirror.unit)
             return failed.x, failed, Status.NOT_CONVERGED
         columns = unit.operator.columns(np.arange(unit.operator.shape[1]))
-        length = np.sqrt(np.asarray((columns * columns).sum(axis=0)).ravel())
+        length = lengths_of(columns)
         allowed = max(1e-9, 1e2 * unit.data_rounding)
         kept = np.flatnonzero(walk.at.correlation >= -allowed * norm(walk.at.residual) * length)
         x = np.zeros(unit.operator.shape[1])

@@ -31,6 +31,8 @@ class KrylovEquations:
     those of the search direction, so that an iteration takes one pass.
     """
 
+    factored = False
+
     def __init__(self, operator: Operator) -> None:
         self.operator = operator
         m, n = operator.shape

@@ -20,7 +20,15 @@ LARGEST_COPY = 25_000_000  # entries up to which an A that is not at hand is tur
 
 
 class NormalEquations(Protocol):
-    """What the limit solver asks of A. Dual vectors may live in a reduced space; ``lift`` brings them back."""
+    """What the limit solver asks of A. Dual vectors may live in a reduced space; ``lift`` brings them back.
+
+    Attributes
+    ----------
+    factored : bool
+        Whether the columns of A are at hand and systems are factored.
+    """
+
+    factored: bool
 
     def forward(self, x: Vector) -> Vector:
         """A x."""
@@ -56,6 +64,8 @@ class FactoredEquations:
     Where the rows of A are dependent, or nearly, A is replaced by an orthonormal basis of its row space: with
     ``A[rows] = L Q^T``, the equations ``A x = y`` become ``Q^T x = w``, w the least-squares solution of ``L w = y``.
     """
+
+    factored = True
 
     def __init__(self, columns: Columns, data_rounding: float = 0.0) -> None:
         self.columns: Columns = columns if is_sparse(columns) else np.ascontiguousarray(columns)
