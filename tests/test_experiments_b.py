@@ -136,7 +136,7 @@ def test_data_are_those_of_the_published_stream():
     np.testing.assert_array_equal(data.problem.A, 2.0 * rng.binomial(1, 0.5, (100, 200)) - 1)
     np.testing.assert_allclose(data.problem.y, data.problem.A @ truth + 0.5 * rng.standard_normal(100))
     np.testing.assert_allclose(data.problem.y - data.problem.A @ truth, data.noise, atol=1e-12)
-    np.testing.assert_allclose(data.pulls, data.problem.A.T @ data.noise / 100)
+    np.testing.assert_allclose(data.noise_correlations, data.problem.A.T @ data.noise / 100)
     fit = np.linalg.lstsq(data.problem.A[:, :5], data.problem.y, rcond=None)[0]
     assert data.oracle_error == pytest.approx(np.sum((fit - 1) ** 2))
     single = training.measure(42, 100, truth, 0.5, sparsity=5, single=True)

@@ -39,6 +39,19 @@ def test_names_of_before_work_and_warn():
             assert getattr(hf, name) is now
 
 
+@pytest.mark.parametrize(
+    ("function", "old", "new", "options"),
+    [(hf.theory.safe_step, "pull", "gradient", {"depth": 3, "init_scale": 0.1, "largest": 1.0, "norm": 1.0})],
+)
+def test_arguments_of_before_work_and_warn(function, old, new, options):
+    name = function.__name__
+    with pytest.warns(FutureWarning, match=f"the argument {old} of {name} is now called {new}") as caught:
+        assert function(**options, **{old: 0.7}) == function(**options, **{new: 0.7})
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.raises(TypeError, match=f"{old} is now called {new}: give only {new} to {name}"):
+        function(**options, **{old: 0.7, new: 0.7})
+
+
 def test_import_loads_no_extra_and_little_beside_its_dependencies():
     """Counted in modules, not seconds: it loads next to nothing that its dependencies have not."""
     code = (

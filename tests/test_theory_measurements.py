@@ -165,16 +165,14 @@ def test_bounds_enclose_the_estimate_at_any_length(n, s, sign):
         assert recovery_probability_bounds(round(needed.transition + far), n, s, sign=sign).lower > 0.99
 
 
-@pytest.mark.parametrize("ahead", [-3.0, 0.4, 5.0])
 @pytest.mark.parametrize("k", [1, 7, 399, 400, 10**5, 10**9, 10**15])
-def test_lead_of_a_mean_length_against_mpmath(k, ahead):
-    if ahead > k:
-        return
+def test_lead_of_a_mean_length_against_mpmath(k):
     with mpmath.workdps(60):
         half = mpmath.mpf(k) / 2
         length = mpmath.sqrt(2) * mpmath.exp(mpmath.loggamma(half + 0.5) - mpmath.loggamma(half))
-        true = max(0.0, float(length - mpmath.sqrt(k - mpmath.mpf(ahead))))
-    assert measurements._lead(k, k - ahead, ahead) == pytest.approx(true, rel=1e-7, abs=1e-12)
+        true = {a: max(0.0, float(length - mpmath.sqrt(k - mpmath.mpf(a)))) for a in (-3.0, 0.4, 5.0) if a <= k}
+    for ahead, lead in true.items():
+        assert measurements._lead(k, k - ahead, ahead) == pytest.approx(lead, rel=1e-7, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -99,22 +99,22 @@ def diagram(
         found = phase_diagram(
             **asked, folder=output, jobs=jobs, retry_failed=retry_failed, fresh=fresh, progress=report
         )
-    pictures = _drawn(found, output)
+    plots = _drawn(found, output)
     if not quiet:
         _tell(found)
-        typer.echo(f"Saved: {', '.join(str(path) for path in (*pictures, *found.paths))}")
+        typer.echo(f"Saved: {', '.join(str(path) for path in (*plots, *found.paths))}")
     return _warn_of_failures(found)
 
 
 def _tell(diagram: PhaseDiagram) -> None:
-    """The curves beside the theory, and how far they are from it."""
+    """Print the curves next to the theory, and how far they are from it."""
     Console().print(_table(diagram))
     for panel in diagram.panels:
         far = panel.deviation()
         where = f"at most {far.largest:.3f} (at m / n = {far.where:.3f}), on average {far.mean:.3f}"
         columns = f"over the {far.columns} of {panel.success().shape[1]} columns that resolve both"
-        told = f"{where}, {columns}" if far.columns else "unknown: no column resolves both"
-        typer.echo(f"{_in_a_line(panel)}: distance from the theory {told}")
+        distance = f"{where}, {columns}" if far.columns else "unknown: no column resolves both"
+        typer.echo(f"{_in_a_line(panel)}: distance from the theory {distance}")
 
 
 def _warn_of_failures(diagram: PhaseDiagram) -> int:
@@ -142,7 +142,7 @@ def _drawn(diagram: PhaseDiagram, folder: Path) -> list[Path]:
 
 
 def _table(diagram: PhaseDiagram) -> Table:
-    """The curve of every panel beside the theory."""
+    """The curve of every panel, next to the theory."""
     titles = [panel.title.splitlines() for panel in diagram.panels]
     shared = len({matrices for matrices, _ in titles}) == 1
     names = [start if shared else f"{matrices}, {start}" for matrices, start in titles]

@@ -187,14 +187,14 @@ class _Start:
         return hf.HadamardPower(self.depth, sign="positive" if self.positive else "both")
 
     def scale(self, problem: hf.Problem) -> float:
-        """The init scale that was asked for, or one that is small beside x whatever the units of the data are."""
+        """The init scale of the user, or one that is small compared with x in any units."""
         if self.init_scale is not None:
             return self.init_scale
-        speed = problem.operator.rmatvec(problem.y.astype(np.float64))
-        best = int(np.argmax(np.abs(speed)))
+        correlations = problem.operator.rmatvec(problem.y.astype(np.float64))
+        best = int(np.argmax(np.abs(correlations)))
         column = problem.operator.columns(np.array([best]))
         square = float((column * column).sum())
-        size = abs(float(speed[best])) / square if square > 0 else 0.0
+        size = abs(float(correlations[best])) / square if square > 0 else 0.0
         return float((_START * (size or 1.0)) ** (1 / self.depth))
 
 
@@ -275,7 +275,7 @@ def _solve(
     return Report(
         status=path.status,
         problem=problem,
-        told={"reason": path.reason},
+        messages={"reason": path.reason},
         summary={
             "training": {"init_scale": scale, "steps": run.steps, "time": run.time},
             "certificate": asdict(certificate),

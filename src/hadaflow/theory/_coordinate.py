@@ -44,7 +44,7 @@ class Coordinate:
     # ---- exact ---------------------------------------------------------------------------------------------
 
     def dual(self, size: float) -> float:
-        """B^-1 of a size: what a constant pull of 1 needs in time; 0 where the coordinate is there at the start."""
+        """B^-1 of a size: the time under a constant gradient of -1; 0 where the start is there already."""
         if self._linear(size):
             return over(size, *self._start_slope)
         return max(0.0, float(self.model.inverse(np.float64(size), self.init_scale)))
@@ -69,7 +69,7 @@ class Coordinate:
         return over(self.dual(reach * signal) + growth, signal, column_square)
 
     def noise_time(self, level: float, noise: float, column_square: float) -> float:
-        """How long a constant pull takes to a level; none where there is nothing left to go."""
+        """Flow time that a constant gradient needs to a level; 0 where the level is behind the start."""
         return _waited(self.dual(level), noise, column_square)
 
     def _dual_per_angle(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -147,11 +147,11 @@ def _waited(dual: float, noise: float, column_square: float) -> float:
     return over(dual, noise, column_square) if noise > 0 else math.inf
 
 
-def share(value: object, name: str) -> float:
+def fraction(value: object, name: str) -> float:
     """``value`` as a number strictly between 0 and 1."""
     number = positive_number(value, name)
     if number >= 1:
-        raise ValueError(f"{name} is a share and must lie between 0 and 1, got {number:g}")
+        raise ValueError(f"{name} is a fraction and must lie between 0 and 1, got {number:g}")
     return number
 
 

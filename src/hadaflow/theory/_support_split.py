@@ -171,7 +171,7 @@ def _independent(triangle: Matrix, rows: int) -> bool:
 
 
 def _row_basis(rows: Matrix, off: Matrix) -> Matrix:
-    """An orthonormal basis of the row space; rows that are rounding beside ``off`` count as zero."""
+    """An orthonormal basis of the row space; rows that are rounding compared with ``off`` count as zero."""
     if 0 in rows.shape:
         return np.zeros((0, rows.shape[1]))
     _, sizes, basis = np.linalg.svd(rows, full_matrices=False)

@@ -212,7 +212,7 @@ def certified_error_bound(
     if kernel.trivial:
         return ErrorBound(0.0, 0.0)
     state = dual_state(model, target[kernel.support], a)
-    if not np.isfinite(state).all():  # too small beside the scale for double precision
+    if not np.isfinite(state).all():  # too small compared with the scale for double precision
         return ErrorBound(math.inf, math.inf)
     top = supremum(kernel, state, one_sided=not model.signed)
     if top.upper == -math.inf:
@@ -302,8 +302,8 @@ def _explicit(sizes: Vector, constants: NullSpaceConstants, model: HadamardPower
     log_product = model.depth * math.log(a)
     if model.depth > 2:
         near = math.exp(min(700.0, (log_product - math.log(sizes.min())) / model.exponent)) if len(sizes) else 0.0
-        share = constants.rho + constants.rho_plus.upper * near
-        return _mapped(model, share * barrier(model, a), a)
+        fraction = constants.rho + constants.rho_plus.upper * near
+        return _mapped(model, fraction * barrier(model, a), a)
     logs = log_product + dual_state(model, sizes, a) / barrier(model, a)  # of z'
     low, high = (float(logs.min()), float(logs.max())) if len(logs) else (log_product, log_product)
     value = (1 - constants.rho) * log_product + constants.rho * low + constants.rho_minus.upper * (high - low)

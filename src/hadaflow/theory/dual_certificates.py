@@ -152,12 +152,12 @@ def _judged(
     independent: bool,
     shortest: bool,
 ) -> CertificateSearch:
-    reach = operator.rmatvec(vector)
-    off = np.delete(reach if sign == "positive" else np.abs(reach), support)
+    correlations = operator.rmatvec(vector)
+    off = np.delete(correlations if sign == "positive" else np.abs(correlations), support)
     return CertificateSearch(
         vector=vector,
         size=float(off.max()) if len(off) else 0.0,
-        mismatch=float(np.abs(reach[support] - sigma).max(initial=0.0)),
+        mismatch=float(np.abs(correlations[support] - sigma).max(initial=0.0)),
         independent=independent,
         method="least squares" if shortest else "linear programme",
     )

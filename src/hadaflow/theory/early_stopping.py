@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 
 from hadaflow._types import Sign
 from hadaflow._validation import positive_number
-from hadaflow.theory._coordinate import Coordinate, loss_factor, share
+from hadaflow.theory._coordinate import Coordinate, fraction, loss_factor
 
 Loss = Literal["half", "mean"]
 
@@ -118,7 +118,7 @@ def stopping_window(
     """First and last good time to stop: the support has grown, the rest has not.
 
     ``start`` is when a coordinate that heads for ``signal`` has come to ``reach * signal``, ``stop`` when one that
-    noise pulls with constant strength comes to ``level``::
+    noise drives with a constant gradient comes to ``level``::
 
         start = int_0^b dtheta / (c (signal - B(theta))),   B(b) = reach * signal
         stop  = B^-1(level) / (c noise)
@@ -172,7 +172,7 @@ def stopping_window(
     (True, 5.03)
     """
     point = Coordinate.of(depth, init_scale, sign)
-    signal, reach = positive_number(signal, "signal"), share(reach, "reach")
+    signal, reach = positive_number(signal, "signal"), fraction(reach, "reach")
     noise = positive_number(noise, "noise", strict=False)
     c = positive_number(column_square, "column_square")
     level = point.product_scale**0.25 if level is None else positive_number(level, "level")
@@ -225,7 +225,7 @@ def signal_time(
     [33.32, 16.66]
     """
     point = Coordinate.of(depth, init_scale, sign)
-    signal, reach = positive_number(signal, "signal"), share(reach, "reach")
+    signal, reach = positive_number(signal, "signal"), fraction(reach, "reach")
     return point.signal_time(signal, reach, positive_number(column_square, "column_square"))
 
 
@@ -238,7 +238,7 @@ def noise_time(
     sign: Sign = "both",
     column_square: float = 1.0,
 ) -> float:
-    """Flow time up to which a coordinate that noise pulls stays below ``level``: ``B^-1(level) / (c noise)``.
+    """Flow time up to which a coordinate that noise drives stays below ``level``: ``B^-1(level) / (c noise)``.
 
     Parameters
     ----------
@@ -257,8 +257,8 @@ def noise_time(
 
     Notes
     -----
-    The pull is taken as constant. With orthogonal columns it fades as the coordinate grows, and the true time is later
-    (:func:`signal_time` has it exactly). Source: docs/mathematics.md, "Early stopping".
+    The gradient is taken as constant. With orthogonal columns it fades as the coordinate grows, and the true time is
+    later (:func:`signal_time` has it exactly). Source: docs/mathematics.md, "Early stopping".
 
     Examples
     --------
@@ -319,7 +319,7 @@ def largest_useful_scale(
     >>> [round(largest_useful_scale(depth=d, signal=1.0, noise=0.2) ** d, 4) for d in (2, 3, 5)]
     [0.1068, 0.1896, 0.2]
     """
-    signal, reach = positive_number(signal, "signal"), share(reach, "reach")
+    signal, reach = positive_number(signal, "signal"), fraction(reach, "reach")
     noise = positive_number(noise, "noise")
     highest = reach * signal
     level = min(noise, highest) if level is None else positive_number(level, "level")

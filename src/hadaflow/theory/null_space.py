@@ -1,4 +1,4 @@
-"""Null-space constants: how close a matrix is to having other vectors of equal l1 norm beside a given one (paper C)."""
+"""Null-space constants: how nearly a matrix allows another vector of the same image and l1 norm (paper C)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hadaflow.theory.smallest_dual import checked_case, original_dual
 Method = Literal["auto", "enumerate", "branch", "bounds"]
 
 _MOST_ENUMERATED = 5  # entries of the support up to which all patterns cost less than branch and bound
-_MOST_BRANCHED = 24  # and up to which branch and bound has a chance
+_MOST_BRANCHED = 24  # and up to which branch and bound may succeed
 _CLOSED = 1e-5  # relative width of an interval that counts as exact; branch and bound leaves some 1e-6
 _MINUS, _PLUS, _BOTH = Cube(0.0, 1.0), Cube(-1.0, 0.0), Cube(-1.0, 1.0)
 

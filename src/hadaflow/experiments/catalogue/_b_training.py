@@ -42,7 +42,7 @@ class Data:
     sparsity: int
 
     @property
-    def pulls(self) -> Vector:
+    def noise_correlations(self) -> Vector:
         """``(A^T e)_i / m``: what noise does to each coordinate, in units of x; the columns have ``||A_i||^2 = m``."""
         return self.problem.operator.rmatvec(self.noise) / len(self.noise)
 
@@ -54,15 +54,15 @@ class Data:
         return float(np.sum((fit - self.truth[: self.sparsity]) ** 2))
 
     @property
-    def weakest_pull(self) -> float:
+    def weakest_correlation(self) -> float:
         """Smallest ``|A_i^T y| / m`` on the support: how fast its slowest entry sets off."""
         A, y = np.asarray(self.problem.A[:, : self.sparsity], dtype=np.float64), self.problem.y.astype(np.float64)
         return float(np.abs(A.T @ y).min(initial=np.inf)) / len(y)
 
 
-def signs(rng: np.random.RandomState, rows: int, columns: int, share: float = 0.5) -> Vector:
-    """Entries +1 with probability ``share``, else -1, drawn as paper B's code draws them."""
-    return np.asarray(2.0 * rng.binomial(1, share, (rows, columns)) - 1)
+def signs(rng: np.random.RandomState, rows: int, columns: int, probability: float = 0.5) -> Vector:
+    """Entries +1 with probability ``probability``, else -1, drawn as paper B's code draws them."""
+    return np.asarray(2.0 * rng.binomial(1, probability, (rows, columns)) - 1)
 
 
 def measure(seed: int, rows: int, truth: Vector, noise: float, *, sparsity: int, single: bool = False) -> Data:
@@ -115,9 +115,11 @@ class Schedule:
         )
         return flow_time.in_steps(self.step, loss="mean", rows=rows)
 
-    def steps_to(self, signal: float, reach: float, rows: int) -> float:
-        """Steps after which a coordinate that heads for ``signal`` has come that share of its way."""
-        time = signal_time(depth=self.depth, init_scale=self.init_scale, signal=signal, reach=reach, column_square=rows)
+    def steps_to(self, signal: float, fraction: float, rows: int) -> float:
+        """Steps after which a coordinate that heads for ``signal`` has come this fraction of its way."""
+        time = signal_time(
+            depth=self.depth, init_scale=self.init_scale, signal=signal, reach=fraction, column_square=rows
+        )
         return time * rows / (2 * self.step)
 
 
@@ -130,8 +132,8 @@ def _by_descent(data: Data, schedule: Schedule) -> Curves:
     k, truth = data.sparsity, data.truth
     metrics = {
         "leading": entries(np.arange(k)),
-        "largest": lambda moment: moment.x[k:].max(),
-        "error": lambda moment: np.sum((moment.x.astype(np.float64) - truth) ** 2),
+        "largest": lambda snapshot: snapshot.x[k:].max(),
+        "error": lambda snapshot: np.sum((snapshot.x.astype(np.float64) - truth) ** 2),
     }
     every = 1 if schedule.iterations < _DENSE else _SPARSE
     run = quietly(  # its end is looked at below
@@ -283,7 +285,7 @@ def _numbers(data: Data, curves: Curves, schedule: Schedule) -> dict[str, float]
     start = curves.first(near)
     level = schedule.product_scale**0.25
     stop = curves.first(curves.largest > level)
-    window = schedule.window(len(data.noise), signal=1.0, noise=float(data.pulls[k:].max()))
+    window = schedule.window(len(data.noise), signal=1.0, noise=float(data.noise_correlations[k:].max()))
     best = int(curves.error.argmin())
     found = {
         "start": start,
@@ -297,11 +299,11 @@ def _numbers(data: Data, curves: Curves, schedule: Schedule) -> dict[str, float]
         "support at best": float(curves.leading[best].mean()),
         "last error": float(curves.error[-1]),
         "oracle error": data.oracle_error,
-        "pull of noise": float(data.pulls[k:].max()),
-        "weakest pull": data.weakest_pull,
+        "pull of noise": float(data.noise_correlations[k:].max()),
+        "weakest pull": data.weakest_correlation,
     }
     for i in range(k):
-        share = curves.leading[:, i] / truth[i]
-        found |= {f"{part:g} of entry {i + 1}": curves.first(share >= part) for part in (0.1, 0.5, 0.9)}
+        fraction = curves.leading[:, i] / truth[i]
+        found |= {f"{part:g} of entry {i + 1}": curves.first(fraction >= part) for part in (0.1, 0.5, 0.9)}
         found[f"entry {i + 1} at end"] = float(curves.leading[-1, i])
     return found

@@ -92,16 +92,16 @@ class Ensembles(Experiment):
     # ---- what the records say ------------------------------------------------------------------------------------
 
     def claims(self, records: pd.DataFrame) -> list[Claim]:
-        shares = records.groupby(["way", "ensemble", "m"])["success"].mean()
-        return [self._universal(shares), self._flow(shares)]
+        fractions = records.groupby(["way", "ensemble", "m"])["success"].mean()
+        return [self._universal(fractions), self._flow(fractions)]
 
-    def _universal(self, shares: pd.Series) -> Claim:
+    def _universal(self, fractions: pd.Series) -> Claim:
         checks = []
         for ensemble in _ENSEMBLES:
             apart = []
-            for m, share in shares[_EXACT, ensemble].items():
+            for m, fraction in fractions[_EXACT, ensemble].items():
                 predicted = recovery_probability(m, self.n, self.sparsity)
-                apart.append(abs(share - predicted) / (binomial_error(predicted, self.trials) + _NORMAL_ERROR))
+                apart.append(abs(fraction - predicted) / (binomial_error(predicted, self.trials) + _NORMAL_ERROR))
             label = f"{ensemble}: largest deviation from the Gaussian theory, in what is allowed"
             checks.append(Check.at_most(label, measured=max(apart), bound=1))
         return Claim(
@@ -113,11 +113,11 @@ class Ensembles(Experiment):
             f"and {_NORMAL_ERROR} for the normal approximation at this n.",
         )
 
-    def _flow(self, shares: pd.Series) -> Claim:
+    def _flow(self, fractions: pd.Series) -> Claim:
         transition = measurements_needed(self.n, self.sparsity).transition
         checks = []
         for ensemble in _ENSEMBLES:
-            lost = shares[_EXACT, ensemble] - shares[_FLOW, ensemble]
+            lost = fractions[_EXACT, ensemble] - fractions[_FLOW, ensemble]
             checks.append(
                 Check.at_most(
                     f"{ensemble}: measurements more than basis pursuit",
@@ -135,19 +135,19 @@ class Ensembles(Experiment):
     # ---- figure --------------------------------------------------------------------------------------------------
 
     def draw(self, figure: Figure, records: pd.DataFrame) -> None:
-        shares = records.groupby(["way", "ensemble", "m"])["success"].mean()
+        fractions = records.groupby(["way", "ensemble", "m"])["success"].mean()
         titles = {_EXACT: "basis pursuit", _FLOW: f"flow, depth {self.depth:g}, scale {self.product_scale:g}"}
         axes = figure.subplots(1, 2, sharey=True)
         for ax, (way, title) in zip(axes, titles.items(), strict=True):
-            self._draw_one(ax, shares[way], title)
+            self._draw_one(ax, fractions[way], title)
         axes[0].set_ylabel("share of vectors recovered")
 
-    def _draw_one(self, ax: Axes, shares: pd.Series, title: str) -> None:
+    def _draw_one(self, ax: Axes, fractions: pd.Series, title: str) -> None:
         grid = range(min(self.measurements), max(self.measurements) + 1)
         predicted = [recovery_probability(m, self.n, self.sparsity) for m in grid]
         ax.plot(grid, predicted, color=GREY, linewidth=3, alpha=0.6, label="Gaussian theory")
         for ensemble, look in _LOOKS.items():
-            some = shares[ensemble]
+            some = fractions[ensemble]
             ax.plot(some.index, some, look.marker, color=look.colour, markersize=4.5, label=ensemble)
         ax.set(xlabel="measurements m", ylim=(-0.03, 1.03))
         legend_above(ax, title, columns=2)

@@ -100,11 +100,11 @@ class L1Excess(Experiment):
             case.problem,
             hf.HadamardPower(depth),
             init_scale=a,
-            step=[float(share / curvature) for share in self.step_shares],
+            step=[float(ratio / curvature) for ratio in self.step_shares],
             stop=hf.stopping.Residual(self.descent_residual) | hf.stopping.MaxSteps(1_000_000),
         )
-        for share, run in zip(self.step_shares, runs, strict=True):
-            row = {"kind": _DESCENT, "depth": depth, "share": share, "distance": float(np.abs(run.x - end).sum())}
+        for ratio, run in zip(self.step_shares, runs, strict=True):
+            row = {"kind": _DESCENT, "depth": depth, "share": ratio, "distance": float(np.abs(run.x - end).sum())}
             yield row | {"excess": float(np.abs(run.x).sum() - np.abs(case.x).sum())}
 
     # ---- what the records say ------------------------------------------------------------------------------------

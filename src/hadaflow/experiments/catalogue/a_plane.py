@@ -50,15 +50,15 @@ class TransitionPlane(Experiment):
         return cls(n=60, steps=8, trials=8)
 
     @property
-    def _shares(self) -> list[float]:
+    def _fractions(self) -> list[float]:
         """The grid of m / n and of s / m: centres of equal cells."""
         return [(k + 0.5) / self.steps for k in range(self.steps)]
 
     def tasks(self) -> list[dict[str, Any]]:
-        return [{"m": m} for m in sorted({max(2, round(share * self.n)) for share in self._shares})]
+        return [{"m": m} for m in sorted({max(2, round(fraction * self.n)) for fraction in self._fractions})]
 
     def run(self, *, m: int) -> Iterator[dict[str, Any]]:
-        for s in sorted({_nonzeros(m, share) for share in self._shares}):
+        for s in sorted({_nonzeros(m, fraction) for fraction in self._fractions}):
             for sign in ("both", "positive"):
                 counts = self._count(m, s, sign == "positive")
                 for depth, count in counts.items():
@@ -92,7 +92,7 @@ class TransitionPlane(Experiment):
                 checks=[
                     Check.at_most(
                         f"share of cells off the predicted probability, {sign}",
-                        measured=self._share_off(records, sign),
+                        measured=self._fraction_off(records, sign),
                         bound=0.02,
                     )
                     for sign in ("both", "positive")
@@ -113,13 +113,13 @@ class TransitionPlane(Experiment):
             ),
         ]
 
-    def _share_off(self, records: pd.DataFrame, sign: Sign) -> float:
+    def _fraction_off(self, records: pd.DataFrame, sign: Sign) -> float:
         """Share of the cells of basis pursuit whose frequency is not the predicted one."""
         cells = records[(records["sign"] == sign) & (records["depth"] == _EXACT)]
         off = []
-        for m, s, share in zip(cells["m"], cells["s"], cells["share"], strict=True):
+        for m, s, recovered in zip(cells["m"], cells["s"], cells["share"], strict=True):
             predicted = recovery_probability(int(m), self.n, int(s), sign=sign)
-            off.append(abs(share - predicted) > binomial_error(predicted, self.trials) + _NORMAL_ERROR)
+            off.append(abs(recovered - predicted) > binomial_error(predicted, self.trials) + _NORMAL_ERROR)
         return float(np.mean(off))
 
     def _grids(self, records: pd.DataFrame) -> dict[str, Vector]:
@@ -127,9 +127,9 @@ class TransitionPlane(Experiment):
         grids = {}
         measurements = [task["m"] for task in self.tasks()]
         for (depth, sign), some in records.groupby(["depth", "sign"]):
-            share = some.set_index(["m", "s"])["share"]
+            recovered = some.set_index(["m", "s"])["share"]
             grids[_name(float(depth), str(sign))] = np.array(
-                [[share[m, _nonzeros(m, part)] for m in measurements] for part in self._shares]
+                [[recovered[m, _nonzeros(m, part)] for m in measurements] for part in self._fractions]
             )
         return grids
 
@@ -167,5 +167,5 @@ def _name(depth: float, sign: str) -> str:
     return f"{depth:g} {sign}"
 
 
-def _nonzeros(m: int, share: float) -> int:
-    return max(1, round(share * m))
+def _nonzeros(m: int, fraction: float) -> int:
+    return max(1, round(fraction * m))

@@ -159,8 +159,8 @@ class Starts(Experiment):
         )
 
     def _helped(self, prior: pd.DataFrame) -> Claim:
-        shares = prior.groupby(["way", "at"])["success"].mean().unstack("way")
-        area = {way: float(np.trapezoid(shares[way], shares.index)) for way in shares}
+        fractions = prior.groupby(["way", "at"])["success"].mean().unstack("way")
+        area = {way: float(np.trapezoid(fractions[way], fractions.index)) for way in fractions}
         return Claim(
             "Starting a guessed set of coordinates higher saves measurements, as many as the weighted norm that it "
             "stands for saves basis pursuit.",
@@ -201,7 +201,7 @@ class Starts(Experiment):
         legend_above(ax, "distance from the minimiser of", columns=2)
 
     def _draw_prior(self, ax: Axes, prior: pd.DataFrame) -> None:
-        shares = prior.groupby(["way", "at"])["success"].mean()
+        fractions = prior.groupby(["way", "at"])["success"].mean()
         looks = {
             "norm": (GREY, "--", "", "plain ℓ1 norm"),
             "flow": (DEPTHS[3.0].colour, "--", "s", "flow, uniform start"),
@@ -209,7 +209,7 @@ class Starts(Experiment):
             "flow with guess": (DEPTHS[3.0].colour, "-", "s", "flow, guess higher"),
         }
         for way, (colour, line, marker, label) in looks.items():
-            some = shares[way]
+            some = fractions[way]
             ax.plot(some.index, some, line, color=colour, marker=marker, markersize=3.5, linewidth=1.2, label=label)
         ax.set(xlabel="measurements m", ylabel="share of vectors recovered", ylim=(-0.03, 1.03))
         legend_above(ax, f"what a guess is worth (depth {self.prior_depth:g})", columns=2)

@@ -100,9 +100,9 @@ class Transitions(Experiment):
     def _theory(self, records: pd.DataFrame) -> Claim:
         found = _frequencies(records, _BASIS_PURSUIT, "vanishing", 0.0)
         apart = []
-        for m, share in found.items():
+        for m, fraction in found.items():
             predicted = recovery_probability(m, self.n, self.sparsity, sign=self.sign)
-            apart.append(abs(share - predicted) / (binomial_error(predicted, self.trials) + _NORMAL_ERROR))
+            apart.append(abs(fraction - predicted) / (binomial_error(predicted, self.trials) + _NORMAL_ERROR))
         needed = measurements_needed(self.n, self.sparsity, sign=self.sign)
         checks = [
             Check.at_most("largest deviation, in units of what is allowed", measured=max(apart), bound=1),
@@ -244,8 +244,8 @@ def _lag(records: pd.DataFrame, scale: str, depth: float) -> float:
 
 def _half(found: pd.Series) -> float:
     """Where the share of successes first crosses one half, by interpolation."""
-    m, share = found.index.to_numpy(dtype=float), found.to_numpy()
-    above = int(np.argmax(share >= 0.5))
+    m, fraction = found.index.to_numpy(dtype=float), found.to_numpy()
+    above = int(np.argmax(fraction >= 0.5))
     if above == 0:
         return float("nan")
-    return float(np.interp(0.5, share[above - 1 : above + 1], m[above - 1 : above + 1]))
+    return float(np.interp(0.5, fraction[above - 1 : above + 1], m[above - 1 : above + 1]))

@@ -142,11 +142,11 @@ class EarlyStoppingError(Errors):
         return {"oracle": math.log2(data.oracle_error)}
 
     def _numbers(self, data: Data, schedule: Schedule, curves: Curves) -> Iterator[dict[str, Any]]:
-        noise = float(data.pulls[self.sparsity :].max())
+        noise = float(data.noise_correlations[self.sparsity :].max())
         window = schedule.window(self.rows, signal=1.0, noise=noise)
         found = {
             "pull of noise": noise,
-            "predicted start": window.start / data.weakest_pull,
+            "predicted start": window.start / data.weakest_correlation,
             "predicted stop": window.stop,
             "stop": curves.first(curves.largest > window.level),
         }
@@ -202,8 +202,8 @@ class EarlyStoppingError(Errors):
             label = f"depth {depth:g}: first step within half a bit of the best median"
             checks.append(Check.near(label, predicted=start, measured=band.window[0], tolerance=high - low))
             passed = float(np.median(self._values(records, "stop", depth)))
-            pull = float(np.median(self._values(records, "pull of noise", depth)))
-            crosstalk = math.sqrt(self.sparsity / self.rows) * start / pull
+            gradient = float(np.median(self._values(records, "pull of noise", depth)))
+            crosstalk = math.sqrt(self.sparsity / self.rows) * start / gradient
             label = f"depth {depth:g}: one of the others passes the level"
             checks.append(Check.near(label, predicted=stop, measured=passed, tolerance=crosstalk))
         return Claim(

@@ -1,4 +1,4 @@
-"""What theory promises of an answer, beside what was measured: one table."""
+"""Compare what theory promises of an answer with what was measured, in one table."""
 
 from __future__ import annotations
 

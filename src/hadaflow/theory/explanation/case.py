@@ -118,7 +118,7 @@ class Case:
 
     @property
     def resolution(self) -> float:
-        """Below this, in units of x and in the l1 norm, differences are rounding, or what is left of the residual."""
+        """Smaller differences, in units of x and in the l1 norm, are due to rounding or to the residual."""
         return max(1e-8, self.rounding, self.magnification * self.certificate.residual) * float(np.abs(self.x).sum())
 
     @cached_property
@@ -184,7 +184,7 @@ class Case:
 
     @cached_property
     def init_scale(self) -> float | None:
-        """The start a of every factor entry; None where it differs by coordinate, or cannot be told."""
+        """The start a of every factor entry; None where it differs by coordinate, or cannot be derived."""
         if self.depth is None or self.result.product_scale <= 0:
             return None
         scale = self.result.product_scale ** (1 / self.depth)

@@ -130,7 +130,7 @@ def _uniqueness(case: Case) -> Iterator[Promise]:
 
 
 def _nearness(case: Case) -> Iterator[Promise]:
-    """A limit beside the minimal solution."""
+    """Compare a limit with the minimal solution."""
     if case.depth is None or case.depth < 2:
         case.left_out.append("Bounds on the l1 norm: they are for HadamardPower models of depth 2 and more.")
         return
@@ -206,15 +206,15 @@ def _measurements(case: Case) -> Iterator[Promise]:
     m, n = case.problem.shape
     s = len(case.support)
     needed = measurements_needed(n, s, sign=case.sign)
-    chance = recovery_probability(m, n, s, sign=case.sign)
+    probability = recovery_probability(m, n, s, sign=case.sign)
     yield Promise.of(
         "measurements",
         f"measurements for {s} non-zeros",
         Comparison(">=", needed.transition, float(m)),
         unit="rows",
         source="Gaussian A only",
-        note=f"that many recover half of all vectors with {s} non-zeros as the start vanishes; {m} recover a share of "
-        f"{chance:.3g}. For Gaussian A: a rule of thumb for others.",
+        note=f"that many recover half of all vectors with {s} non-zeros as the start vanishes; {m} recover a "
+        f"fraction of {probability:.3g}. For Gaussian A: a rule of thumb for others.",
         condition=True,
     )
 
