@@ -229,8 +229,6 @@ EXCEPTIONS = {
         "theory/explanation/promise.py: of",
     },
     getattr_with_default: {
-        "experiments/base.py: label",
-        "experiments/transport.py: 'function'",
         "plotting/_lines.py: 'depth'",
         "plotting/path.py: 'path_features_'",
         "plotting/phase.py: 'panels'",
@@ -257,10 +255,11 @@ EXCEPTIONS = {
             "image_and_pull": "operators",
             "moment": "experiments/catalogue paths",
             "pictures": "cli experiments/catalogue",
-            "pull": "_span estimators experiments/catalogue operators selection solvers/descent steps theory",
+            "pull": "_span estimators experiments/catalogue operators selection solvers/descent steps "
+            "theory",
             "reach": "estimators experiments/catalogue selection snapshots theory",
-            "share": "estimators experiments experiments/catalogue operators planning selection "
-            "solvers/descent starts theory",
+            "share": "estimators experiments/catalogue operators planning selection solvers/descent starts "
+            "theory",
             "speed": "cli dynamics solvers/path starts steps",
             "tape": "dynamics solvers/descent",
             "told": "blocks cli convergence dynamics estimators experiments experiments/catalogue hints "
