@@ -255,11 +255,9 @@ EXCEPTIONS = {
             "image_and_pull": "operators",
             "moment": "experiments/catalogue paths",
             "pictures": "cli experiments/catalogue",
-            "pull": "_span estimators experiments/catalogue operators selection solvers/descent steps "
-            "theory",
+            "pull": "_span estimators experiments/catalogue operators selection solvers/descent steps theory",
             "reach": "estimators experiments/catalogue selection snapshots theory",
-            "share": "estimators experiments/catalogue operators planning selection solvers/descent starts "
-            "theory",
+            "share": "estimators experiments/catalogue operators planning selection solvers/descent starts theory",
             "speed": "cli dynamics solvers/path starts steps",
             "tape": "dynamics solvers/descent",
             "told": "blocks cli convergence dynamics estimators experiments experiments/catalogue hints "
