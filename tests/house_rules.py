@@ -210,8 +210,6 @@ EXCEPTIONS = {
         "experiments/trials.py: recovery",
     },
     getattr_with_default: {
-        "experiments/base.py: label",
-        "experiments/transport.py: 'function'",
         "plotting/_lines.py: 'depth'",
         "plotting/path.py: 'path_features_'",
         "plotting/phase.py: 'panels'",
@@ -240,11 +238,11 @@ EXCEPTIONS = {
             "pictures": "experiments/catalogue",
             "pull": "_span estimators operators selection solvers/descent steps theory",
             "reach": "estimators experiments/catalogue selection snapshots theory",
-            "share": "estimators experiments experiments/catalogue operators planning selection solvers/descent starts",
+            "share": "estimators experiments/catalogue operators planning selection solvers/descent starts",
             "speed": "dynamics solvers/path starts steps",
             "tape": "dynamics solvers/descent",
-            "told": "blocks convergence dynamics estimators experiments hints "
-            "operators plotting recovery results solvers/descent",
+            "told": "blocks convergence dynamics estimators experiments hints operators plotting recovery "
+            "results solvers/descent",
         }.items()
         for place in places.split()
     },

@@ -75,17 +75,17 @@ def test_sizes_are_rounded_and_told():
     assert all(type(value) in {bool, float, int} for value in told.values())
 
 
-@pytest.mark.parametrize("solver", ["recover", "limit", "descend"])
-@pytest.mark.parametrize("sign", ["both", "positive"])
-def test_easy_vectors_are_recovered_and_hopeless_ones_are_not(solver, sign):
-    start = {} if solver == "recover" else {"depth": 3.0}
-    easy = recovery(rng(), n=40, m=30, s=2, sign=sign, solver=solver, values="signs", **start)
-    hopeless = recovery(rng(), n=40, m=6, s=6, sign=sign, solver=solver, values="signs", **start)
-    assert easy["success"]
-    assert easy["converged"]
-    assert not hopeless["success"]
-    assert hopeless["error"] > 0.1
-    assert math.isnan(easy["gap"]) == (solver != "recover")
+def test_easy_vectors_are_recovered_and_hopeless_ones_are_not():
+    for solver in ["recover", "limit", "descend"]:
+        for sign in ["both", "positive"]:
+            start = {} if solver == "recover" else {"depth": 3.0}
+            easy = recovery(rng(), n=40, m=30, s=2, sign=sign, solver=solver, values="signs", **start)
+            hopeless = recovery(rng(), n=40, m=6, s=6, sign=sign, solver=solver, values="signs", **start)
+            assert easy["success"]
+            assert easy["converged"]
+            assert not hopeless["success"]
+            assert hopeless["error"] > 0.1
+            assert math.isnan(easy["gap"]) == (solver != "recover")
 
 
 def test_the_tolerance_decides():
@@ -115,9 +115,8 @@ def test_interrupted_training_is_no_measurement(monkeypatch):
         recovery(rng(), n=20, m=10, s=2, solver="descend", depth=2)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_impossible_trials_are_told():
+    for options, message in [
         ({"m": 5, "m_over_n": 0.5, "s": 1}, "give one of m and m_over_n, got both"),
         ({"s": 1}, "give one of m and m_over_n, got neither"),
         ({"m": 5}, "give one of s and s_over_m, got neither"),
@@ -137,23 +136,21 @@ def test_interrupted_training_is_no_measurement(monkeypatch):
         ({"m": 5, "s": 1, "solver": "limit"}, "solver='limit' needs a depth"),
         ({"m": 5, "s": 1, "depth": 1.5}, "depth"),
         ({"m": 5, "s": 1, "depth": 2, "init_scale": 1, "product_scale": 1}, "exclude each other"),
-    ],
-)
-def test_impossible_trials_are_told(options, message):
-    with pytest.raises(ValueError, match=message):
-        recovery(rng(), n=10, **options)
+    ]:
+        with pytest.raises(ValueError, match=message):
+            recovery(rng(), n=10, **options)
 
 
 # ---- matrices ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ensembles.ENSEMBLES)
-def test_columns_have_about_unit_length(name):
-    A = ensembles.ENSEMBLES[name](rng(), 60, 90)
-    squares = (A**2).sum(axis=0)
-    assert A.shape == (60, 90)
-    assert squares.mean() == pytest.approx(1, rel=0.05)
-    assert 0.3 < squares.min() <= squares.max() < 2.5
+def test_columns_have_about_unit_length():
+    for name in ensembles.ENSEMBLES:
+        A = ensembles.ENSEMBLES[name](rng(), 60, 90)
+        squares = (A**2).sum(axis=0)
+        assert A.shape == (60, 90)
+        assert squares.mean() == pytest.approx(1, rel=0.05)
+        assert 0.3 < squares.min() <= squares.max() < 2.5
 
 
 def test_what_the_matrices_are():
@@ -176,20 +173,20 @@ def logistic_trials(seed, at=0.4, slope=30.0, each=20):
     return x, np.random.default_rng(seed).random(len(x)) < p
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_fit_maximises_the_penalised_likelihood(seed):
-    x, success = logistic_trials(seed)
+def test_fit_maximises_the_penalised_likelihood():
+    for seed in range(5):
+        x, success = logistic_trials(seed)
 
-    def penalised(coefficients):
-        log_odds = coefficients[0] + coefficients[1] * x
-        p = 1 / (1 + np.exp(-log_odds))
-        design = np.column_stack([np.ones_like(x), x])
-        information = design.T @ ((p * (1 - p))[:, None] * design)
-        likelihood = np.where(success, np.log1p(-p), np.log(p)).sum()
-        return -(likelihood + 0.5 * np.linalg.slogdet(information)[1])
+        def penalised(coefficients, x=x, success=success):
+            log_odds = coefficients[0] + coefficients[1] * x
+            p = 1 / (1 + np.exp(-log_odds))
+            design = np.column_stack([np.ones_like(x), x])
+            information = design.T @ ((p * (1 - p))[:, None] * design)
+            likelihood = np.where(success, np.log1p(-p), np.log(p)).sum()
+            return -(likelihood + 0.5 * np.linalg.slogdet(information)[1])
 
-    a, b = minimize(penalised, (-8.0, 20.0), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}).x
-    assert halfway(x, success).at == pytest.approx(-a / b, abs=1e-6)
+        a, b = minimize(penalised, (-8.0, 20.0), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}).x
+        assert halfway(x, success).at == pytest.approx(-a / b, abs=1e-6)
 
 
 def test_standard_error_is_that_of_repetition():
@@ -208,18 +205,15 @@ def test_separable_trials_are_crossed_in_the_middle_of_the_gap():
     assert 0.3 < almost < 0.35
 
 
-@pytest.mark.parametrize(
-    ("x", "success"),
-    [
+def test_where_the_data_do_not_tell_the_crossing_is_unknown():
+    for x, success in [
         ([0.1, 0.2, 0.3], [True, True, True]),
         ([0.1, 0.2, 0.3], [False, False, False]),
         ([0.1, 0.1, 0.1], [True, False, True]),
         ([0.1, 0.2, 0.3, 0.4], [False, False, True, True]),
         (np.repeat([0.1, 0.2, 0.3], 10), np.arange(30) < 29),
-    ],
-)
-def test_where_the_data_do_not_tell_the_crossing_is_unknown(x, success):
-    assert np.isnan(halfway(np.array(x), np.array(success))).all()
+    ]:
+        assert np.isnan(halfway(np.array(x), np.array(success))).all()
 
 
 @given(
@@ -287,12 +281,12 @@ def test_crossings_of_drawn_successes_are_not_biased():
     assert crossing["error"] < 0.001
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.1])
-def test_the_deviation_is_that_of_the_curves(shift):
-    deviation = made_up(shift=shift).deviation()
-    assert deviation.mean == pytest.approx(shift, abs=0.02)
-    assert deviation.largest <= shift + 0.026  # half a cell
-    assert deviation.columns >= 18
+def test_the_deviation_is_that_of_the_curves():
+    for shift in [0.0, 0.1]:
+        deviation = made_up(shift=shift).deviation()
+        assert deviation.mean == pytest.approx(shift, abs=0.02)
+        assert deviation.largest <= shift + 0.026  # half a cell
+        assert deviation.columns >= 18
 
 
 def test_a_tolerance_is_applied_afterwards():
@@ -439,9 +433,8 @@ def test_measured_transition_at_full_size(sign):
     assert diagram.deviation().columns >= 18
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_mistakes_are_told_before_any_work(monkeypatch):
+    for options, message in [
         ({"n": 1}, "n must be a finite number >= 2"),
         ({"m_over_n": [0.5, 1.5]}, r"m_over_n must hold numbers in \(0, 1\], got 1.5"),
         ({"s_over_m": []}, r"s_over_m must hold numbers in \(0, 1\], got none"),
@@ -461,12 +454,10 @@ def test_measured_transition_at_full_size(sign):
         ({"product_scale": 1e-3}, "a scale needs a depth beside it"),
         ({"depth": 2, "product_scale": 1, "init_scale": 1}, "exclude each other"),
         ({"depth": 2, "product_scale": 0}, "product_scale must be a finite number > 0"),
-    ],
-)
-def test_mistakes_are_told_before_any_work(options, message, monkeypatch):
-    monkeypatch.setattr(trials.hf, "Problem", None)
-    with pytest.raises(ValueError, match=message):
-        phase_diagram(**SMALL | options)
+    ]:
+        monkeypatch.setattr(trials.hf, "Problem", None)
+        with pytest.raises(ValueError, match=message):
+            phase_diagram(**SMALL | options)
 
 
 def test_trials_that_fail_are_told(monkeypatch):
@@ -605,9 +596,8 @@ def test_the_command_goes_on(command, monkeypatch):
     assert "Random signs, non-negative x, vanishing start" in out
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_mistakes_are_one_line(command, tmp_path):
+    for options, message in [
         (["--depth", "two"], "--depth must be vanishing, 1 or a number of at least 2, got 'two'"),
         (["--ensemble", "normal"], "ensemble must be one of 'gaussian'"),
         (["--scale", "1e-3"], "a scale needs a depth beside it"),
@@ -615,15 +605,13 @@ def test_the_command_goes_on(command, monkeypatch):
         (["--repeats", "0"], "repeats must be a finite number >= 1"),
         (["--output", "file"], "file"),
         (["--scheduler", "tcp://127.0.0.1:1"], "--jobs and --scheduler exclude each other"),
-    ],
-)
-def test_mistakes_are_one_line(command, tmp_path, options, message):
-    (tmp_path / "file").write_text("in the way")
-    code, out, err = command(*options)
-    assert (code, out) == (2, "")
-    assert err.startswith("hadaflow: error: ")
-    assert err.count("\n") == 1
-    assert message in err
+    ]:
+        (tmp_path / "file").write_text("in the way")
+        code, out, err = command(*options)
+        assert (code, out) == (2, "")
+        assert err.startswith("hadaflow: error: ")
+        assert err.count("\n") == 1
+        assert message in err
 
 
 def test_failed_trials_are_counted(command, monkeypatch):

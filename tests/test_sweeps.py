@@ -419,9 +419,8 @@ def closure(factor):
     return lambda rng, a: {"x": factor * a}
 
 
-@pytest.mark.parametrize(
-    "made",
-    [
+def test_what_a_function_carries_is_part_of_it(tmp_path):
+    made = [
         lambda k: partial(times, factor=np.full(10_000, k)),
         lambda k: partial(Times(k)),
         closure,
@@ -432,12 +431,10 @@ def closure(factor):
         lambda k: (lambda rng, a: {"x": a}, lambda rng, a: {"x": 2 * a})[k - 1],
         lambda k: functools.cache(closure(k)),
         lambda k: lambda rng, a, factor=k: {"x": factor * a},
-    ],
-    ids=map(str, range(10)),
-)
-def test_what_a_function_carries_is_part_of_it(tmp_path, made):
-    call = partial(sweep, grid={"a": [1]}, folder=tmp_path, jobs=1)
-    assert [call(made(k)).ran for k in (1, 2, 1, 2)] == [1, 1, 0, 0]
+    ]
+    for number, make in enumerate(made):
+        call = partial(sweep, grid={"a": [1]}, folder=tmp_path / str(number), jobs=1)
+        assert [call(make(k)).ran for k in (1, 2, 1, 2)] == [1, 1, 0, 0], number
 
 
 def test_a_function_is_known_by_the_same_digits_in_every_process():
@@ -522,35 +519,29 @@ def test_steps_tell_how_long_it_goes_on():
     assert [step.finished for step in steps] == [False, False, False, True]
 
 
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (1j, "TypeError: 'x' must be a plain scalar, got complex"),
-        ([1], "TypeError: 'x' must be a plain scalar, got list"),
-        (2**63, "ValueError: 'x' must fit into 64 bits"),
-    ],
-)
-def test_what_is_no_scalar_is_a_failure(value, words):
-    result = sweep(lambda rng, a: {"x": value}, {"a": [1]}, jobs=1)
-    assert words in result.failures.error[0]
+def test_what_is_no_scalar_and_no_row_is_a_failure():
+    values = [1j, [1], 2**63]
+    result = sweep(lambda rng, kind: {"x": values[kind]}, {"kind": range(3)}, jobs=1)
+    assert result.failures.error.tolist() == [
+        "TypeError: 'x' must be a plain scalar, got complex; record one row per number",
+        "TypeError: 'x' must be a plain scalar, got list; record one row per number",
+        f"ValueError: 'x' must fit into 64 bits, got {2**63}; record it as a float or a string",
+    ]
+    rows = [3.0, "word", [1], [], None, {"kind": 1}, {1: 2}]
+    assert len(sweep(lambda rng, kind: rows[kind], {"kind": range(7)}, jobs=1).failures) == 7
 
 
-@pytest.mark.parametrize("measured", [3.0, "word", [1], [], None, {"a": 1}, {1: 2}], ids=repr)
-def test_what_is_no_row_is_a_failure(measured):
-    assert len(sweep(lambda rng, a: measured, {"a": [1]}, jobs=1).failures) == 1
-
-
-@pytest.mark.parametrize("kept", [True, False])
-def test_one_name_is_one_kind_of_values(tmp_path, kept):
-    folder = tmp_path if kept else None
-    with pytest.raises(TypeError, match="'x' was recorded as float and as str; record one kind"):
-        sweep(lambda rng, a: {"x": "many" if a else 1.0}, {"a": [0, 1]}, folder=folder, jobs=1)
-    with pytest.raises(TypeError, match="'x' was recorded as bool and as int; record one kind"):
-        sweep(lambda rng, a: {"x": True if a else 1}, {"a": [0, 1]}, folder=folder, jobs=1)
-    with pytest.raises(ValueError, match="'x' was recorded as 9007199254740993 and as floats, which cannot hold"):
-        sweep(lambda rng, a: {"x": 2**53 + 1 if a else 0.5}, {"a": [0, 1]}, folder=folder, jobs=1)
-    missing = sweep(lambda rng, a: {"x": "many" if a else None}, {"a": [0, 1]}, folder=folder, jobs=1)
-    assert missing.records.x.isna().tolist() == [True, False]
+def test_one_name_is_one_kind_of_values(tmp_path):
+    for kept in [True, False]:
+        folder = tmp_path if kept else None
+        with pytest.raises(TypeError, match="'x' was recorded as float and as str; record one kind"):
+            sweep(lambda rng, a: {"x": "many" if a else 1.0}, {"a": [0, 1]}, folder=folder, jobs=1)
+        with pytest.raises(TypeError, match="'x' was recorded as bool and as int; record one kind"):
+            sweep(lambda rng, a: {"x": True if a else 1}, {"a": [0, 1]}, folder=folder, jobs=1)
+        with pytest.raises(ValueError, match="'x' was recorded as 9007199254740993 and as floats, which cannot hold"):
+            sweep(lambda rng, a: {"x": 2**53 + 1 if a else 0.5}, {"a": [0, 1]}, folder=folder, jobs=1)
+        missing = sweep(lambda rng, a: {"x": "many" if a else None}, {"a": [0, 1]}, folder=folder, jobs=1)
+        assert missing.records.x.isna().tolist() == [True, False]
 
 
 def test_a_parameter_may_be_called_self():
@@ -583,26 +574,24 @@ class Wordless(Exception):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (Wordless, "Wordless: (its message cannot be had)"),
-        (GeneratorExit, "GeneratorExit: "),
-        (asyncio.CancelledError, "CancelledError: "),
-        (partial(SystemExit, 3), "SystemExit: 3"),
-        (partial(OSError, "\ud800"), "OSError: \\ud800"),
-    ],
-    ids=str,
-)
-def test_whatever_a_trial_raises_the_others_go_on(tmp_path, error, words, jobs):
-    def raising(rng, *, a):
+def test_whatever_a_trial_raises_the_others_go_on(tmp_path, jobs):
+    errors = {
+        "Wordless: (its message cannot be had)": Wordless,
+        "GeneratorExit: ": GeneratorExit,
+        "CancelledError: ": asyncio.CancelledError,
+        "SystemExit: 3": partial(SystemExit, 3),
+        "OSError: \\ud800": partial(OSError, "\ud800"),
+    }
+
+    def raising(rng, *, a, kind):
         if a == 2:
+            error = list(errors.values())[kind]
             raise error()
         return {"x": a}
 
-    result = sweep(raising, {"a": [1, 2, 3]}, folder=tmp_path, jobs=jobs)
-    assert result.records.x.tolist() == [1, 3]
-    assert result.failures.error.tolist() == [words]
+    result = sweep(raising, {"kind": range(5), "a": [1, 2, 3]}, folder=tmp_path, jobs=jobs)
+    assert result.records.x.tolist() == [1, 3] * 5
+    assert result.failures.error.tolist() == list(errors)
 
 
 @pytest.mark.parametrize("row", [{"x": "\ud800"}, {"\ud800": 1}], ids=["value", "name"])
@@ -613,9 +602,8 @@ def test_what_is_no_text_is_a_failure(tmp_path, row):
 
 
 # ------------------------------------------------------------------------------------------------------ mistakes
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_mistakes_are_told_before_any_work(tmp_path):
+    for arguments, words in [
         ({"grid": {}}, "grid is empty"),
         ({"grid": {"m": []}}, "grid.m is empty"),
         ({"grid": {"m": 3}}, r"grid.m must be a list of values, got 3; give \[3\] or put it into fixed"),
@@ -658,17 +646,15 @@ def test_what_is_no_text_is_a_failure(tmp_path, row):
         ({"experiment": lambda: None}, "must take a random generator first"),
         ({"experiment": "no.such.module:f"}, "'no.such.module' cannot be imported.*for a file give 'file.py:f'"),
         ({"experiment": "os.path:joyn"}, "os.path has no function 'joyn'; it has 'join'"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "with",
-)
-def test_mistakes_are_told_before_any_work(tmp_path, arguments, words):
-    def never(*_):
-        raise AssertionError
+    ]:
 
-    call = {"experiment": normal, "grid": GRID, "folder": tmp_path / "out", "jobs": 1, "progress": never}
-    with pytest.raises((ValueError, TypeError), match=words):
-        sweep(**(call | arguments))
-    assert list(tmp_path.iterdir()) == []
+        def never(*_):
+            raise AssertionError
+
+        call = {"experiment": normal, "grid": GRID, "folder": tmp_path / "out", "jobs": 1, "progress": never}
+        with pytest.raises((ValueError, TypeError), match=words):
+            sweep(**(call | arguments))
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_folders_that_cannot_be_used_are_told(tmp_path):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -53,7 +53,7 @@ class Study(ABC):
     @property
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """What the hashes are made of, as it is saved beside the records."""
+        """What the hashes are made of, as it is saved next to the records."""
 
     @abstractmethod
     def tasks(self) -> Sequence[Task]:
@@ -70,8 +70,19 @@ class Study(ABC):
         """
 
     def columns_of(self, task: Task) -> Task:
-        """What of a task stands in its rows."""
+        """Keys of a task that are stored as columns."""
         return task
+
+    def detached(self) -> tuple[Study, Callable[..., Any] | None]:
+        """The study without the function that it measures, and the function; by default it has none.
+
+        The two travel to workers apart: the function may come from a file that workers cannot import.
+        """
+        return self, None
+
+    def attached(self, function: Callable[..., Any]) -> Study:
+        """The study with its function again."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -86,18 +97,18 @@ class Experiment(Study):
     name : str
         Unique; names the files and is what the command line takes.
     paper : str
-        "A", "B", "C", or another word that groups experiments.
+        "A", "B", "C", or another word that groups experiments; not empty.
     title : str
-        One line for the report.
+        One line for the report; not empty.
     revision : int
         Raised whenever ``run`` records something else, so that older records are not taken for new ones.
     figsize : tuple of float
         Width and height of the figure in inches.
     """
 
-    name: ClassVar[str]
-    paper: ClassVar[str]
-    title: ClassVar[str]
+    name: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    title: ClassVar[str] = ""
     revision: ClassVar[int] = 1
     figsize: ClassVar[tuple[float, float]] = (7.5, 4.2)
 
@@ -125,7 +136,7 @@ class Experiment(Study):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The fields, as they are saved beside the records."""
+        """The fields, as they are saved next to the records."""
         return asdict(self)
 
     @property
@@ -172,9 +183,9 @@ def writable(text: str) -> bool:
 
 def check_labels(kind: type[Experiment]) -> None:
     """Raise TypeError or ValueError unless name, paper and title are words, and the name can be that of a file."""
-    for label in ("name", "paper", "title"):
-        if not isinstance(getattr(kind, label, None), str):
-            raise TypeError(f"experiment {kind.__name__} needs a class attribute {label}, a string")
+    for label, text in (("name", kind.name), ("paper", kind.paper), ("title", kind.title)):
+        if not (text and isinstance(text, str)):
+            raise TypeError(f"experiment {kind.__name__} needs a class attribute {label}, a string that is not empty")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", kind.name) or kind.name == "all":
         raise ValueError(
             f"name of experiment {kind.__name__} must be letters, digits, - and _, and not 'all', got {kind.name!r}: "

@@ -21,7 +21,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """One number beside its prediction, and what decides between them.
+    """One number compared with its prediction, and what decides between them.
 
     Make one with :meth:`near`, :meth:`at_most`, :meth:`at_least` or :meth:`equal`.
 

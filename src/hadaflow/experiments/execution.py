@@ -178,7 +178,7 @@ class Execution:
 
     def _keep(self, outcome: Outcome) -> Iterator[Step]:
         number, keys = outcome.study, self._keys[outcome.study]
-        with self._told():
+        with self._reported():
             self.journals[number].append({keys[at]: entry for at, entry in outcome.entries})
         for at, entry in outcome.entries:
             self._left[number].discard(at)
@@ -200,7 +200,7 @@ class Execution:
     def _finish(self, number: int) -> None:
         store = self.stores[number]
         if not (store.study.needs_all and self.failures[number]):
-            with self._told():
+            with self._reported():
                 store.finish(self.journals[number].entries)
 
     def first_failure(self, number: int) -> str:
@@ -216,8 +216,8 @@ class Execution:
         return [number for number, left in enumerate(self._left) if left]
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What cannot be written is told with what to do."""
+    def _reported(self) -> Iterator[None]:
+        """Report what cannot be written together with what to do."""
         try:
             yield
         except OSError as error:

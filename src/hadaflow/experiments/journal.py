@@ -4,7 +4,7 @@ A line is the CRC-32 of a JSON text in 8 hexadecimal digits, a blank, and the te
 one call, at the end of the file. So there are three ways for a file not to be whole, and a remedy for each:
 
 - its end is torn, because the process was killed or the disk was full while it wrote: the end is cut off;
-- a line is damaged: it is set aside in ``<file>.damaged``, and told;
+- a line is damaged: it is set aside in ``<file>.damaged``, and reported;
 - it is gone: all is run again.
 
 In each case the tasks concerned count as not done.

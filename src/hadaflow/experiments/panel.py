@@ -50,7 +50,7 @@ class Deviation:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One picture of a phase diagram: one ensemble, one start.
+    """One panel of a phase diagram: one ensemble, one start.
 
     Attributes
     ----------

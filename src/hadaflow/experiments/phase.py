@@ -1,4 +1,4 @@
-"""Phase diagrams: which sparse vectors are recovered from how many measurements, beside the theory."""
+"""Phase diagrams: which sparse vectors are recovered from how many measurements, compared with the theory."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def phase_diagram(  # noqa: PLR0913 - one argument per parameter of the diagram
     retry_failed: bool = False,
     progress: Callable[[Any], object] | None = None,
 ) -> PhaseDiagram:
-    """Recover random sparse vectors over a grid of m / n and s / m, and lay the theoretical transition beside it.
+    """Recover random sparse vectors over a grid of m / n and s / m, and compare it with the theoretical transition.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from hadaflow.experiments.journal import Contents, Entry, Journal, canonical
 if TYPE_CHECKING:
     import pandas as pd
 
-_KEY = b"hadaflow"  # of what is written into the schema of a file, beside its columns
+_KEY = b"hadaflow"  # of what is written into the schema of a file, next to its columns
 _PACKAGES = ("numpy", "scipy", "pandas", "matplotlib")
 
 
@@ -158,7 +158,7 @@ class Store:
         return self.path
 
     def _about_whole(self) -> dict[str, Any] | None:
-        """What stands beside the columns, if the file is there and whole."""
+        """What stands next to the columns, if the file is there and whole."""
         if self.path is None:
             return None
         about = _about(self.path)
@@ -260,7 +260,7 @@ def frame(rows: Iterable[Row], columns: Iterable[str] = ()) -> pd.DataFrame:
     Raises
     ------
     TypeError, ValueError
-        If one column holds values of several kinds, or floats beside an integer that no float is equal to.
+        If one column holds values of several kinds, or floats next to an integer that no float is equal to.
     """
     import pandas as pd
 
@@ -319,7 +319,7 @@ def _write(table: pd.DataFrame, path: Path, about: dict[str, Any]) -> None:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    """What was written beside the columns of a file; nothing if it is missing, damaged, or not one of ours."""
+    """What was written next to the columns of a file; nothing if it is missing, damaged, or not one of ours."""
     require("pyarrow", extra="experiments", what="records")
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -56,7 +56,7 @@ def reproduce(
     experiments : sequence of Experiment
         What to run. Records whose config, revision and library version are the same are not made again.
     folder : path
-        Where ``records/<name>-<config hash>.parquet`` go, beside ``.jsonl`` with what is done (:class:`Store`).
+        Where ``records/<name>-<config hash>.parquet`` go, next to ``.jsonl`` with what is done (:class:`Store`).
     jobs : int, optional
         Processes, each with one thread; default as many as there are cores, or what the ``joblib.parallel_config`` that
         the call stands in says. With 1 all runs in this process.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -135,6 +135,12 @@ class Sweep(Study):
     def columns_of(self, task: Task) -> Task:
         return {name: task[name] for name in self.columns}
 
+    def detached(self) -> tuple[Self, Callable[..., Any]]:
+        return replace(self, function=_detached), self.function
+
+    def attached(self, function: Callable[..., Any]) -> Self:
+        return replace(self, function=function)
+
     def run(self, /, *, repeat: int, **parameters: Any) -> Iterable[Row]:
         measured = self.function(self.rng(parameters, repeat), **parameters)
         if isinstance(measured, Mapping):
@@ -155,3 +161,8 @@ class Sweep(Study):
         own = {name: value for name, value in parameters.items() if name not in self.paired}
         words = np.frombuffer(hashlib.sha256(canonical(own).encode()).digest()[:16], dtype="<u4")
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(*words.tolist(), repeat)))
+
+
+def _detached(*_: Any, **__: Any) -> Any:
+    """Stands for a function that travels apart."""
+    raise AssertionError("the function of this sweep was not attached")

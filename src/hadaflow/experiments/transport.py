@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from multiprocessing import current_process
@@ -28,7 +28,7 @@ from hadaflow.experiments.on_dask import Cluster, WorkerLostError, threads_of
 from hadaflow.experiments.records import rows_of
 
 _IDLE = 20  # seconds
-_AIM = 0.3  # seconds for a batch: what a kill loses at most, and long beside its way (about 1 ms)
+_AIM = 0.3  # seconds for a batch: what a kill loses at most, and long compared with its way (about 1 ms)
 _AIM_HERE = 0.05  # without a way
 _LEAST = 0.02  # seconds for a batch, should there be enough tasks: shorter ones cost more than they even out
 _MOST = 1000  # tasks
@@ -83,9 +83,9 @@ class Pace:
         if self._seconds is None:
             return 1
         aim = _AIM if self.workers > 1 else _AIM_HERE
-        share = max(left / (4 * self.workers), _LEAST / self._seconds)
+        fair = max(left / (4 * self.workers), _LEAST / self._seconds)
         # Growing step by step: the first tasks of a grid may be its smallest.
-        self._last = max(1, int(min(share, aim / self._seconds, 4 * self._last, _MOST)))
+        self._last = max(1, int(min(fair, aim / self._seconds, 4 * self._last, _MOST)))
         return self._last
 
     def learn(self, entries: Sequence[tuple[int, Entry]]) -> None:
@@ -119,8 +119,8 @@ def _measured(study: Study, task: Task) -> Entry:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever a study raises, the others go on
-        told = f"{type(error).__name__}: {_words(error)}"
-        return Entry([], time.perf_counter() - began, told, _text(traceback.format_exc()))
+        message = f"{type(error).__name__}: {_words(error)}"
+        return Entry([], time.perf_counter() - began, message, _text(traceback.format_exc()))
 
 
 def _words(error: BaseException) -> str:
@@ -175,16 +175,14 @@ def _opened(parcel: bytes) -> Study:
     study, function = _cloudpickle().loads(content)
     study = study.open() if isinstance(study, Parcel) else study
     if function is not None:
-        study = replace(study, function=function.open() if isinstance(function, Parcel) else function)
+        study = study.attached(function.open() if isinstance(function, Parcel) else function)
     return study  # type: ignore[no-any-return]
 
 
 def _closed(study: Study) -> bytes:
     """A study on its way: by value, if nobody else could import what it is made of."""
-    function = getattr(study, "function", None)
-    content: Any = (parcel_of(study), None)
-    if function is not None:
-        content = (replace(study, function=None), parcel_of(function))  # type: ignore[type-var]
+    rest, function = study.detached()
+    content = (parcel_of(rest), None) if function is None else (rest, parcel_of(function))
     return pickle.dumps((hf.__version__, os.getpid(), _cloudpickle().dumps(content)))
 
 
@@ -195,7 +193,7 @@ def _manager_watched() -> Iterator[None]:
     Whatever it raises ends it, and joblib would wait for ever for what it no longer hands on: so all that is under way
     fails with it. It may raise a mere warning, where the caller has made errors of these: the one that a worker was
     started anew, which is nobody's mistake, is left out. Where a run is given up while that thread is taking in a
-    result, it ends with a KeyError, which Python would print in the middle of what is told about the reason.
+    result, it ends with a KeyError, which Python would print in the middle of the report of the reason.
     """
     before = threading.excepthook
 
@@ -281,8 +279,8 @@ class Pool:
         try:
             yield from self._way()(lambda batch: (parcels[batch.study], batch.study, batch.tasks), work)
         except BrokenProcessPool as error:
-            told = "a worker process died, killed for its memory perhaps"
-            raise WorkerLostError(str(error) if "manages" in str(error) else told) from error
+            message = "a worker process died, killed for its memory perhaps"
+            raise WorkerLostError(str(error) if "manages" in str(error) else message) from error
 
     def _way(self) -> Callable[[_Arguments, Iterator[Batch]], Iterator[Outcome]]:
         if self._is_dask:

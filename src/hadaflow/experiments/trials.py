@@ -58,7 +58,7 @@ def recovery(  # noqa: PLR0913 - one argument per parameter that a grid may vary
     n : int
         Number of coordinates.
     m, m_over_n : int, float
-        Number of measurements, or its share of n, in (0, 1]; rounded, at least 1. One of the two.
+        Number of measurements, or its ratio to n, in (0, 1]; rounded, at least 1. One of the two.
     s, s_over_m : int, float
         Number of non-zeros, at most n, or its ratio to m, in (0, 1]; rounded, at least 1. One of the two.
     ensemble : str, default "gaussian"
@@ -71,7 +71,7 @@ def recovery(  # noqa: PLR0913 - one argument per parameter that a grid may vary
     noise : float, default 0
         ``||noise||_2 / ||A x||_2``.
     solver : {"recover", "limit", "descend"}, optional
-        :func:`hadaflow.recover` (vanishing start, exact; told of the noise), :func:`hadaflow.limit`, or
+        :func:`hadaflow.recover` (vanishing start, exact; given the noise level), :func:`hadaflow.limit`, or
         :func:`hadaflow.descend` with automatic steps, to a relative residual of 1e-3 or the noise, at most 50,000
         steps. Default "recover", with a depth "limit".
     depth : float, optional
@@ -103,8 +103,8 @@ def recovery(  # noqa: PLR0913 - one argument per parameter that a grid may vary
     --------
     >>> import numpy as np
     >>> from hadaflow.experiments.trials import recovery
-    >>> told = recovery(np.random.default_rng(0), n=100, m_over_n=0.5, s=10)
-    >>> told["success"], told["measurements"], told["error"] < 1e-12
+    >>> outcome = recovery(np.random.default_rng(0), n=100, m_over_n=0.5, s=10)
+    >>> outcome["success"], outcome["measurements"], outcome["error"] < 1e-12
     (True, 50, True)
     """
     n, m, s = _sizes(n, m, m_over_n, s, s_over_m)
@@ -156,10 +156,10 @@ def _size(name: str, count: int | None, ratio_name: str, ratio: float | None, wh
         raise ValueError(f"give one of {name} and {ratio_name}, got {given}")
     if count is not None:
         return whole_number(count, name)
-    share = positive_number(ratio, ratio_name)
-    if share > 1:
-        raise ValueError(f"{ratio_name} must lie in (0, 1], got {share:g}; a number beyond that is given as {name}")
-    return max(1, round(share * whole))
+    fraction = positive_number(ratio, ratio_name)
+    if fraction > 1:
+        raise ValueError(f"{ratio_name} must lie in (0, 1], got {fraction:g}; a number beyond that is given as {name}")
+    return max(1, round(fraction * whole))
 
 
 def solver_of(
