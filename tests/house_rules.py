@@ -169,6 +169,7 @@ FOREIGN = {
     "experiments/transport.py: 'terminate_broken'",
     "operators/partitioned.py: '__self__'",
     "plotting/_fitted.py: 'feature_names_in_'",
+    "plotting/_fitted.py: 'path_features_'",
     "plotting/_fitted.py: 'stop_time_'",
 }
 #: Where data come in.
@@ -231,9 +232,6 @@ EXCEPTIONS = {
     getattr_with_default: {
         "experiments/base.py: label",
         "experiments/transport.py: 'function'",
-        "plotting/_lines.py: 'depth'",
-        "plotting/path.py: 'path_features_'",
-        "plotting/phase.py: 'panels'",
     },
     array_types: {
         "_sweep.py: Array",
@@ -263,8 +261,7 @@ EXCEPTIONS = {
             "solvers/descent starts theory",
             "speed": "cli dynamics solvers/path starts steps",
             "tape": "dynamics solvers/descent",
-            "told": "blocks cli convergence dynamics estimators experiments experiments/catalogue hints "
-            "operators plotting recovery results solvers/descent",
+            "told": "blocks cli estimators experiments experiments/catalogue hints operators plotting solvers/descent",
         }.items()
         for place in places.split()
     },

@@ -21,7 +21,7 @@ from hadaflow._validation import (
     real_array,
     reject_kind,
 )
-from hadaflow.convergence import told, told_of_all
+from hadaflow.convergence import all_reported, reported
 from hadaflow.models import Model
 from hadaflow.models.branches import Scale
 from hadaflow.paths import Trajectory
@@ -139,7 +139,7 @@ def descend(
             sums = shared.resume(run, start)
             factors = start.factors
             path = follow([run], factors, sweeps, single=True, progress=progress, sums=sums)[0]
-    return told(path, repr(stop))
+    return reported(path, repr(stop))
 
 
 def descend_batch(
@@ -217,7 +217,7 @@ def descend_batch(
         runs.append(own.run(float(columns[0, j]) if scale.ndim < 2 else columns[:, j], rule, own.speed))
     factors = model.start(columns.astype(problem.dtype, order="F"), np.zeros((n, k), dtype=problem.dtype, order="F"))
     sweeps = shared.sweeps(np.asfortranarray(targets))
-    return told_of_all(tuple(follow(runs, factors, sweeps, single=False, progress=progress)), repr(stop))
+    return all_reported(tuple(follow(runs, factors, sweeps, single=False, progress=progress)), repr(stop))
 
 
 @dataclass

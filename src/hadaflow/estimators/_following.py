@@ -51,7 +51,7 @@ class Horizon:
     steps : int
         Jumps or steps until then.
     path : SaddlePath, FlowPath or Trajectory
-        The path.
+        The path, of the kind that its follower follows.
     lost : bool
         Whether rounding ended it: what columns that are close to the span of others would add is not on it.
     """
@@ -60,7 +60,7 @@ class Horizon:
     last: float
     ended: bool
     steps: int
-    path: Path
+    path: Any
     lost: bool = False
 
     def grid(self, count: int) -> Vector:
@@ -157,8 +157,7 @@ class Saddles:
         return on_plateaus(path, times)
 
     def arrive(self, problem: Problem, horizon: Horizon, time: float) -> tuple[Path, Points, Vector]:
-        path = horizon.path
-        assert isinstance(path, SaddlePath)
+        path: SaddlePath = horizon.path
         return path, on_plateaus(path, np.array([time])), path.dual_at(time)
 
     def _path(self, problem: Problem, events: int | None, progress: ProgressCallback | None = None) -> SaddlePath:
@@ -249,15 +248,14 @@ class Training:
         first = self._begins(problem)
         if first is None:  # nothing ever moves
             path = self._run(problem, _LONGER, None, progress)
-            return Horizon(1.0, _LONGER, True, _steps(path), path)
-        assert isinstance(scout.path, SaddlePath)
+            return Horizon(1.0, _LONGER, True, path.steps_taken, path)
         fitted = problem.operator.matvec(scout.path(scout.last).astype(np.float64))
         left = min(1.0, norm(fitted - problem.y) / norm(problem.y))
         level = math.sqrt(left**2 + _LEFT * (1 - left**2))
         goal = _TrainingSettled(level, _LONGER if scout.ended else 1.0)
         path = self._run(problem, _FOREVER * first, goal, progress)
         last = self._settled(path, goal)
-        return Horizon(min(first, last / 2), last, scout.ended and path.status.ok, _steps(path), path)
+        return Horizon(min(first, last / 2), last, scout.ended and path.status.ok, path.steps_taken, path)
 
     def _begins(self, problem: Problem) -> float | None:
         """When the first coordinate, moving by itself, becomes visible; None if all that pulls is rounding."""
@@ -286,10 +284,6 @@ class Training:
         raise NotImplementedError
 
 
-def _steps(path: FlowPath | Trajectory) -> int:
-    return path.stats.events if isinstance(path, FlowPath) else path.steps
-
-
 @dataclass(frozen=True, eq=False)
 class Flow(Training):
     """Gradient flow."""
@@ -299,8 +293,7 @@ class Flow(Training):
         return self._at(self._flow(problem, float(times[-1]), tolerance=_ACCURACY), times, averaged)
 
     def arrive(self, problem: Problem, horizon: Horizon, time: float) -> tuple[Path, Points, Vector]:
-        path = horizon.path
-        assert isinstance(path, FlowPath)
+        path: FlowPath = horizon.path
         return path, self._at(path, np.array([time]), True), path.dual(time)
 
     def _at(self, path: FlowPath, times: Vector, averaged: bool) -> Points:
