@@ -255,13 +255,11 @@ EXCEPTIONS = {
             "image_and_pull": "operators",
             "moment": "experiments/catalogue paths",
             "pictures": "cli experiments/catalogue",
-            "pull": "_span estimators experiments/catalogue operators selection solvers/descent steps theory",
-            "reach": "estimators experiments/catalogue selection snapshots theory",
-            "share": "estimators experiments experiments/catalogue operators planning selection "
-            "solvers/descent starts theory",
-            "speed": "cli dynamics solvers/path starts steps",
-            "tape": "dynamics solvers/descent",
-            "told": "blocks cli estimators experiments experiments/catalogue hints operators plotting solvers/descent",
+            "pull": "_span estimators experiments/catalogue operators selection steps theory",
+            "reach": "estimators experiments/catalogue selection theory",
+            "share": "estimators experiments experiments/catalogue operators planning selection starts theory",
+            "speed": "cli solvers/path starts steps",
+            "told": "blocks cli estimators experiments experiments/catalogue hints operators plotting",
         }.items()
         for place in places.split()
     },

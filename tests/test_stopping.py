@@ -90,7 +90,7 @@ def test_flow_time(easy):
 
 def test_flow_time_counts_the_loss(easy):
     """A step of size s on the loss 1/m lasts 2 s / m."""
-    run = hf.descend(easy, hf.HadamardPower(2), init_scale=0.1, step=0.3, loss="mean", stop=MaxTime(1.0))
+    run = hf.descend(easy, hf.HadamardPower(2), init_scale=0.1, step=0.3, loss_scale=2 / len(easy.y), stop=MaxTime(1.0))
     assert run.steps == 54
     assert run.time == pytest.approx(54 * 2 * 0.3 / 32)
 

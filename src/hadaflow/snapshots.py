@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hadaflow._types import Float, Index
 from hadaflow._validation import norm
+from hadaflow.gauges import Gauge
 from hadaflow.models import Model
 from hadaflow.models.branches import Scale
 from hadaflow.problems import Problem, require_squared
@@ -49,6 +50,11 @@ class Setting:
         """The setting of a run from ``init_scale``."""
         product_scale = model.product_scale(init_scale, problem.shape[1])
         return cls(problem, model, init_scale, product_scale, norm(problem.negative_gradient_at_zero))
+
+    @cached_property
+    def gauge(self) -> Gauge:
+        """What the model makes small as a uniform start vanishes."""
+        return self.model.gauge
 
 
 class Snapshot:
@@ -123,7 +129,7 @@ class Snapshot:
         The lasso is ``1/2 ||A x - y||^2 + penalty ||x||_1``, without a factor 1/m. For another loss it is the size of
         the mean gradient over time, and promises no more than docs/mathematics.md, "Losses", says.
         """
-        return float(self._reach.max(initial=0.0)) / self.time if self.time > 0 else math.inf
+        return self._dual_size / self.time if self.time > 0 else math.inf
 
     @cached_property
     def lasso_gap(self) -> float:
@@ -147,15 +153,15 @@ class Snapshot:
         ValueError for another loss than the squared one.
         """
         require_squared(self.setting.problem, "l1_gap")
-        top = float(self._reach.max(initial=0.0))
+        top = self._dual_size
         bound = float(self.setting.problem.y.astype(np.float64) @ self.dual) / top if top > 0 else 0.0
         size = max(self.l1_norm, bound)
         return abs(self.l1_norm - bound) / size if size > 0 else 0.0
 
     @cached_property
-    def _reach(self) -> Float:
-        positive = not self.setting.model.signed
-        return np.asarray(self.theta if positive else np.abs(self.theta))
+    def _dual_size(self) -> float:
+        """The dual gauge of theta: its largest size."""
+        return self.setting.gauge.dual(self.theta.astype(np.float64, copy=False))
 
 
 def default_threshold(x: Float, product_scale: float) -> float:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from hadaflow._types import Float
 from hadaflow.certificates import Certificate, exact_within
+from hadaflow.gauges import Gauge
+from hadaflow.gauges.l1 import l1
 from hadaflow.hints import as_html, fitted_noise, standing_out, stretch_of, with_hint
 from hadaflow.models import Model
 from hadaflow.problems import Problem
@@ -45,6 +47,8 @@ class Recovery(Answer):
         Weights of the l1 norm; None if all are 1.
     noise_level : float
         What was given as size of the noise, in units of y.
+    gauge : Gauge
+        What x is certified to make small; by default the norm that ``positive`` and ``weights`` mean.
     hint : str or None
         Why x may have fitted noise in y, and what to call then; None where nothing speaks for it.
 
@@ -69,6 +73,11 @@ class Recovery(Answer):
     positive: bool = False
     weights: NDArray[np.float64] | None = None
     noise_level: float = 0.0
+    gauge: Gauge = field(default=None, repr=False)  # type: ignore[assignment]  # the next lines fill it
+
+    def __post_init__(self) -> None:
+        if self.gauge is None:
+            object.__setattr__(self, "gauge", l1(self.weights, self.positive))
 
     call = "recover"
 
