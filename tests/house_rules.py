@@ -206,7 +206,6 @@ EXCEPTIONS = {
         "estimators/_regressor_cv.py",
         "experiments/catalogue/b_coordinates.py",
         "experiments/catalogue/b_errors.py",
-        "stopping.py",
         "theory/explanation/rows.py",
         "theory/matrix_properties.py",
         "theory/null_space.py",
@@ -257,7 +256,8 @@ EXCEPTIONS = {
             "pictures": "cli experiments/catalogue",
             "pull": "_span estimators experiments/catalogue operators selection steps theory",
             "reach": "estimators experiments/catalogue selection theory",
-            "share": "estimators experiments experiments/catalogue operators planning selection starts theory",
+            "share": "estimators experiments experiments/catalogue operators planning selection starts "
+            "theory",
             "speed": "cli solvers/path starts steps",
             "told": "blocks cli estimators experiments experiments/catalogue hints operators plotting",
         }.items()

@@ -122,14 +122,9 @@ def steps_until(run, error):
 def convergence(n, step, steps, dtype=np.float64):
     problem, w = measurements(n, dtype=dtype)
     record = hf.Recorder(every=50, metrics={"error": lambda snapshot: np.sum((snapshot.x.astype(float) - w) ** 2)})
+    stop, scaling = MaxSteps(steps), 2 / problem.shape[0]
     return hf.descend(
-        problem,
-        hf.HadamardPower(2),
-        init_scale=1e-12,
-        step=step,
-        loss_scale=2 / problem.shape[0],
-        stop=MaxSteps(steps),
-        record=record,
+        problem, hf.HadamardPower(2), init_scale=1e-12, step=step, loss_scale=scaling, stop=stop, record=record
     )
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,17 +89,30 @@ class Snapshot:
         ``1/t`` times the integral of x; x itself at the start.
     """
 
-    setting: Setting
-    step: int
-    time: float
-    seconds: float
-    x: Float
-    residual: Float
-    loss: float
-    gradient: Float
-    dual: Float
-    theta: Float
-    average: Float
+    if TYPE_CHECKING:  # declared read-only, so that a subclass may store each or compute it
+
+        @property
+        def setting(self) -> Setting: ...
+        @property
+        def step(self) -> int: ...
+        @property
+        def time(self) -> float: ...
+        @property
+        def seconds(self) -> float: ...
+        @property
+        def x(self) -> Float: ...
+        @property
+        def residual(self) -> Float: ...
+        @property
+        def loss(self) -> float: ...
+        @property
+        def gradient(self) -> Float: ...
+        @property
+        def dual(self) -> Float: ...
+        @property
+        def theta(self) -> Float: ...
+        @property
+        def average(self) -> Float: ...
 
     @cached_property
     def residual_norm(self) -> float:
@@ -194,11 +207,15 @@ class Curve(Protocol):
 class PathSnapshot(Snapshot):
     """A time of a flow as a snapshot."""
 
+    setting: Setting
+    time: float
+    seconds: float
+
     def __init__(self, setting: Setting, curve: Curve, t: float, seconds: float) -> None:
         self.setting, self._curve, self.time, self.seconds = setting, curve, t, seconds
 
     @cached_property
-    def step(self) -> int:  # type: ignore[override]
+    def step(self) -> int:
         return max(0, int(np.searchsorted(self._curve.knots, self.time, side="right")) - 1)
 
     @cached_property
@@ -207,32 +224,32 @@ class PathSnapshot(Snapshot):
         return dual[:, 0], x[:, 0]
 
     @property
-    def dual(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def dual(self) -> NDArray[np.float64]:
         return self._state[0]
 
     @property
-    def x(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def x(self) -> NDArray[np.float64]:
         return self._state[1]
 
     @cached_property
-    def theta(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def theta(self) -> NDArray[np.float64]:
         return self.setting.problem.operator.rmatvec(self.dual)
 
     @cached_property
-    def residual(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def residual(self) -> NDArray[np.float64]:
         return self._curve.residual(self.time)
 
     @cached_property
-    def loss(self) -> float:  # type: ignore[override]
+    def loss(self) -> float:
         problem = self.setting.problem
         return float(problem.loss.value(problem.operator.matvec(self.x), problem.y.astype(np.float64)))
 
     @cached_property
-    def gradient(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def gradient(self) -> NDArray[np.float64]:
         return self.setting.problem.operator.rmatvec(self.residual)
 
     @cached_property
-    def average(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def average(self) -> NDArray[np.float64]:
         return self._curve.integral(self.time) / self.time if self.time > 0 else self.x
 
 

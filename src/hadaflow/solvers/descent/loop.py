@@ -105,6 +105,16 @@ class Run:
 class StepSnapshot(Snapshot):
     """A step of a run as a snapshot; what is not asked for is not computed."""
 
+    setting: Setting
+    step: int
+    time: float
+    x: Array
+    residual: Array
+    loss: float
+    gradient: Array
+    dual: Array
+    theta: Array
+
     def __init__(self, run: Run, state: State, sums: Sums, j: int | None) -> None:
         self.setting, self.step, self.time, self._began = run.setting, run.step, run.time, run.began
 
@@ -120,11 +130,11 @@ class StepSnapshot(Snapshot):
         self.factors = Factors(pick(state.factors.u), None if v is None else pick(v))
 
     @property
-    def seconds(self) -> float:  # type: ignore[override]
+    def seconds(self) -> float:
         return time.perf_counter() - self._began
 
     @property
-    def average(self) -> Array:  # type: ignore[override]
+    def average(self) -> Array:
         return self._sum / self._sum.dtype.type(self.time) if self.time > 0 else self.x
 
 
