@@ -254,12 +254,11 @@ EXCEPTIONS = {
             "image_and_pull": "operators",
             "moment": "experiments/catalogue paths",
             "pictures": "cli experiments/catalogue",
-            "pull": "_span estimators experiments/catalogue operators selection steps theory",
+            "pull": "_span estimators experiments/catalogue operators selection theory",
             "reach": "estimators experiments/catalogue selection theory",
-            "share": "estimators experiments experiments/catalogue operators planning selection starts "
-            "theory",
+            "share": "estimators experiments experiments/catalogue operators planning selection starts theory",
             "speed": "cli solvers/path starts steps",
-            "told": "blocks cli estimators experiments experiments/catalogue hints operators plotting",
+            "told": "blocks cli estimators experiments experiments/catalogue operators",
         }.items()
         for place in places.split()
     },

@@ -1,4 +1,4 @@
-"""Pictures of paths: coefficients over time."""
+"""Figures of paths: coefficients over time."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def plot_path(
     if chosen is None:
         chosen = _support(followed, known, estimated, stop, read_out)
     reading = followed.reading(read_out, until=1.1 * stop if stop else 0.0)
-    picture = _Picture.of(reading, chosen, limit, most, estimated.names if estimated else None)
+    drawing = _Drawing.of(reading, chosen, limit, most, estimated.names if estimated else None)
     ax = checked_ax(ax)
     title = followed.describe() + (", running average" if read_out == "average" else "")
     if len(reading.times) == 0:
@@ -132,8 +132,8 @@ def plot_path(
     time_axis(ax, min(first, stop / 1.1 if stop else first), max(last, 1.1 * stop if stop else last))
     ax.set_xlabel(followed.clock)
     ax.set_ylabel("x" if read_out == "iterate" else "running average of x")
-    picture.draw(ax, known, stop)
-    key_above(ax, title, picture.keys(known, f"{_word(followed, estimated, at)} at {stop:.3g}" if stop else ""))
+    drawing.draw(ax, known, stop)
+    key_above(ax, title, drawing.keys(known, f"{_word(followed, estimated, at)} at {stop:.3g}" if stop else ""))
     return ax
 
 
@@ -171,7 +171,7 @@ def _word(path: Path, estimated: Fitted | None, at: float | None) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class _Picture:
+class _Drawing:
     """What is drawn: of the support by where its lines end, and of the others."""
 
     reading: Reading
@@ -184,7 +184,7 @@ class _Picture:
     off: NDArray[np.float64]  # (k, .)
 
     @classmethod
-    def of(cls, reading: Reading, support: Index, limit: int, most: int, names: Sequence[str] | None) -> _Picture:
+    def of(cls, reading: Reading, support: Index, limit: int, most: int, names: Sequence[str] | None) -> _Drawing:
         lines = reading.of(support)
         ends = lines[-1] if len(lines) else np.zeros(len(support))
         order = np.argsort(-np.abs(ends), kind="stable")[:limit]

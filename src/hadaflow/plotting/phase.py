@@ -1,4 +1,4 @@
-"""Pictures of phase diagrams: shares of successes as colours, the curve where half succeed, and the theory's."""
+"""Figures of phase diagrams: fractions of successes as colours, the curve where half succeed, and the theory's."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _HALF: dict[str, Any] = {
 
 @runtime_checkable
 class Diagram(Protocol):
-    """What is drawn: measured shares of successes, one panel for each of the other settings."""
+    """What is drawn: measured fractions of successes, one panel for each of the other settings."""
 
     @property
     def panels(self) -> Sequence[Any]: ...
 
 
 def plot_phase_diagram(diagram: Any, *, ax: Axes | Sequence[Axes] | None = None) -> Figure | SubFigure:
-    """Draw the share of successes over m / n and s / m, the curve where it is one half, and the theoretical one.
+    """Draw the fraction of successes over m / n and s / m, the curve where it is one half, and the theoretical one.
 
     Parameters
     ----------

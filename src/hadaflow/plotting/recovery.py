@@ -1,4 +1,4 @@
-"""Pictures of answers with their proofs."""
+"""Figures of answers with their proofs."""
 
 from __future__ import annotations
 

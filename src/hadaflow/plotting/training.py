@@ -1,4 +1,4 @@
-"""Pictures of training: the coordinates of x over flow time, and how well they fit."""
+"""Figures of training: the coordinates of x over flow time, and how well they fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of when to stop: the error against a known truth over time."""
+"""Figures of when to stop: the error against a known truth over time."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Progress:
     stage : str
         Which dynamics is at work.
     fraction : float or None
-        Share of the work done, where it can be told.
+        Fraction of the work done, where it is known.
     message : str
         The state in words.
     """
