@@ -215,7 +215,7 @@ def _train(problem: hf.Problem, depth: int, count: int) -> Any:
         hf.HadamardPower(depth),
         init_scale=1e-6 ** (1 / depth),
         step=0.2 / depth**2,
-        loss="mean",
+        loss_scale=2 / problem.shape[0],
         stop=MaxSteps(count),
         record=hf.Recorder(every=10**9, metrics=()),
     )
@@ -253,7 +253,7 @@ def flow(effort: Effort, depths: tuple[int, ...] = (2, 3, 4)) -> Iterator[Record
                 hf.HadamardPower(depth),
                 init_scale=0.005,
                 step=STEP,
-                loss="mean",
+                loss_scale=2 / problem.shape[0],
                 stop=MaxSteps(count),
                 record=hf.Recorder(every=every, metrics=metrics),
             )
@@ -309,7 +309,7 @@ def rules(shape: tuple[int, int] = (250, 10_000), largest: int = 64, most: int =
             hf.HadamardPower(2),
             init_scale=1e-12,
             step=rule,
-            loss="mean",
+            loss_scale=2 / problem.shape[0],
             stop=When(lambda snapshot: error(snapshot) <= goals[-1] * size) | MaxSteps(most),
             record=hf.Recorder(every=1, metrics={"error": error}),
         )

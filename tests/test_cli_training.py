@@ -140,7 +140,9 @@ def test_positive_mean_and_depth_reach_the_library(run, problem):
     options = ["--depth", "3", "--init-scale", "0.05", "--positive", "--loss", "mean", "--step", "0.1"]
     summary_of(run, "descend", *options, "--max-steps", "500", "--output", "x.npy")
     model = hf.HadamardPower(3, sign="positive")
-    expected = hf.descend(problem, model, init_scale=0.05, step=0.1, loss="mean", stop=stopping.MaxSteps(500))
+    expected = hf.descend(
+        problem, model, init_scale=0.05, step=0.1, loss_scale=2 / problem.shape[0], stop=stopping.MaxSteps(500)
+    )
     np.testing.assert_allclose(np.load("x.npy"), expected.x, rtol=1e-9)
     assert (expected.x > 0).all()
 

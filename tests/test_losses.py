@@ -188,7 +188,7 @@ def test_the_squared_loss_is_computed_as_ever(easy):
     problem = hf.Problem(easy.A, easy.y)
     seen = []
     stop = hf.stopping.When(lambda snapshot: seen.append(snapshot) or snapshot.step == 20)
-    hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, stop=stop, loss="mean")
+    hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, stop=stop, loss_scale=2 / len(easy.y))
     for snapshot in seen:
         np.testing.assert_array_equal(snapshot.residual, easy.A @ snapshot.x - easy.y)
         assert snapshot.loss == pytest.approx(0.5 * np.sum(snapshot.residual**2), rel=1e-14)
@@ -209,16 +209,16 @@ def test_squares_take_the_fused_pass_and_others_two():
     assert counts == [sweep_of(A).passes, 2.0]
 
 
-def test_the_mean_is_over_rows_without_a_two():
+def test_a_step_counts_for_the_loss_as_scaled():
     A, y = labelled()
     model, stop = hf.HadamardPower(2), MaxSteps(50)
-    mean = hf.descend(logistic(A, y), model, init_scale=0.3, step=0.12, loss="mean", stop=stop)
-    half = hf.descend(logistic(A, y), model, init_scale=0.3, step=0.01, loss="half", stop=stop)
+    mean = hf.descend(logistic(A, y), model, init_scale=0.3, step=0.12, loss_scale=1 / 12, stop=stop)
+    half = hf.descend(logistic(A, y), model, init_scale=0.3, step=0.01, stop=stop)
     np.testing.assert_allclose(mean.x, half.x, atol=1e-13)
     assert mean.time == pytest.approx(half.time)
     squares = [
-        hf.descend(hf.Problem(A, y, loss=loss), model, init_scale=0.3, step=step, loss="mean", stop=stop).x
-        for loss, step in ((Squared(), 0.01), (Twin(), 0.02))
+        hf.descend(hf.Problem(A, y, loss=loss), model, init_scale=0.3, step=0.01, loss_scale=2 / 12, stop=stop).x
+        for loss in (Squared(), Twin())
     ]
     np.testing.assert_allclose(*squares, atol=1e-13)
 
@@ -451,7 +451,7 @@ def test_auto_never_lets_the_loss_rise():
     A, y = labelled(flipped=0.3)
     losses = []
     stop = hf.stopping.When(lambda snapshot: losses.append(snapshot.loss) or False) | MaxSteps(300)
-    hf.descend(logistic(A, y), hf.HadamardPower(3), init_scale=0.05, stop=stop, loss="mean")
+    hf.descend(logistic(A, y), hf.HadamardPower(3), init_scale=0.05, stop=stop, loss_scale=1 / 12)
     assert losses[0] == pytest.approx(12 * math.log(2))
     assert np.max(np.diff(losses)) <= 1e-14 * losses[0]
     assert losses[-1] < 0.5 * losses[0]

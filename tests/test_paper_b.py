@@ -36,7 +36,7 @@ def train(problem, w, k, depth, product_scale, step, steps, every=1):
         hf.HadamardPower(depth),
         init_scale=product_scale ** (1 / depth),
         step=step,
-        loss="mean",
+        loss_scale=2 / problem.shape[0],
         stop=MaxSteps(steps),
         record=hf.Recorder(every=every, metrics=metrics),
     )

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hadaflow as hf
+from hadaflow.paths.saddle_path import averages
 from hadaflow.plotting import blank_figure, plot_path, plot_window
-from hadaflow.plotting._readings import _averages
 from hadaflow.plotting.window import _Errors, _in_words
 
 mpl = pytest.importorskip("matplotlib")
@@ -423,7 +423,7 @@ def test_averages_of_plateaus_between_any_times(seed, m, n):
     path = hf.saddles(hf.Problem(rng.standard_normal((m, n)), rng.standard_normal(m)))
     times = np.sort(rng.uniform(0.1, 3.0, 5)) * max(path.times[-1], 1.0)
     expected = [path.average(t) for t in times]
-    np.testing.assert_allclose(_averages(path.times, path.x, times), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(averages(path.times, path.x, times), expected, rtol=1e-9, atol=1e-12)
 
 
 # ---- where it draws --------------------------------------------------------------------------------------------

@@ -122,14 +122,14 @@ def test_the_picture_of_a_descent_shows_what_was_recorded(descent):
     np.testing.assert_allclose(residuals, recorded, rtol=1e-9)
 
 
-def test_another_loss_has_the_pull_of_its_data_in_place_of_the_residual():
+def test_another_loss_has_the_size_of_its_gradient_in_place_of_the_residual():
     A = np.random.default_rng(0).standard_normal((40, 10))
     problem = hf.Problem(A, np.where(A[:, 0] > -0.5, 1.0, -1.0), loss=hf.losses.Logistic())
     path = hf.flow(problem, hf.HadamardPower(2), init_scale=0.1, t_end=5.0)
     bottom = draw(path).axes[1]
-    assert bottom.get_ylabel() == "pull of the data, relative"
-    times, pulls = bottom.lines[0].get_data()
-    np.testing.assert_allclose(pulls, [path.snapshot(t).relative_residual for t in times], rtol=1e-6)
+    assert bottom.get_ylabel() == "gradient in $Ax$, relative"
+    times, sizes = bottom.lines[0].get_data()
+    np.testing.assert_allclose(sizes, [path.snapshot(t).relative_residual for t in times], rtol=1e-6)
 
 
 def test_it_begins_where_something_is_seen(noisy):

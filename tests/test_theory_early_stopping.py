@@ -257,7 +257,14 @@ def test_steps_are_those_of_descent(depth, loss, rows):
     assert predicted.ratio == pytest.approx(window.ratio)
     there = hf.stopping.When(lambda snapshot: snapshot.x[0] >= 0.9)
     stop = there | hf.stopping.MaxSteps(200_000)
-    run = hf.descend(problem, hf.HadamardPower(depth), init_scale=a, step=step, loss=loss, stop=stop)
+    run = hf.descend(
+        problem,
+        hf.HadamardPower(depth),
+        init_scale=a,
+        step=step,
+        loss_scale=1.0 if loss == "half" else 2 / rows,
+        stop=stop,
+    )
     assert run.steps == pytest.approx(predicted.start, rel=2e-3)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from hadaflow._renamed import renamed
 from hadaflow.problems import Problem
@@ -94,14 +94,12 @@ class Instant(Rule):
 @dataclass(frozen=True)
 class _Combined(Rule):
     rules: tuple[Rule, ...]
+    instant: bool = field(init=False, repr=False)
+    budget: bool = field(init=False, repr=False)
 
-    @property
-    def instant(self) -> bool:  # type: ignore[override]
-        return all(rule.instant for rule in self.rules)
-
-    @property
-    def budget(self) -> bool:  # type: ignore[override]
-        return all(rule.budget for rule in self.rules)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "instant", all(rule.instant for rule in self.rules))
+        object.__setattr__(self, "budget", all(rule.budget for rule in self.rules))
 
 
 class _Either(_Combined):

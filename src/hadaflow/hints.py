@@ -13,7 +13,7 @@ from hadaflow.operators.block import lengths_of
 from hadaflow.problems import Problem
 
 _FEW_ROWS = 5  # below which as many non-zeros as rows say nothing
-_DENSE = 0.9  # share of the rows from which on non-zeros are as many as in any vertex of the l1 problem
+_DENSE = 0.9  # fraction of the rows from which on non-zeros are as many as in any vertex of the l1 problem
 _STRETCH = 1e3  # sum |x_i| ||A_i|| / ||y|| from which on a tenth of a per cent of noise would explain all of x
 _TRACE = 1e-3  # of the largest entry, below which those of a limit may be left over from its start
 _LEFT = 1e-7  # relative residual of a least-squares end that rounding does not explain
@@ -43,7 +43,7 @@ def fitted_noise(
     shape : tuple of int
         Rows and columns of A.
     nonzeros : int or None
-        Entries that count as non-zero; None where that cannot be told.
+        Entries that count as non-zero; None where that is not known.
     residual : float, optional
         ``||A x - y|| / ||y||``, if known.
     noise_level : float, default 0
@@ -57,19 +57,21 @@ def fitted_noise(
     on the l1 norm finds denser ones when rows are fewer than columns), and its entries do not cancel.
     """
     if status == "NOT_CONVERGED":
-        told = "the end was not reached: it may be far away because x has to fit noise in y"
+        message = "the end was not reached: it may be far away because x has to fit noise in y"
     elif status == "LEAST_SQUARES" and (residual is None or residual > _LEFT):
         left = "" if residual is None else f" (a residual of {residual:.2g} of ||y|| is left)"
-        told = f"no x fits y{left}: y has noise, or A lacks something; least squares is not sparse and may fit noise"
+        message = f"no x fits y{left}: y has noise, or A lacks something; least squares is not sparse and may fit noise"
     elif noise_level > 0 or status not in ("EXACT", "INEXACT", "LIMIT", "LEAST_SQUARES"):
         return None
     else:
-        told = _dense(shape, nonzeros, status) or _cancelling(stretch())
-        if not told:
+        message = _dense(shape, nonzeros, status) or _cancelling(stretch())
+        if not message:
             return None
     if noise_level > 0:
-        return f"{told}; no point within noise_level = {noise_level:.4g} was found: give a larger one, or try hf.select"
-    return f"{told}; {_REMEDY}"
+        return (
+            f"{message}; no point within noise_level = {noise_level:.4g} was found: give a larger one, or try hf.select"
+        )
+    return f"{message}; {_REMEDY}"
 
 
 def standing_out(x: Float, index: Index) -> int:

@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._types import Float, Index
 from hadaflow._validation import norm
+from hadaflow.gauges import Gauge
 from hadaflow.models import Model
 from hadaflow.models.branches import Scale
 from hadaflow.problems import Problem, require_squared
@@ -50,6 +51,11 @@ class Setting:
         product_scale = model.product_scale(init_scale, problem.shape[1])
         return cls(problem, model, init_scale, product_scale, norm(problem.negative_gradient_at_zero))
 
+    @cached_property
+    def gauge(self) -> Gauge:
+        """What the model makes small as a uniform start vanishes."""
+        return self.model.gauge
+
 
 class Snapshot:
     """One point of a trajectory. Arrays are those of the run: read them, copy what you keep, never write to them.
@@ -83,17 +89,30 @@ class Snapshot:
         ``1/t`` times the integral of x; x itself at the start.
     """
 
-    setting: Setting
-    step: int
-    time: float
-    seconds: float
-    x: Float
-    residual: Float
-    loss: float
-    gradient: Float
-    dual: Float
-    theta: Float
-    average: Float
+    if TYPE_CHECKING:  # declared read-only, so that a subclass may store each or compute it
+
+        @property
+        def setting(self) -> Setting: ...
+        @property
+        def step(self) -> int: ...
+        @property
+        def time(self) -> float: ...
+        @property
+        def seconds(self) -> float: ...
+        @property
+        def x(self) -> Float: ...
+        @property
+        def residual(self) -> Float: ...
+        @property
+        def loss(self) -> float: ...
+        @property
+        def gradient(self) -> Float: ...
+        @property
+        def dual(self) -> Float: ...
+        @property
+        def theta(self) -> Float: ...
+        @property
+        def average(self) -> Float: ...
 
     @cached_property
     def residual_norm(self) -> float:
@@ -123,7 +142,7 @@ class Snapshot:
         The lasso is ``1/2 ||A x - y||^2 + penalty ||x||_1``, without a factor 1/m. For another loss it is the size of
         the mean gradient over time, and promises no more than docs/mathematics.md, "Losses", says.
         """
-        return float(self._reach.max(initial=0.0)) / self.time if self.time > 0 else math.inf
+        return self._dual_size / self.time if self.time > 0 else math.inf
 
     @cached_property
     def lasso_gap(self) -> float:
@@ -147,15 +166,15 @@ class Snapshot:
         ValueError for another loss than the squared one.
         """
         require_squared(self.setting.problem, "l1_gap")
-        top = float(self._reach.max(initial=0.0))
+        top = self._dual_size
         bound = float(self.setting.problem.y.astype(np.float64) @ self.dual) / top if top > 0 else 0.0
         size = max(self.l1_norm, bound)
         return abs(self.l1_norm - bound) / size if size > 0 else 0.0
 
     @cached_property
-    def _reach(self) -> Float:
-        positive = not self.setting.model.signed
-        return np.asarray(self.theta if positive else np.abs(self.theta))
+    def _dual_size(self) -> float:
+        """The dual gauge of theta: its largest size."""
+        return self.setting.gauge.dual(self.theta.astype(np.float64, copy=False))
 
 
 def default_threshold(x: Float, product_scale: float) -> float:
@@ -188,11 +207,15 @@ class Curve(Protocol):
 class PathSnapshot(Snapshot):
     """A time of a flow as a snapshot."""
 
+    setting: Setting
+    time: float
+    seconds: float
+
     def __init__(self, setting: Setting, curve: Curve, t: float, seconds: float) -> None:
         self.setting, self._curve, self.time, self.seconds = setting, curve, t, seconds
 
     @cached_property
-    def step(self) -> int:  # type: ignore[override]
+    def step(self) -> int:
         return max(0, int(np.searchsorted(self._curve.knots, self.time, side="right")) - 1)
 
     @cached_property
@@ -201,32 +224,32 @@ class PathSnapshot(Snapshot):
         return dual[:, 0], x[:, 0]
 
     @property
-    def dual(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def dual(self) -> NDArray[np.float64]:
         return self._state[0]
 
     @property
-    def x(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def x(self) -> NDArray[np.float64]:
         return self._state[1]
 
     @cached_property
-    def theta(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def theta(self) -> NDArray[np.float64]:
         return self.setting.problem.operator.rmatvec(self.dual)
 
     @cached_property
-    def residual(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def residual(self) -> NDArray[np.float64]:
         return self._curve.residual(self.time)
 
     @cached_property
-    def loss(self) -> float:  # type: ignore[override]
+    def loss(self) -> float:
         problem = self.setting.problem
         return float(problem.loss.value(problem.operator.matvec(self.x), problem.y.astype(np.float64)))
 
     @cached_property
-    def gradient(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def gradient(self) -> NDArray[np.float64]:
         return self.setting.problem.operator.rmatvec(self.residual)
 
     @cached_property
-    def average(self) -> NDArray[np.float64]:  # type: ignore[override]
+    def average(self) -> NDArray[np.float64]:
         return self._curve.integral(self.time) / self.time if self.time > 0 else self.x
 
 

@@ -31,7 +31,7 @@ class Stepper(ABC):
     adaptive: bool = True
 
     @abstractmethod
-    def size(self, factors: Factors, pull: Factors) -> float | Float:
+    def size(self, factors: Factors, gradient: Factors) -> float | Float:
         """Length of the next step (one per coordinate allowed), from the factors and the gradient in them."""
 
     def accept(self, before: float, after: float, slope: float) -> bool:
@@ -59,7 +59,7 @@ class _Unrelated(Stepper):
         if self.adaptive:
             self.accept = stepper.accept  # type: ignore[method-assign]
 
-    def size(self, factors: Factors, pull: Factors) -> float | Float:
+    def size(self, factors: Factors, gradient: Factors) -> float | Float:
         raise NotImplementedError  # replaced by that of the other object
 
 
@@ -115,7 +115,7 @@ class _ConstantStepper(Stepper):
     length: float
     adaptive = False
 
-    def size(self, factors: Factors, pull: Factors) -> float:
+    def size(self, factors: Factors, gradient: Factors) -> float:
         return self.length
 
 
@@ -161,10 +161,10 @@ class _AutoStepper(Stepper):
     rounding: float
     longest: float = math.inf
 
-    def size(self, factors: Factors, pull: Factors) -> float:
-        rate = _largest_rate(factors.u, pull.u)
+    def size(self, factors: Factors, gradient: Factors) -> float:
+        rate = _largest_rate(factors.u, gradient.u)
         if factors.v is not None:
-            rate = max(rate, _largest_rate(factors.v, pull.v))
+            rate = max(rate, _largest_rate(factors.v, gradient.v))
         length = min(self.longest, self.change / rate if rate > 0 else math.inf)
         if not math.isfinite(length):
             length = 1.0  # no gradient, nothing moves
@@ -239,7 +239,7 @@ class _IncreasingStepper(Stepper):
     taken: int = 0
     adaptive = False
 
-    def size(self, factors: Factors, pull: Factors) -> Float:
+    def size(self, factors: Factors, gradient: Factors) -> Float:
         number, at = divmod(self.taken, self.phase)
         if at == 0 and number >= 2:
             small = (2.0 ** (-1 - number) * self.largest) ** 0.5
@@ -262,7 +262,7 @@ def as_rule(step: object) -> StepRule:
     return Constant(positive_number(step, "step"))
 
 
-def _largest_rate(factor: Any, pull: Any) -> float:
+def _largest_rate(factor: Any, gradient: Any) -> float:
     """Largest relative rate of change; a factor that underflowed to zero stays there."""
     size = np.abs(factor)
-    return float(np.divide(np.abs(pull), size, out=np.zeros_like(size), where=size > 0).max(initial=0.0))
+    return float(np.divide(np.abs(gradient), size, out=np.zeros_like(size), where=size > 0).max(initial=0.0))

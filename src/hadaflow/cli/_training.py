@@ -131,7 +131,9 @@ def descend(
             rules = [Residual(_RESIDUAL)]
         stop = reduce(or_, [*rules, MaxSteps(_MOST_STEPS if max_steps is None else max_steps)])
         record = hf.Recorder(per_decade=_PER_DECADE, x=plot is not None, max_bytes=_MOST_BYTES)
-        return _Run.of_descent(quietly(hf.descend, step=length, loss=loss.value, stop=stop, record=record, **common))
+        scale = 1.0 if loss is Loss.HALF else 2.0 / common["problem"].shape[0]
+        run = quietly(hf.descend, step=length, loss_scale=scale, stop=stop, record=record, **common)
+        return _Run.of_descent(run)
 
     outputs = {"output": output, "average": average, "json": json_file, "plot": plot}
     job = Job("descend", _inputs(a_file, y_file, validation), outputs, options, force, quiet, scheduler)

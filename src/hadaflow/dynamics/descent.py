@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._renamed import renamed
 from hadaflow._rules import check_rule, has_budget
 from hadaflow._threads import blas_threads, one_blas_thread
 from hadaflow._validation import (
@@ -18,10 +19,11 @@ from hadaflow._validation import (
     check_finite,
     instance,
     one_of,
+    positive_number,
     real_array,
     reject_kind,
 )
-from hadaflow.convergence import told, told_of_all
+from hadaflow.convergence import all_reported, reported
 from hadaflow.models import Model
 from hadaflow.models.branches import Scale
 from hadaflow.paths import Trajectory
@@ -48,15 +50,16 @@ def descend(
     init_scale: Scale | None = None,
     start: Trajectory | None = None,
     step: Step = "auto",
-    loss: Scaling = "half",
+    loss_scale: float = 1.0,
     stop: Rule | None = None,
     record: Recorder | None = None,
     progress: ProgressCallback | None = None,
+    loss: Scaling | None = None,
 ) -> Trajectory:
     """Gradient descent on the factors of a model, as papers A and B run it.
 
     From ``u = v = init_scale`` it takes steps ``u <- u - step * dL/du``, ``v <- v - step * dL/dv`` on
-    ``L = 1/2 ||A x - y||^2`` or ``L = (1/m) ||A x - y||^2``, or on the loss of the problem, with ``x = u^D - v^D`` (or
+    ``L = loss_scale * F(x)``, F the loss of the problem, by default ``1/2 ||A x - y||^2``, with ``x = u^D - v^D`` (or
     whatever the model makes of its factors).
 
     Parameters
@@ -76,9 +79,9 @@ def descend(
     step : float, "auto" or a rule out of ``hadaflow.steps``, default "auto"
         A number is a constant step, for the loss as scaled. "auto" takes steps as long as is safe
         (:class:`hadaflow.steps.Auto`); :class:`hadaflow.steps.Increasing` lengthens those of small coordinates.
-    loss : {"half", "mean"}, default "half"
-        How F is scaled: ``1/2 ||A x - y||^2``, or ``(1/m) ||A x - y||^2`` as in paper B (no factor 1/2). For another
-        loss than the squared one "half" is F itself, the sum over the rows, and "mean" is ``F / m``.
+    loss_scale : float, default 1
+        What F is multiplied by, > 0: ``2 / m`` for ``(1/m) ||A x - y||^2`` as in paper B (no factor 1/2), ``1 / m`` for
+        the mean over the rows of another loss.
     stop : rule out of ``hadaflow.stopping``, optional
         When to stop; rules combine with ``|`` and ``&``. Default ``Residual(1e-8) | MaxSteps(100_000)``; where a rule
         holds no budget of steps or seconds, a million steps are one. A run in which nothing moves any more ends anyway.
@@ -86,6 +89,8 @@ def descend(
         What to keep on the way; by default residual, l1 norm and support size at 40 snapshots per decade of flow time.
     progress : callable, optional
         Called some times a second with a :class:`hadaflow.Progress`.
+    loss : {"half", "mean"}, optional
+        The old form of ``loss_scale``; warns. "half" is 1, "mean" is ``2 / m`` for the squared loss, else ``1 / m``.
 
     Returns
     -------
@@ -122,15 +127,16 @@ def descend(
     >>> run.x.round(3), run.status.name
     (array([0.951, 0.097]), 'STOPPED')
     """
-    _check(problem, model, loss, progress)
+    _check(problem, model, progress)
+    scaling = _scaling(problem, loss_scale, loss)
     n = problem.shape[1]
     scale = model.checked(_scale_of(problem, model, init_scale, start), n)
     rule, stop, record = as_rule(step), _stop(stop), as_recorder(record)
     threads = blas_threads()
     # The fused pass has threads of its own; those of BLAS, left awake by a product, would be in their way.
     with one_blas_thread() if problem.squared and problem.operator.own_threads else nullcontext():
-        shared = _Shared(problem, model, stop, record, loss)
-        run = shared.run(scale, rule, shared.speed)
+        shared = _Shared(problem, model, stop, record, scaling)
+        run = shared.run(scale, rule, shared.correlation)
         sweeps = shared.sweeps(problem.y, threads)
         if start is None:
             factors = model.start(np.asarray(scale, dtype=problem.dtype), np.zeros(n, dtype=problem.dtype))
@@ -139,7 +145,7 @@ def descend(
             sums = shared.resume(run, start)
             factors = start.factors
             path = follow([run], factors, sweeps, single=True, progress=progress, sums=sums)[0]
-    return told(path, repr(stop))
+    return reported(path, repr(stop))
 
 
 def descend_batch(
@@ -149,10 +155,11 @@ def descend_batch(
     init_scale: Any,
     step: Step | Sequence[Step] = "auto",
     y: Any = None,
-    loss: Scaling = "half",
+    loss_scale: float = 1.0,
     stop: Rule | None = None,
     record: Recorder | None = None,
     progress: ProgressCallback | None = None,
+    loss: Scaling | None = None,
 ) -> tuple[Trajectory, ...]:
     """Many runs of :func:`descend` on one A, side by side: each pass over A serves all of them.
 
@@ -168,7 +175,7 @@ def descend_batch(
         Step rule, for all runs or one for each.
     y : array_like of shape (m, k), optional
         Right-hand sides, one column per run; default ``problem.y`` for all.
-    loss, stop, record, progress
+    loss_scale, stop, record, progress, loss
         As in :func:`descend`. Every run stops by itself; those that have stopped cost nothing more.
 
     Returns
@@ -194,7 +201,8 @@ def descend_batch(
     >>> [run.x.round(3) for run in runs]
     [array([0.951, 0.097]), array([0.995, 0.01 ])]
     """
-    _check(problem, model, loss, progress)
+    _check(problem, model, progress)
+    scaling = _scaling(problem, loss_scale, loss)
     m, n = problem.shape
     scale = np.asarray(init_scale)
     reject_kind(scale.dtype, "init_scale")
@@ -208,16 +216,16 @@ def descend_batch(
     targets = np.repeat(problem.y[:, None], k, axis=1) if sides is None else sides.astype(problem.dtype)
     check_finite(targets, "y")
     stop, record = _stop(stop), as_recorder(record)
-    shared = _Shared(problem, model, stop, record, loss)
+    shared = _Shared(problem, model, stop, record, scaling)
     runs = []
     for j in range(k):
         each = problem if sides is None else Problem(problem.operator, targets[:, j], problem.loss)
-        own = shared if sides is None else _Shared(each, model, stop, record, loss)
+        own = shared if sides is None else _Shared(each, model, stop, record, scaling)
         rule = as_rule(step if steps is None else steps[j])
-        runs.append(own.run(float(columns[0, j]) if scale.ndim < 2 else columns[:, j], rule, own.speed))
+        runs.append(own.run(float(columns[0, j]) if scale.ndim < 2 else columns[:, j], rule, own.correlation))
     factors = model.start(columns.astype(problem.dtype, order="F"), np.zeros((n, k), dtype=problem.dtype, order="F"))
     sweeps = shared.sweeps(np.asfortranarray(targets))
-    return told_of_all(tuple(follow(runs, factors, sweeps, single=False, progress=progress)), repr(stop))
+    return all_reported(tuple(follow(runs, factors, sweeps, single=False, progress=progress)), repr(stop))
 
 
 @dataclass
@@ -228,14 +236,13 @@ class _Shared:
     model: Model
     stop: Rule
     record: Recorder
-    loss: Scaling
+    scaling: float
 
     def __post_init__(self) -> None:
         self.began = time.perf_counter()
-        self.scaling = 1.0 if self.loss == "half" else (2.0 if self.problem.squared else 1.0) / self.problem.shape[0]
-        self.speed = correlation_at_zero(self.problem)
+        self.correlation = correlation_at_zero(self.problem)
 
-    def run(self, init_scale: Scale, rule: StepRule, speed: NDArray[np.float64]) -> Run:
+    def run(self, init_scale: Scale, rule: StepRule, correlation: NDArray[np.float64]) -> Run:
         """A run from ``init_scale``."""
         problem, model = self.problem, self.model
         init_scale = model.checked(init_scale, problem.shape[1])
@@ -243,14 +250,18 @@ class _Shared:
             raise ValueError(f"init_scale {np.min(init_scale):.3g} is zero in {problem.dtype}: pass float64 data")
         setting = Setting.of(problem, model, init_scale)
         bound = problem.loss.curvature_bound  # what the loss stays below is a squared one, this much larger
-        stepper = as_stepper(rule.stepper(problem.operator, speed / bound, model, init_scale, self.scaling * bound))
-        tape = RecordBuffer(self.record, problem)
-        return Run(setting, stepper, self.stop, self.stop.watch(problem), tape, self.began, rule, self.scaling)
+        stepper = as_stepper(
+            rule.stepper(problem.operator, correlation / bound, model, init_scale, self.scaling * bound)
+        )
+        buffer = RecordBuffer(self.record, problem)
+        return Run(setting, stepper, self.stop, self.stop.watch(problem), buffer, self.began, rule, self.scaling)
 
     def resume(self, run: Run, start: Trajectory) -> Sums:
         """Set the clock of a run to where ``start`` stopped; its integrals until then. One pass over A."""
         run.step, run.time, run.passes = start.steps, start.time, 1.0
-        run.start_gradient = float(np.abs(self.speed).max(initial=0.0))  # "at rest" is relative to the first start
+        run.start_gradient = float(
+            np.abs(self.correlation).max(initial=0.0)
+        )  # "at rest" is relative to the first start
         theta = self.problem.operator.rmatvec(start.dual).astype(start.x.dtype)
         return Sums(start.dual, theta, start.average * start.x.dtype.type(start.time))
 
@@ -265,11 +276,23 @@ class _Shared:
         return Sweeps(of_squares(sweep), sweep.passes, y, self.scaling)
 
 
-def _check(problem: Problem, model: Model, loss: str, progress: ProgressCallback | None) -> None:
+def _check(problem: Problem, model: Model, progress: ProgressCallback | None) -> None:
     instance(problem, Problem, "problem")
     instance(model, Model, "model")
-    one_of(loss, "loss", ("half", "mean"))
     callback(progress, "progress")
+
+
+def _scaling(problem: Problem, loss_scale: float, loss: Scaling | None) -> float:
+    """What the loss is multiplied by, from the argument of today or from the old one."""
+    scaling = positive_number(loss_scale, "loss_scale")
+    if loss is None:
+        return scaling
+    if scaling != 1.0:
+        raise TypeError("give loss_scale alone: loss is its old form")
+    one_of(loss, "loss", ("half", "mean"))
+    factor, words = (1.0, "1") if loss == "half" else (2.0, "2 / m") if problem.squared else (1.0, "1 / m")
+    scaling = factor if loss == "half" else factor / problem.shape[0]
+    return renamed(f'the argument loss="{loss}"', f"loss_scale={words}", scaling, stacklevel=4)
 
 
 def _scale_of(problem: Problem, model: Model, init_scale: Scale | None, start: Trajectory | None) -> Scale:

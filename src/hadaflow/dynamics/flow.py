@@ -12,7 +12,7 @@ import numpy as np
 from hadaflow._rules import check_rule
 from hadaflow._threads import one_blas_thread
 from hadaflow._validation import callback, instance, one_of, positive_number, whole_number
-from hadaflow.convergence import quietly, told
+from hadaflow.convergence import quietly, reported
 from hadaflow.dynamics.limit import limit
 from hadaflow.dynamics.saddles import saddles
 from hadaflow.models import Model
@@ -140,7 +140,7 @@ def flow(
     request = Request(t_end, tolerance, max_steps, stop, record, progress)
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext(), np.errstate(all="ignore"):
         path = _followed(Field(problem, model, scale), request, method)
-    return told(path, _asked(t_end, tolerance, stop))
+    return reported(path, _asked(t_end, tolerance, stop))
 
 
 def _followed(field: Field, request: Request, method: str) -> FlowPath:

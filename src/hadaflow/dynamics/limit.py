@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hadaflow._validation import callback, instance, positive_number, whole_number
-from hadaflow.convergence import told
+from hadaflow.convergence import reported
 from hadaflow.models import Model
 from hadaflow.models.branches import Scale
 from hadaflow.problems import Problem, require_squared
@@ -82,4 +82,4 @@ def limit(
     max_steps = whole_number(max_steps, "max_steps")
     mirror = model.mirror(init_scale, problem.shape[1])
     end = end_of_flow(problem, mirror, Effort(tolerance, max_steps, progress))
-    return told(end, f"{tolerance:.2g} of both")
+    return reported(end, f"{tolerance:.2g} of both")

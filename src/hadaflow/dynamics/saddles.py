@@ -15,7 +15,7 @@ from hadaflow._validation import (
     whole_number,
 )
 from hadaflow.certificates import gauge_of
-from hadaflow.convergence import told
+from hadaflow.convergence import reported
 from hadaflow.gauges import Gauge
 from hadaflow.paths import SaddlePath
 from hadaflow.problems import Problem, require_squared
@@ -126,4 +126,4 @@ def saddles(
         stats=Stats(time.perf_counter() - began, unit.meter.passes, 0, walk.events, "saddles", ("saddles",)),
         problem=problem,
     )
-    return told(path, f"noise_level = {noise_level:g} in units of y" if noise_level > 0 else "0 to rounding")
+    return reported(path, f"noise_level = {noise_level:g} in units of y" if noise_level > 0 else "0 to rounding")

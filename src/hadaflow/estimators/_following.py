@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ class Horizon:
     steps : int
         Jumps or steps until then.
     path : SaddlePath, FlowPath or Trajectory
-        The path.
+        The path, of the kind that its follower follows.
     lost : bool
         Whether rounding ended it: what columns that are close to the span of others would add is not on it.
     """
@@ -42,7 +42,7 @@ class Horizon:
     last: float
     ended: bool
     steps: int
-    path: Path
+    path: Any
     lost: bool = False
 
     def grid(self, count: int) -> Vector:
@@ -139,8 +139,7 @@ class Saddles:
         return on_plateaus(path, times)
 
     def arrive(self, problem: Problem, horizon: Horizon, time: float) -> tuple[Path, Points, Vector]:
-        path = horizon.path
-        assert isinstance(path, SaddlePath)
+        path: SaddlePath = horizon.path
         return path, on_plateaus(path, np.array([time])), path.dual_at(time)
 
     def _path(self, problem: Problem, events: int | None, progress: ProgressCallback | None = None) -> SaddlePath:

@@ -116,7 +116,7 @@ class LogisticFit:
     @property
     def steps(self) -> int:
         """Steps of the integrator, or of descent."""
-        return self.path.stats.events if isinstance(self.path, FlowPath) else self.path.steps
+        return self.path.steps_taken
 
 
 class Run:
@@ -233,8 +233,7 @@ class Run:
 
 def at_end(run: Run, path: Path, reason: str | None = None) -> LogisticFit:
     """The end of a path."""
-    time = path.t_end if isinstance(path, FlowPath) else path.time
-    return LogisticFit(run.sparse(path.x), path, time, reason or path.reason)
+    return LogisticFit(run.sparse(path.x), path, path.last_time, reason or path.reason)
 
 
 def by_rule(run: Run) -> LogisticFit:

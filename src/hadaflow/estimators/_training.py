@@ -19,7 +19,7 @@ from hadaflow.estimators._following import Horizon, Points, Saddles
 from hadaflow.estimators._readings import Path
 from hadaflow.estimators._starts import typical_size, weighted_start
 from hadaflow.models import HadamardPower
-from hadaflow.paths import FlowPath, SaddlePath, Trajectory
+from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.problems import Problem
 from hadaflow.recording import Recorder
 from hadaflow.results import ProgressCallback
@@ -95,15 +95,14 @@ class Training:
         first = self._begins(problem)
         if first is None:  # nothing ever moves
             path = self._run(problem, _LONGER, None, progress)
-            return Horizon(1.0, _LONGER, True, _steps(path), path)
-        assert isinstance(scout.path, SaddlePath)
+            return Horizon(1.0, _LONGER, True, path.steps_taken, path)
         fitted = problem.operator.matvec(scout.path(scout.last).astype(np.float64))
         left = min(1.0, norm(fitted - problem.y) / norm(problem.y))
         level = math.sqrt(left**2 + _UNEXPLAINED * (1 - left**2))
         goal = _TrainingSettled(level, _LONGER if scout.ended else 1.0)
         path = self._run(problem, _FOREVER * first, goal, progress)
         last = self._settled(path, goal)
-        return Horizon(min(first, last / 2), last, scout.ended and path.status.ok, _steps(path), path)
+        return Horizon(min(first, last / 2), last, scout.ended and path.status.ok, path.steps_taken, path)
 
     def _begins(self, problem: Problem) -> float | None:
         """When the first coordinate, moving by itself, becomes visible; None if all that pulls is rounding."""
@@ -132,10 +131,6 @@ class Training:
         raise NotImplementedError
 
 
-def _steps(path: FlowPath | Trajectory) -> int:
-    return path.stats.events if isinstance(path, FlowPath) else path.steps
-
-
 @dataclass(frozen=True, eq=False)
 class Flow(Training):
     """Gradient flow."""
@@ -145,8 +140,7 @@ class Flow(Training):
         return self._at(self._flow(problem, float(times[-1]), tolerance=_ACCURACY), times, averaged)
 
     def arrive(self, problem: Problem, horizon: Horizon, time: float) -> tuple[Path, Points, Vector]:
-        path = horizon.path
-        assert isinstance(path, FlowPath)
+        path: FlowPath = horizon.path
         return path, self._at(path, np.array([time]), True), path.dual(time)
 
     def _at(self, path: FlowPath, times: Vector, averaged: bool) -> Points:

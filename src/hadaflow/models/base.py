@@ -38,6 +38,10 @@ class Model:
     array-API namespace of their argument and keep its dtype.
     """
 
+    def describe(self) -> str:
+        """What it is called in titles: by default the name of its class."""
+        return type(self).__name__
+
     @property
     def signed(self) -> bool:
         """Whether x may have either sign; a model of non-negative x says no."""

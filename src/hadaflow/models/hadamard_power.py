@@ -75,6 +75,9 @@ class HadamardPower(Model):
         one_of(self.factors, "factors", ("shared", "separate"))
         object.__setattr__(self, "depth", depth)
 
+    def describe(self) -> str:
+        return f"depth {self.depth:g}"
+
     @property
     def signed(self) -> bool:
         return self.sign == "both"

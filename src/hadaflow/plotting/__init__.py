@@ -1,9 +1,9 @@
-"""Pictures of answers and paths. Matplotlib is imported when the first one is drawn; it comes with the extra ``plot``.
+"""Figures of answers and paths. Matplotlib is imported when the first one is drawn; it comes with the extra ``plot``.
 
 - Of an answer: :func:`plot_recovery` (with its proof), :func:`plot_support` (its non-zeros, by name).
 - Of a path: :func:`plot_path` (coefficients over time), :func:`plot_window` (when to stop, if the truth is known),
   :func:`plot_training` (coordinates, residual and l1 norm of one run).
-- Of many trials: :func:`plot_phase_diagram` (what is recovered from how many measurements, beside the theory).
+- Of many trials: :func:`plot_phase_diagram` (what is recovered from how many measurements, compared with the theory).
 """
 
 from hadaflow.plotting._drawing import blank_figure

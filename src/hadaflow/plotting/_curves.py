@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
-from hadaflow.paths import FlowPath, Trajectory
-from hadaflow.plotting._readings import BLOCK, begin, snapshots, thinned
+from hadaflow.paths import PathFromStart
+from hadaflow.paths.reading import first_visible, thinned
 
 _RESIDUALS = 200  # of the times get a residual, which takes a product each
 _NEAR = 0.1  # relative: the window opens when all of the support is as near as that
-_SLIVER = 1e-2  # share of the width: a narrower window is none
+_SLIVER = 1e-2  # fraction of the width: a narrower window is none
 
 
 @dataclass(frozen=True)
@@ -32,24 +32,24 @@ class Curves:
     residual: Vector  # relative, there; dF/dp for another loss than the squared one
 
 
-def curves_of(path: FlowPath | Trajectory, index: Index) -> Curves:
+def curves_of(path: PathFromStart, index: Index) -> Curves:
     """Look at the path at some hundred times, a block at a time."""
-    times, rows = snapshots(path)
+    reading = path.reading()
+    times = reading.times
     others = np.ones(len(path.x), dtype=bool)
     others[index] = False
     problem, y = path.problem, path.problem.y.astype(np.float64)
     whole = norm(problem.negative_gradient_at_zero) or 1.0
     looks = thinned(len(times), _RESIDUALS)
     on, off, l1_norm, residual = np.zeros((len(times), len(index))), *(np.zeros(len(times)) for _ in range(3))
-    step = max(1, BLOCK // len(path.x))
-    for i in range(0, len(times), step):
-        block = rows(slice(i, i + step)).astype(np.float64)
-        on[i : i + step] = block[:, index]
-        off[i : i + step] = np.abs(block[:, others]).max(axis=1, initial=0.0)
-        l1_norm[i : i + step] = np.abs(block).sum(axis=1)
-        for k in looks[(looks >= i) & (looks < i + step)]:
-            residual[k] = norm(problem.loss.gradient(problem.operator.matvec(block[k - i]), y)) / whole
-    first = int(np.searchsorted(times, begin(times, np.maximum(off, np.abs(on).max(axis=1, initial=0.0)), path)))
+    for part, block in reading.blocks():
+        on[part] = block[:, index]
+        off[part] = np.abs(block[:, others]).max(axis=1, initial=0.0)
+        l1_norm[part] = np.abs(block).sum(axis=1)
+        for k in looks[(looks >= part.start) & (looks < part.stop)]:
+            residual[k] = norm(problem.loss.gradient(problem.operator.matvec(block[k - part.start]), y)) / whole
+    sizes = np.maximum(off, np.abs(on).max(axis=1, initial=0.0))
+    first = int(np.searchsorted(times, first_visible(times, sizes, float(np.abs(path.x).max()))))
     looks = looks[looks >= first]
     return Curves(
         len(path.x), index, times[first:], on[first:], off[first:], l1_norm[first:], times[looks], residual[looks]

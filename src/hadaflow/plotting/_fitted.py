@@ -1,4 +1,4 @@
-"""What a fitted estimator tells of itself, whichever library it is from: told by its attributes, not by its class."""
+"""What a fitted estimator tells of itself, whichever library it is from: asked for by attributes, not by class."""
 
 from __future__ import annotations
 
@@ -26,11 +26,18 @@ class Fitted:
         What they are called, if it knows.
     stop : float or None
         Where on its path it stopped, if it tells.
+    features : ndarray of int, or None
+        Which feature each coordinate of its path is, -1 for none, if it tells.
     """
 
     coef: NDArray[np.floating[Any]]
     names: Sequence[str] | None
     stop: float | None
+    features: Index | None = None
+
+    def features_on(self, n: int) -> Index:
+        """Which feature each of the n coordinates of its path is; -1 for none."""
+        return np.arange(n) if self.features is None else np.asarray(self.features)
 
     def on_path(self, features: Index) -> Fitted:
         """The same for the coordinates of its path, which are these features, or -1: none of them."""
@@ -38,7 +45,7 @@ class Fitted:
             return self
         known = [f"x{i}" for i in range(len(self.coef))] if self.names is None else self.names
         names = [known[i] if i >= 0 else "unpenalised" for i in features]
-        return Fitted(of_features(self.coef, features), names, self.stop)
+        return Fitted(of_features(self.coef, features), names, self.stop, features)
 
 
 def of_features(values: NDArray[Any], features: Index) -> NDArray[Any]:
@@ -61,7 +68,8 @@ def fitted(estimator: Any, name: str, target: int) -> Fitted:
     names = getattr(estimator, "feature_names_in_", None)
     times = np.ravel(np.asarray(getattr(estimator, "stop_time_", None), dtype=np.float64))
     stop = float(times[target] if len(times) > 1 else times[0]) if len(times) else math.nan
-    return Fitted(coef, None if names is None else [str(one) for one in names], stop if 0 < stop < math.inf else None)
+    names = None if names is None else [str(one) for one in names]
+    return Fitted(coef, names, stop if 0 < stop < math.inf else None, getattr(estimator, "path_features_", None))
 
 
 def path_of(estimator: Any, target: int) -> Any:

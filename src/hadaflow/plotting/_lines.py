@@ -10,7 +10,6 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from hadaflow._types import Vector
-from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.plotting._drawing import plain_numbers
 from hadaflow.plotting.palette import GREY
 
@@ -27,24 +26,6 @@ TRUTH: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": FINE_DASH
 _WIDE = 100.0  # a larger ratio of sizes is drawn on a logarithmic axis
 _DECADES = 30.0  # a smaller ratio of times is labelled in plain numbers
 _LONGEST_NAME = 20  # characters
-
-
-def described(path: SaddlePath | FlowPath | Trajectory) -> str:
-    """What a path is, in words."""
-    if isinstance(path, SaddlePath):
-        jumps = len(path.times) - 1
-        return f"saddle path, {jumps} jump{'s' * (jumps != 1)}"
-    kind = "gradient flow"
-    if isinstance(path, Trajectory):
-        kind = f"gradient descent, {path.steps} step{'s' * (path.steps != 1)}"
-    depth = getattr(path.model, "depth", None)
-    model = type(path.model).__name__ if depth is None else f"depth {depth:g}"
-    return f"{kind}, {model}, product scale {path.product_scale:.3g}"
-
-
-def clock_of(path: SaddlePath | FlowPath | Trajectory) -> str:
-    """The name of its time."""
-    return "rescaled time" if isinstance(path, SaddlePath) else "flow time"
 
 
 def time_axis(ax: Axes, first: float, last: float) -> None:

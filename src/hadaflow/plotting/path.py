@@ -1,4 +1,4 @@
-"""Pictures of paths: coefficients over time."""
+"""Figures of paths: coefficients over time."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from hadaflow._types import Index
 from hadaflow._validation import coordinates as checked_coordinates
 from hadaflow._validation import one_of, positive_number, whole_number
-from hadaflow.paths import FlowPath, SaddlePath, Trajectory
+from hadaflow.paths import Path, Reading, ReadOut
+from hadaflow.paths.reading import thinned
 from hadaflow.plotting._drawing import checked_ax, checked_truth
 from hadaflow.plotting._fitted import Fitted, fitted, is_estimator, of_features, path_of
 from hadaflow.plotting._lines import (
     MOST_LINES,
     TRUTH,
-    clock_of,
     coordinate_name,
-    described,
     key_above,
     label_ends,
     marks,
@@ -29,7 +28,6 @@ from hadaflow.plotting._lines import (
     size_axis,
     time_axis,
 )
-from hadaflow.plotting._readings import Path, Reading, ReadOut, read, state_at, thinned
 from hadaflow.plotting.palette import GREY
 from hadaflow.snapshots import default_threshold
 
@@ -104,43 +102,44 @@ def plot_path(
     >>> ax.get_title(loc="left"), ax.get_xlabel()
     ('saddle path, 2 jumps', 'rescaled time')
     """
-    told = fitted(path, "path", target) if is_estimator(path) else None
-    followed = _checked_path(path if told is None else path_of(path, target))
-    features = np.asarray(getattr(path, "path_features_", np.arange(followed.problem.shape[1])))
-    n = len(features) if told is None else len(told.coef)
+    estimated = fitted(path, "path", target) if is_estimator(path) else None
+    followed = _checked_path(path if estimated is None else path_of(path, target))
+    size = followed.problem.shape[1]
+    features = np.arange(size) if estimated is None else estimated.features_on(size)
+    n = len(features) if estimated is None else len(estimated.coef)
     known = checked_truth(truth, n)
     chosen = None if support is None else np.unique(checked_coordinates(np.asarray(support), "support", n))
-    if told is not None:
-        told = told.on_path(features)
+    if estimated is not None:
+        estimated = estimated.on_path(features)
         known = None if known is None else of_features(known, features)
         chosen = None if chosen is None else np.flatnonzero(np.isin(features, chosen))
-    stop = (told.stop if told else None) if at is None else positive_number(at, "at")
+    stop = (estimated.stop if estimated else None) if at is None else positive_number(at, "at")
     read_out = "average" if one_of(read_out, "read_out", ("iterate", "average")) == "average" else "iterate"
     most = whole_number(coordinates, "coordinates", minimum=0)
     limit = MOST_LINES
-    if chosen is None and known is None and told is None and stop is None:  # where it ends: long after most stop
+    if chosen is None and known is None and estimated is None and stop is None:  # where it ends: long after most stop
         limit = most
     if chosen is None:
-        chosen = _support(followed, known, told, stop, read_out)
-    reading = read(followed, read_out, until=1.1 * stop if stop else 0.0)
-    picture = _Picture.of(reading, chosen, limit, most, told.names if told else None)
+        chosen = _support(followed, known, estimated, stop, read_out)
+    reading = followed.reading(read_out, until=1.1 * stop if stop else 0.0)
+    drawing = _Drawing.of(reading, chosen, limit, most, estimated.names if estimated else None)
     ax = checked_ax(ax)
-    title = described(followed) + (", running average" if read_out == "average" else "")
+    title = followed.describe() + (", running average" if read_out == "average" else "")
     if len(reading.times) == 0:
         say_nothing([ax])
         key_above(ax, title, [])
         return ax
     first, last = reading.times[[0, -1]]
     time_axis(ax, min(first, stop / 1.1 if stop else first), max(last, 1.1 * stop if stop else last))
-    ax.set_xlabel(clock_of(followed))
+    ax.set_xlabel(followed.clock)
     ax.set_ylabel("x" if read_out == "iterate" else "running average of x")
-    picture.draw(ax, known, stop)
-    key_above(ax, title, picture.keys(known, f"{_word(followed, told, at)} at {stop:.3g}" if stop else ""))
+    drawing.draw(ax, known, stop)
+    key_above(ax, title, drawing.keys(known, f"{_word(followed, estimated, at)} at {stop:.3g}" if stop else ""))
     return ax
 
 
 def _checked_path(path: object) -> Path:
-    if isinstance(path, (SaddlePath, FlowPath, Trajectory)):
+    if isinstance(path, Path):
         return path
     raise TypeError(
         f"path must be what hadaflow.saddles(), hadaflow.flow() or hadaflow.descend() returned, or a fitted estimator "
@@ -149,32 +148,31 @@ def _checked_path(path: object) -> Path:
 
 
 def _support(
-    path: Path, truth: NDArray[Any] | None, told: Fitted | None, stop: float | None, read_out: ReadOut
+    path: Path, truth: NDArray[Any] | None, estimated: Fitted | None, stop: float | None, read_out: ReadOut
 ) -> Index:
     """What counts as the support if the caller does not say."""
     if truth is not None:
         return np.flatnonzero(truth)
-    scale = 0.0 if isinstance(path, SaddlePath) else path.product_scale
-    if told is not None and len(told.coef) == path.problem.shape[1]:
-        x = told.coef
+    if estimated is not None and len(estimated.coef) == path.problem.shape[1]:
+        x = estimated.coef
     elif stop is not None:
-        x = state_at(path, stop, read_out)
+        x = path.state_at(stop, read_out)
     else:
-        x = path.final if isinstance(path, SaddlePath) else path.x
-    return np.flatnonzero(np.abs(x) > default_threshold(x, scale))
+        x = path.end
+    return np.flatnonzero(np.abs(x) > default_threshold(x, path.product_scale))
 
 
-def _word(path: Path, told: Fitted | None, at: float | None) -> str:
+def _word(path: Path, estimated: Fitted | None, at: float | None) -> str:
     """What is marked: an estimator may have found its model by a search that began on the path."""
-    if told is None or told.stop is None or at is not None or not isinstance(path, SaddlePath):
+    if estimated is None or estimated.stop is None or at is not None or not path.piecewise_constant:
         return "stopped"
     read: tuple[ReadOut, ReadOut] = ("iterate", "average")
-    there = any(np.array_equal(told.coef != 0, state_at(path, told.stop, one) != 0) for one in read)
+    there = any(np.array_equal(estimated.coef != 0, path.state_at(estimated.stop, one) != 0) for one in read)
     return "stopped" if there else "best plateau"
 
 
 @dataclass(frozen=True, eq=False)
-class _Picture:
+class _Drawing:
     """What is drawn: of the support by where its lines end, and of the others."""
 
     reading: Reading
@@ -187,7 +185,7 @@ class _Picture:
     off: NDArray[np.float64]  # (k, .)
 
     @classmethod
-    def of(cls, reading: Reading, support: Index, limit: int, most: int, names: Sequence[str] | None) -> _Picture:
+    def of(cls, reading: Reading, support: Index, limit: int, most: int, names: Sequence[str] | None) -> _Drawing:
         lines = reading.of(support)
         ends = lines[-1] if len(lines) else np.zeros(len(support))
         order = np.argsort(-np.abs(ends), kind="stable")[:limit]

@@ -1,9 +1,9 @@
-"""Pictures of phase diagrams: shares of successes as colours, the curve where half succeed, and the theory's."""
+"""Figures of phase diagrams: fractions of successes as colours, the curve where half succeed, and the theory's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,8 +32,16 @@ _HALF: dict[str, Any] = {
 }
 
 
+@runtime_checkable
+class Diagram(Protocol):
+    """What is drawn: measured fractions of successes, one panel for each of the other settings."""
+
+    @property
+    def panels(self) -> Sequence[Any]: ...
+
+
 def plot_phase_diagram(diagram: Any, *, ax: Axes | Sequence[Axes] | None = None) -> Figure | SubFigure:
-    """Draw the share of successes over m / n and s / m, the curve where it is one half, and the theoretical one.
+    """Draw the fraction of successes over m / n and s / m, the curve where it is one half, and the theoretical one.
 
     Parameters
     ----------
@@ -68,11 +76,11 @@ def plot_phase_diagram(diagram: Any, *, ax: Axes | Sequence[Axes] | None = None)
     >>> figure.axes[0].get_xlabel()
     'measurements, m / n'
     """
-    panels = getattr(diagram, "panels", None)
-    if not panels:
+    if not isinstance(diagram, Diagram) or not diagram.panels:
         raise TypeError(
             f"diagram must be what hadaflow.experiments.phase_diagram() returned, got {type(diagram).__name__}"
         )
+    panels = diagram.panels
     axes = _checked(ax, len(panels))
     images = [_draw(panel, one) for panel, one in zip(panels, axes, strict=True)]
     _key_and_frame(axes)

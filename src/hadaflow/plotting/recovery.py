@@ -1,4 +1,4 @@
-"""Pictures of answers with their proofs."""
+"""Figures of answers with their proofs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hadaflow._types import Vector
 from hadaflow._validation import norm
 from hadaflow.plotting._drawing import checked_axes, checked_truth, plain_numbers, stacked_axes
 from hadaflow.plotting.palette import BLUE, GREY, ORANGE
@@ -115,10 +116,7 @@ def _draw_residual(ax: Axes, recovery: Recovery) -> None:
 
 
 def _draw_certificate(ax: Axes, recovery: Recovery) -> None:
-    positive, weights = recovery.positive, recovery.weights
-    slopes = recovery.problem.operator.rmatvec(recovery.dual) / (1.0 if weights is None else weights)
-    top = float((slopes if positive else np.abs(slopes)).max())
-    slopes = slopes / (top if top > 0 else 1.0)
+    slopes, bounds = _scaled_dual(recovery)
     support = recovery.support()
     off = np.delete(np.arange(len(slopes)), support)
     if len(off) <= _MOST_STEMS:
@@ -129,12 +127,34 @@ def _draw_certificate(ax: Axes, recovery: Recovery) -> None:
     small = len(drawn) > _MOST_MARKERS
     ax.plot(drawn, slopes[drawn], "D", color=BLUE, markersize=2 if small else 4, label="support", rasterized=small)
     _frame(ax, len(slopes), "coordinate (n = {})", r"$A^T$dual, scaled")
-    for level in (1.0,) if positive else (1.0, -1.0):
-        ax.axhline(level, color="black", linewidth=0.8, linestyle="--")
-    ax.set_ylim(min(0.0, float(slopes.min())) - 0.2 if positive else -1.2, 1.2)
+    for bound in bounds:
+        _draw_bound(ax, bound)
+    shown = np.concatenate([bound if np.isfinite(bound).all() else np.append(slopes, 0.0) for bound in bounds])
+    ax.set_ylim(float(shown.min()) - 0.2, float(shown.max()) + 0.2)
     proof = ": x is the only minimiser" if recovery.certificate.unique else ""
     _title(ax, f"dual certificate, margin {recovery.certificate.margin:.2g} off the support{proof}")
     _legend(ax)
+
+
+def _scaled_dual(recovery: Recovery) -> tuple[Vector, list[Vector]]:
+    """The dual state over the weights, its largest size 1, and its bounds above and below; infinite for none."""
+    gauge, theta = recovery.gauge, recovery.problem.operator.rmatvec(recovery.dual)
+    unit = gauge.unit()[0]
+    weights = np.ones_like(theta) if unit is None else unit
+    sizes = gauge.sizes(theta)
+    top = float(sizes[np.isfinite(sizes)].max(initial=0.0))
+    bounds = [gauge.meets(np.full_like(theta, side)) / weights for side in (1.0, -1.0)]
+    return theta / weights / (top if top > 0 else 1.0), bounds
+
+
+def _draw_bound(ax: Axes, bound: Vector) -> None:
+    """One line where all coordinates have the same bound, else a step for each; nothing where there is none."""
+    style: dict[str, Any] = {"color": "black", "linewidth": 0.8, "linestyle": "--"}
+    if (bound == bound[0]).all():
+        if np.isfinite(bound[0]):
+            ax.axhline(float(bound[0]), **style)
+        return
+    ax.plot(np.arange(len(bound)), np.where(np.isfinite(bound), bound, np.nan), drawstyle="steps-mid", **style)
 
 
 def _stems(

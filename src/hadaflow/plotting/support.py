@@ -1,4 +1,4 @@
-"""Pictures of supports: the non-zero coefficients by name."""
+"""Figures of supports: the non-zero coefficients by name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def plot_support(
     target: int = 0,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the non-zero coefficients as dots, the largest on top; beside a known truth, which are missed or false.
+    """Draw the non-zero coefficients as dots, the largest on top; given the truth, which are missed or false.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def plot_support(
     rows = _Rows.of(values, np.zeros_like(values) if known is None else known, most)
     ax = checked_ax(ax, height=min(_TALLEST, 1.3 + _ROW_INCHES * max(4, len(rows.index))))
     _frame(ax, [coordinate_name(int(i), called) for i in rows.index])
-    keys = _draw(ax, rows, told=known is not None)
+    keys = _draw(ax, rows, compared=known is not None)
     key_above(ax, _title(values, known, drawn=len(rows.index)), keys)
     return ax
 
@@ -104,9 +104,9 @@ def _coefficients(x: Any, target: int) -> tuple[Float, Sequence[str] | None]:
         values[x.support()] = x.x[x.support()]
         return values, None
     if is_estimator(x):
-        told = fitted(x, "x", target)
-        check_finite(told.coef, "coef_")
-        return told.coef, told.names
+        estimated = fitted(x, "x", target)
+        check_finite(estimated.coef, "coef_")
+        return estimated.coef, estimated.names
     values = real_array(x, "x", 1)
     check_finite(values, "x")
     return values, None
@@ -140,14 +140,14 @@ class _Rows:
         return {"found": on & true, "missed": ~on & true, "false": on & ~true}
 
 
-def _draw(ax: Axes, rows: _Rows, *, told: bool) -> list[Any]:
+def _draw(ax: Axes, rows: _Rows, *, compared: bool) -> list[Any]:
     """Dots and marks of the truth; returns the entries of the key."""
     from matplotlib.lines import Line2D
 
     heights = np.arange(len(rows.index))
     many = len(heights) > _MOST_MARKERS
     ax.hlines(heights, rows.truth, rows.x, colors=GREY, linewidth=1.0, zorder=1, rasterized=many)
-    if not told:
+    if not compared:
         ax.plot(rows.x, heights, linestyle="none", rasterized=many, **_KINDS["found"])
         return []
     keys: list[Any] = []

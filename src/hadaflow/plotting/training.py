@@ -1,4 +1,4 @@
-"""Pictures of training: the coordinates of x over flow time, and how well they fit."""
+"""Figures of training: the coordinates of x over flow time, and how well they fit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hadaflow._validation import coordinates as checked_coordinates
 from hadaflow._validation import positive_number, whole_number
-from hadaflow.paths import FlowPath, Trajectory
+from hadaflow.paths import FlowPath, PathFromStart, Trajectory
 from hadaflow.plotting._curves import Curves, curves_of, window_of
 from hadaflow.plotting._drawing import checked_axes, checked_truth, plain_numbers, stacked_axes
 from hadaflow.plotting._lines import (
@@ -19,7 +19,6 @@ from hadaflow.plotting._lines import (
     MOST_LINES,
     TRUTH,
     coordinate_name,
-    described,
     key_above,
     label_ends,
     marks,
@@ -97,7 +96,7 @@ def plot_training(
     >>> figure.axes[1].get_xlabel()
     'flow time'
     """
-    if not isinstance(path, (FlowPath, Trajectory)):
+    if not isinstance(path, PathFromStart):
         kind = type(path).__name__
         raise TypeError(f"path must be what hadaflow.flow() or hadaflow.descend() returned, got {kind}")
     n = len(path.x)
@@ -175,7 +174,7 @@ def _draw_fit(ax: Axes, curves: Curves, truth: NDArray[Any] | None, *, squared: 
         ax.set_ylim(bottom=max(ax.get_ylim()[0], _ROUNDING))
     else:
         ax.ticklabel_format(axis="y", useOffset=False)
-    ax.set_ylabel(r"$\|Ax - y\|\,/\,\|y\|$" if squared else "pull of the data, relative")
+    ax.set_ylabel(r"$\|Ax - y\|\,/\,\|y\|$" if squared else "gradient in $Ax$, relative")
     right = ax.twinx()
     right.plot(curves.times, curves.l1_norm, color=BLUE, linewidth=1.4, **marks(curves.times))
     if truth is not None:
@@ -193,16 +192,16 @@ def _frame(axes: Sequence[Axes], curves: Curves, window: tuple[float, float] | N
         time_axis(ax, *curves.times[[0, -1]])
         if window is not None:
             ax.axvspan(*window, color=SHADE, linewidth=0, zorder=0)
-    axes[-1].set_xlabel("flow time")
+    axes[-1].set_xlabel(PathFromStart.clock)
     axes[0].figure.align_ylabels(axes)
 
 
-def _head(ax: Axes, path: FlowPath | Trajectory, curves: Curves, window: Any, truth: Any) -> None:
+def _head(ax: Axes, path: PathFromStart, curves: Curves, window: Any, truth: Any) -> None:
     """What this is, why it ends, and the key, above the picture."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    title = f"{described(path)}\n{textwrap.fill(path.reason, 95)}"
+    title = f"{path.describe()}\n{textwrap.fill(path.reason, 95)}"
     if len(curves.times) == 0:
         key_above(ax, title, [])
         return

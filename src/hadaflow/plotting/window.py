@@ -1,4 +1,4 @@
-"""Pictures of when to stop: the error against a known truth over time."""
+"""Figures of when to stop: the error against a known truth over time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from numpy.typing import ArrayLike
 from hadaflow._types import Vector
 from hadaflow._validation import norm
 from hadaflow.operators.block import dense
-from hadaflow.paths import FlowPath, SaddlePath, Trajectory
+from hadaflow.paths import FlowPath, Path, Reading, SaddlePath, Trajectory
 from hadaflow.plotting._drawing import checked_ax, checked_truth
-from hadaflow.plotting._lines import clock_of, described, key_above, marks, plain_decades, say_nothing, time_axis
-from hadaflow.plotting._readings import Path, Reading, read
+from hadaflow.plotting._lines import key_above, marks, plain_decades, say_nothing, time_axis
 from hadaflow.plotting.palette import BLUE, ORANGE, SHADE
 from hadaflow.problems import Problem
 
@@ -73,7 +72,7 @@ def plot_window(path: SaddlePath | FlowPath | Trajectory, truth: ArrayLike, *, a
     >>> [text.get_text() for text in ax.get_legend().get_texts()][-1]
     'within 1.5 × the least, 0.5 to 10'
     """
-    if not isinstance(path, (SaddlePath, FlowPath, Trajectory)):
+    if not isinstance(path, Path):
         raise TypeError(
             f"path must be what hadaflow.saddles(), hadaflow.flow() or hadaflow.descend() returned, "
             f"got {type(path).__name__}"
@@ -83,19 +82,19 @@ def plot_window(path: SaddlePath | FlowPath | Trajectory, truth: ArrayLike, *, a
         raise TypeError("truth must be a vector of real numbers, got None")
     known = known.astype(np.float64)
     size = norm(known)
-    iterate = _Errors.of(read(path, "iterate"), known)
-    average = None if _kept_no_average(path) else _Errors.of(read(path, "average"), known)
+    iterate = _Errors.of(path.reading("iterate"), known)
+    average = _Errors.of(path.reading("average"), known) if "average" in path.read_outs else None
     ax = checked_ax(ax)
     if len(iterate.times) == 0:
         say_nothing([ax])
-        key_above(ax, described(path), [])
+        key_above(ax, path.describe(), [])
         return ax
     time_axis(ax, *iterate.times[[0, -1]])
-    ax.set_xlabel(clock_of(path))
+    ax.set_xlabel(path.clock)
     ax.set_ylabel(r"$\|x - \mathrm{truth}\|_2$")
     oracle = _oracle_error(path.problem, known) if path.problem.squared else None
     keys = _draw(ax, iterate, average, oracle, size)
-    key_above(ax, described(path), keys)
+    key_above(ax, path.describe(), keys)
     return ax
 
 
@@ -189,7 +188,3 @@ def _oracle_error(problem: Problem, truth: Vector) -> float:
     columns = dense(problem.operator.columns(support))
     fit = la.lstsq(columns.astype(np.float64), problem.y.astype(np.float64), check_finite=False)[0]
     return norm(fit - truth[support])
-
-
-def _kept_no_average(path: Path) -> bool:
-    return isinstance(path, Trajectory) and path.history.average is None

@@ -39,7 +39,16 @@ def from_start(
     passes = end.stats.passes + meter.passes
     stats = Stats(time.perf_counter() - began, passes, end.stats.newton_steps, 0, "limit", ("limit",))
     return Recovery(
-        end.x, duals[best], certificates[best], end.status, stats, problem, model, end.product_scale, not gauge.finite
+        end.x,
+        duals[best],
+        certificates[best],
+        end.status,
+        stats,
+        problem,
+        model=model,
+        product_scale=end.product_scale,
+        positive=not gauge.finite,
+        gauge=gauge,
     )
 
 

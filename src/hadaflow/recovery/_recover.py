@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from hadaflow._validation import callback, flag, one_of, positive_number, positive_vector
 from hadaflow.certificates import gauge_of
-from hadaflow.convergence import told
+from hadaflow.convergence import reported
 from hadaflow.gauges import Gauge
 from hadaflow.models import HadamardPower
 from hadaflow.models.branches import Scale
@@ -128,8 +128,8 @@ def recover(
                 "leave out depth and init_scale"
             )
         model = HadamardPower(depth, "positive" if positive else "both")
-        return told(from_start(problem, model, init_scale, positive, progress), "1e-08, and x = B(A^T nu) to 1e-12")
+        return reported(from_start(problem, model, init_scale, positive, progress), "1e-08, and x = B(A^T nu) to 1e-12")
     if method == "limit" and noise_level > 0:
         raise ValueError("noise_level stops along the saddle path: use method='saddles' or 'auto'")
     w = None if weights is None else positive_vector(weights, "weights", problem.shape[1])
-    return told(vanishing_start(problem, Options(chosen, noise_level, method, progress, positive, w)))
+    return reported(vanishing_start(problem, Options(chosen, noise_level, method, progress, positive, w)))

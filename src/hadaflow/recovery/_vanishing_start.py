@@ -152,4 +152,5 @@ def _judged(
         positive=options.positive,
         weights=options.weights,
         noise_level=options.noise_level,
+        gauge=options.gauge,
     )

@@ -142,7 +142,7 @@ def _by_descent(data: Data, schedule: Schedule) -> Curves:
         hf.HadamardPower(schedule.depth),
         init_scale=schedule.init_scale,
         step=schedule.step,
-        loss="mean",
+        loss_scale=2 / data.problem.shape[0],
         stop=MaxSteps(schedule.iterations),
         record=hf.Recorder(every=every, metrics=metrics),
     )

@@ -76,7 +76,7 @@ class Image(Experiment):
         if self.dynamics == "flow":
             return hf.flow(problem, model, init_scale=start, t_end=self.iterations * 2 * step / self.rows).x
         stop = MaxSteps(self.iterations)
-        run = hf.descend(problem, model, init_scale=start, step=step, loss="mean", stop=stop)
+        run = hf.descend(problem, model, init_scale=start, step=step, loss_scale=2 / problem.shape[0], stop=stop)
         if run.steps != self.iterations:
             raise RuntimeError(f"descent at depth {depth:g} ended early: {run.reason}")
         return run.x

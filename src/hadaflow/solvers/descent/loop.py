@@ -35,7 +35,7 @@ class Run:
     stepper: Stepper
     stop: Rule
     watch: Watch
-    tape: RecordBuffer
+    buffer: RecordBuffer
     began: float
     rule: StepRule
     scaling: float = 1.0
@@ -50,39 +50,38 @@ class Run:
     def stalls(self, loss: float, gradients: Array, j: int) -> bool:
         """Whether the loss has not fallen since the last look, and cannot: the gradient has all but vanished."""
         before, self.last_loss = self.last_loss, loss
-        share = _REST_EVERY * float(np.finfo(self.setting.problem.dtype).eps)
-        if loss < before * (1 - math.copysign(share, before)):
+        fraction = _REST_EVERY * float(np.finfo(self.setting.problem.dtype).eps)
+        if loss < before * (1 - math.copysign(fraction, before)):
             return False
         gradient = gradients if gradients.ndim == 1 else gradients[j]
         return float(np.abs(gradient).max(initial=0.0)) <= 1e-6 * self.start_gradient
 
     def judge(self, snapshot: StepSnapshot) -> Verdict | None:
         """Record the snapshot, and say whether the run is over."""
-        if self.tape.wants(self.step, self.time):
-            self.tape.keep(snapshot)
+        if self.buffer.wants(self.step, self.time):
+            self.buffer.keep(snapshot)
         return self.watch(snapshot)
 
     def at_rest(self, snapshot: Snapshot) -> tuple[Status, str]:
         """What it means that nothing changes any more."""
-        told = f"nothing changes any more in {self.setting.problem.dtype}, at relative residual"
-        told = f"{told} {snapshot.relative_residual:.2g}"
+        reason = f"nothing changes any more in {self.setting.problem.dtype}, at relative residual"
+        reason = f"{reason} {snapshot.relative_residual:.2g}"
         if snapshot.relative_residual <= 1e-6:
-            return Status.STOPPED, told
-        pulls = np.abs(snapshot.gradient)
-        if not self.setting.model.signed:  # at zero, pulled below: as far as x can go
-            pulls[(snapshot.gradient > 0) & (snapshot.x <= 1e-6 * np.abs(snapshot.x).max(initial=0.0))] = 0.0
-        left = float(pulls.max(initial=0.0))
-        if left <= 1e-6 * self.start_gradient:
+            return Status.STOPPED, reason
+        size = np.abs(snapshot.x)
+        at_zero = size <= 1e-6 * size.max(initial=0.0)
+        as_far_as_can_be = at_zero & ~self.setting.gauge.opens(-snapshot.gradient.astype(np.float64, copy=False))
+        if np.abs(snapshot.gradient[~as_far_as_can_be]).max(initial=0.0) <= 1e-6 * self.start_gradient:
             if not self.setting.problem.squared:
-                return Status.STOPPED, f"{told}: the gradient has vanished"
-            return Status.LEAST_SQUARES, told
-        return Status.NOT_CONVERGED, f"{told}: steps are lost in rounding"
+                return Status.STOPPED, f"{reason}: the gradient has vanished"
+            return Status.LEAST_SQUARES, reason
+        return Status.NOT_CONVERGED, f"{reason}: steps are lost in rounding"
 
     def finish(self, snapshot: StepSnapshot, status: Status, reason: str) -> Trajectory:
         """The result, at ``snapshot``."""
         setting, factors = self.setting, snapshot.factors
         problem = setting.problem
-        self.tape.keep(snapshot)
+        self.buffer.keep(snapshot)
         stats = Stats(time.perf_counter() - self.began, self.passes, 0, 0, "descend", ("descend",))
         return Trajectory(
             np.array(snapshot.x),
@@ -93,7 +92,7 @@ class Run:
             snapshot.step,
             snapshot.time,
             snapshot.penalty,
-            self.tape.history(),
+            self.buffer.history(),
             stats,
             problem,
             setting.model,
@@ -105,6 +104,16 @@ class Run:
 
 class StepSnapshot(Snapshot):
     """A step of a run as a snapshot; what is not asked for is not computed."""
+
+    setting: Setting
+    step: int
+    time: float
+    x: Array
+    residual: Array
+    loss: float
+    gradient: Array
+    dual: Array
+    theta: Array
 
     def __init__(self, run: Run, state: State, sums: Sums, j: int | None) -> None:
         self.setting, self.step, self.time, self._began = run.setting, run.step, run.time, run.began
@@ -121,11 +130,11 @@ class StepSnapshot(Snapshot):
         self.factors = Factors(pick(state.factors.u), None if v is None else pick(v))
 
     @property
-    def seconds(self) -> float:  # type: ignore[override]
+    def seconds(self) -> float:
         return time.perf_counter() - self._began
 
     @property
-    def average(self) -> Array:  # type: ignore[override]
+    def average(self) -> Array:
         return self._sum / self._sum.dtype.type(self.time) if self.time > 0 else self.x
 
 
@@ -214,16 +223,18 @@ class _Loop:
 
     def _stepped(self, state: State, sums: Sums, look_for_rest: bool) -> tuple[State, Sums, list[bool]]:
         """One step of every run that goes on."""
-        pull = self.model.pull_back(state.factors, self.sweeps.scaling * state.gradient)
-        lengths = [run_length(self.runs[place], state, pull, self._column(j)) for j, place in enumerate(self.places)]
+        gradient = self.model.pull_back(state.factors, self.sweeps.scaling * state.gradient)
+        lengths = [
+            run_length(self.runs[place], state, gradient, self._column(j)) for j, place in enumerate(self.places)
+        ]
         length = lengths[0] if self.single else np.stack(np.broadcast_arrays(*lengths), axis=-1)
         length = np.asarray(length, dtype=state.x.dtype)
-        u = state.factors.u - length * pull.u
-        v = None if state.factors.v is None else state.factors.v - length * pull.v
+        u = state.factors.u - length * gradient.u
+        v = None if state.factors.v is None else state.factors.v - length * gradient.v
         new = self.sweeps.at(self.model, Factors(u, v))
         spans = [(each if isinstance(each, float) else float(np.min(each))) * self.sweeps.scaling for each in lengths]
         adaptive = any(self.runs[place].stepper.adaptive for place in self.places)
-        slopes = self._slopes(pull, length) if adaptive else 0 * state.loss
+        slopes = self._slopes(gradient, length) if adaptive else 0 * state.loss
         fresh, over = [], []
         for j, place in enumerate(self.places):
             run = self.runs[place]
@@ -267,9 +278,9 @@ class _Loop:
             return run.at_rest(StepSnapshot(run, state, sums, self._column(j)))
         return None
 
-    def _slopes(self, pull: Factors, length: Array) -> Any:
-        slope = dots(pull.u, length * pull.u)
-        return slope if pull.v is None else slope + dots(pull.v, length * pull.v)
+    def _slopes(self, gradient: Factors, length: Array) -> Any:
+        slope = dots(gradient.u, length * gradient.u)
+        return slope if gradient.v is None else slope + dots(gradient.v, length * gradient.v)
 
     def _rests(self, old: Factors, new: Factors, j: int) -> bool:
         def pick(array: Any) -> Any:
@@ -312,12 +323,12 @@ class _Loop:
         )
 
 
-def run_length(run: Run, state: State, pull: Factors, j: int | None) -> Any:
+def run_length(run: Run, state: State, gradient: Factors, j: int | None) -> Any:
     """The next step of one run."""
     if j is None:
-        return run.stepper.size(state.factors, pull)
+        return run.stepper.size(state.factors, gradient)
     own = Factors(state.factors.u[:, j], None if state.factors.v is None else state.factors.v[:, j])
-    return run.stepper.size(own, Factors(pull.u[:, j], None if pull.v is None else pull.v[:, j]))
+    return run.stepper.size(own, Factors(gradient.u[:, j], None if gradient.v is None else gradient.v[:, j]))
 
 
 def _hint(run: Run) -> str:

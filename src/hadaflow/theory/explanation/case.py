@@ -15,7 +15,7 @@ from hadaflow.convergence import quietly
 from hadaflow.dynamics.limit import limit
 from hadaflow.models import HadamardPower, Model
 from hadaflow.operators import Operator, Scaled
-from hadaflow.paths import FlowPath, Trajectory
+from hadaflow.paths import PathFromStart
 from hadaflow.problems import Problem, require_squared
 from hadaflow.recovery import recover
 from hadaflow.results import Recovery, Status
@@ -38,7 +38,7 @@ _PRODUCTS = 300  # that a saddle path takes where there are only products
 class Case:
     """A result, sorted, and what its rows have in common; computed when first asked for."""
 
-    result: Recovery | FlowPath | Trajectory
+    result: Recovery | PathFromStart
     kind: Kind
     model: Model | None
     positive: bool
@@ -54,10 +54,10 @@ class Case:
             if result.status is Status.NOISE_LEVEL:
                 kind = "noise"
             return cls(result, kind, result.model, result.positive, result.weights, time_limit)
-        if isinstance(result, (FlowPath, Trajectory)):
+        if isinstance(result, PathFromStart):
             require_squared(result.problem, "explain")
-            ended = isinstance(result, FlowPath) and math.isinf(result.t_end)
-            return cls(result, "limit" if ended else "stopped", result.model, not result.model.signed, None, time_limit)
+            kind, positive = "limit" if result.ended else "stopped", not result.model.signed
+            return cls(result, kind, result.model, positive, None, time_limit)
         raise TypeError(
             f"result must be a Recovery, FlowPath or Trajectory (of recover, flow or descend), got "
             f"{type(result).__name__}; for the limit from a given start ask hadaflow.recover(A, y, depth=, init_scale=)"
@@ -187,15 +187,15 @@ class Case:
         """The start a of every factor entry; None where it differs by coordinate, or cannot be derived."""
         if self.depth is None or self.result.product_scale <= 0:
             return None
-        scale = self.result.product_scale ** (1 / self.depth)
-        if isinstance(self.result, FlowPath):
-            starts = np.asarray(self.result.setting.init_scale)
+        if not isinstance(self.result, Recovery):
+            starts = np.asarray(self.result.init_scale)
             return float(starts.flat[0]) if np.ptp(starts) == 0 else None
-        if isinstance(self.result, Recovery) and self.affords(self.rerun_seconds, "Telling a uniform start"):
-            again = quietly(limit, self.problem, HadamardPower(self.depth, self.sign), init_scale=scale)
-            size = max(1e-6, self.rounding) * float(np.abs(self.x).max(initial=0.0))
-            return scale if np.abs(again.x - self.x).max(initial=0.0) <= size else None
-        return scale if isinstance(self.result, Trajectory) else None
+        if not self.affords(self.rerun_seconds, "Telling a uniform start"):
+            return None
+        scale = self.result.product_scale ** (1 / self.depth)
+        again = quietly(limit, self.problem, HadamardPower(self.depth, self.sign), init_scale=scale)
+        size = max(1e-6, self.rounding) * float(np.abs(self.x).max(initial=0.0))
+        return scale if np.abs(again.x - self.x).max(initial=0.0) <= size else None
 
     @cached_property
     def minimiser(self) -> Recovery | None:

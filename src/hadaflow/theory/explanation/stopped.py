@@ -7,12 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hadaflow._types import Float
 from hadaflow._validation import norm
 from hadaflow.certificates import certify_lasso
 from hadaflow.convergence import quietly
 from hadaflow.dynamics.saddles import saddles
-from hadaflow.paths import FlowPath, Trajectory
 from hadaflow.problems import Problem
 from hadaflow.results import Recovery
 from hadaflow.theory._coordinate import over
@@ -24,13 +22,10 @@ from hadaflow.theory.explanation.promise import BEYOND, Comparison, Promise
 
 def lasso(case: Case) -> Iterator[Promise]:
     """The average as an approximate lasso solution."""
-    if isinstance(case.result, FlowPath):
-        average: Float = case.result.average(case.result.t_end)
-        penalty = case.result.penalty(case.result.t_end)
-    elif isinstance(case.result, Trajectory):
-        average, penalty = case.result.average, case.result.penalty
-    else:
+    if isinstance(case.result, Recovery):
         return
+    time = case.result.last_time
+    average, penalty = case.result.average_at(time), case.result.penalty_at(time)
     if not 0 < penalty < math.inf:
         case.left_out.append("The lasso at the penalty of the average: at the start of a run there is none.")
         return
@@ -73,7 +68,7 @@ def window(case: Case) -> Iterator[Promise]:
         sign=case.sign,
         column_square=inputs.column_square,
     )
-    stop = case.clock * (case.result.t_end if isinstance(case.result, FlowPath) else case.result.time)
+    stop = case.clock * case.result.last_time
     names = ("stop, after the window opens", "stop, before the window closes")
     other = np.delete(np.abs(case.x), inputs.support)
     grown = f"In x itself, {int((other > window.level).sum())} other entries exceed the level {window.level:.3g}."

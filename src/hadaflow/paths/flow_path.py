@@ -1,196 +1,37 @@
-"""Results that are paths: of training step by step, of the flow, and of the flow as its start vanishes."""
+"""Gradient flow in continuous time, known at every time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._renamed import renamed
 from hadaflow._types import Float
 from hadaflow._validation import callback, positive_number
-from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
-from hadaflow.hints import fitted_noise, stretch_of, with_hint
-from hadaflow.models import Factors, Model
+from hadaflow.certificates import Certificate, certify
+from hadaflow.models import Model
 from hadaflow.models.branches import Scale
+from hadaflow.paths.base import PathFromStart, ReadOut
+from hadaflow.paths.reading import BLOCK, HELD, MARGIN, VISIBLE, Reading, first_visible, thinned
 from hadaflow.problems import Problem
 from hadaflow.recording import History
-from hadaflow.results import Answer, Stats, Status
+from hadaflow.results import Stats, Status
 from hadaflow.snapshots import Curve, PathSnapshot, Setting, Snapshot, bisect
 
-
-@dataclass(frozen=True, eq=False)
-class SaddlePath:
-    """The flow as its start vanishes: piecewise constant in rescaled time.
-
-    On ``[times[k], times[k + 1])`` the iterate is ``x[k]``; after the last time it stays at ``final``. Rescaled time
-    tau relates to flow time t by ``tau = k t`` with the rate ``k`` of the model (``4 / log(1 / a^2)`` at depth 2,
-    ``D (D - 2) a^(D - 2)`` above).
-
-    Attributes
-    ----------
-    times : ndarray of shape (K,)
-        Start of each plateau; ``times[0] = 0``.
-    x : scipy.sparse.csr_array of shape (K, n)
-        The plateaus, one per row, with exact zeros. ``x[[0]]`` is the start, zero.
-    final : ndarray of shape (n,)
-        The end: a minimiser of the l1 norm among all solutions (least-squares points if y is outside the range).
-    dual : ndarray of shape (m,)
-        Dual state nu where the path ends, ``|A^T nu| <= 1`` with equality on the support.
-    status : Status
-        ``EXACT``, ``LEAST_SQUARES``, ``NOISE_LEVEL`` or ``NOT_CONVERGED``.
-    stats : Stats
-        Cost; ``stats.events`` counts the jumps.
-    problem : Problem
-        The data.
-    hint : str or None
-        Why ``final`` may have fitted noise in y, and what to call then; None where nothing speaks for it.
-
-    Examples
-    --------
-    >>> import numpy as np, hadaflow as hf
-    >>> path = hf.saddles(hf.Problem(np.array([[1.0, 0.5]]), np.array([2.0])))
-    >>> path(0.4), path(0.6), path.average(1.0)
-    (array([0., 0.]), array([2., 0.]), array([1., 0.]))
-    """
-
-    times: NDArray[np.float64]
-    x: sp.csr_array
-    final: Float
-    dual: NDArray[np.float64]
-    status: Status
-    stats: Stats
-    problem: Problem = field(repr=False)
-
-    def __repr__(self) -> str:
-        plateaus, n = self.x.shape
-        return with_hint(f"SaddlePath({plateaus} plateaus of {n} coordinates, {self.status.name})", self.hint)
-
-    @cached_property
-    def hint(self) -> str | None:
-        """Why ``final`` may have fitted noise in y, and what to call then; None where nothing speaks for it."""
-        count, stretch = int(np.count_nonzero(self.final)), partial(stretch_of, self.problem, self.final)
-        return fitted_noise(self.status.name, self.problem.shape, nonzeros=count, stretch=stretch)
-
-    def __call__(self, tau: float) -> Float:
-        """The iterate at rescaled time ``tau >= 0``, shape (n,)."""
-        k = int(np.searchsorted(self.times, _time(tau), side="right")) - 1
-        return self._row(k)
-
-    def average(self, tau: float) -> NDArray[np.float64]:
-        """The running average ``1/tau int_0^tau x``, shape (n,): close to the lasso solution at penalty 1/tau."""
-        tau = positive_number(tau, "tau")
-        return self._integral(tau) / tau
-
-    def dual_at(self, tau: float) -> NDArray[np.float64]:
-        """nu(tau) = ``int_0^tau (y - A x)``, shape (m,); one pass over A."""
-        tau = _time(tau)
-        return tau * self.problem.y.astype(np.float64) - self.problem.operator.matvec(self._integral(tau))
-
-    def _row(self, k: int) -> Float:
-        return np.asarray(self.x[[k]].toarray().ravel())
-
-    def _integral(self, tau: float) -> NDArray[np.float64]:
-        ends = np.append(self.times[1:], np.inf)
-        return np.asarray(self.x.T @ (np.minimum(ends, tau) - np.minimum(self.times, tau)))
-
-
-def _time(tau: float) -> float:
-    return positive_number(tau, "tau", strict=False)
+_BEFORE = 1 - 2.0**-42  # just before a jump, whose time is known up to rounding
+_GRID = 300  # times of a reading, evenly spread in log-time
+_KNOTS = 300  # steps of the integrator that it looks at too: nothing sudden falls between them
+_AVERAGES = 200  # times of a reading of the average, which is smooth and costly
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory(Answer):
-    """One run of :func:`hadaflow.descend`, with two read-outs: the iterate and the running average.
-
-    Attributes
-    ----------
-    x : ndarray of shape (n,)
-        The iterate where the run stopped: nearly unbiased on its support.
-    average : ndarray of shape (n,)
-        The running average, weighted with the step sizes: close to a lasso solution at ``penalty``.
-    dual : ndarray of shape (m,)
-        Integral of ``y - A x`` over flow time (sum over the steps).
-    status : Status
-        ``STOPPED``, ``LEAST_SQUARES`` (nothing moves any more, though A x = y does not hold), ``NOT_CONVERGED``
-        (steps or seconds ran out before a goal was reached), ``DIVERGED`` or ``INTERRUPTED``.
-    reason : str
-        Why it stopped, with the numbers that decided.
-    steps : int
-        Steps taken to reach x.
-    time : float
-        Flow time of x: the sum of the step sizes, in the clock of ``1/2 ||A x - y||^2``.
-    penalty : float
-        ``||A^T dual||_inf / time``: lambda of the lasso ``1/2 ||A x - y||^2 + lambda ||x||_1`` that the average
-        approximates; infinite at the start.
-    history : History
-        The snapshots that were recorded.
-    stats : Stats
-        Cost.
-    problem : Problem
-        The data.
-    model : Model
-        The model.
-    product_scale : float
-        ``a^D`` (geometric mean over coordinates).
-    factors : Factors
-        The factors where the run stopped; ``descend(..., start=trajectory)`` goes on from them.
-    init_scale : float or ndarray of shape (n,)
-        What every factor entry started with.
-    """
-
-    x: Float
-    average: Float
-    dual: NDArray[np.float64]
-    status: Status
-    reason: str
-    steps: int
-    time: float
-    penalty: float
-    history: History = field(repr=False)
-    stats: Stats = field(repr=False)
-    problem: Problem = field(repr=False)
-    model: Model
-    product_scale: float = field(repr=False)
-    factors: Factors = field(repr=False)
-    init_scale: Scale = field(repr=False)
-
-    def __repr__(self) -> str:
-        m, n = self.problem.shape
-        return f"Trajectory({m} x {n}, {self.status.name} after {self.steps} steps: {self.reason})"
-
-    @property
-    def positive(self) -> bool:
-        """Whether the model reaches non-negative x only."""
-        return not self.model.signed
-
-    @cached_property
-    def certificate(self) -> Certificate:
-        """How far the iterate is from the smallest l1 norm, proved by ``dual``; two passes over A, once."""
-        return certify(self.problem, self.x, self.dual, positive=self.positive, support=self.support())
-
-    @cached_property
-    def lasso_certificate(self) -> LassoCertificate:
-        """How far the average is from the lasso at ``penalty``, proved; two passes over A, once.
-
-        Raises
-        ------
-        ValueError
-            At the start, where there is no average yet.
-        """
-        if not np.isfinite(self.penalty):
-            raise ValueError("the average has no penalty at the start of the run: take at least one step")
-        return certify_lasso(self.problem, self.average, self.penalty or 1e-300, positive=self.positive)
-
-
-@dataclass(frozen=True, eq=False)
-class FlowPath(Answer):
+class FlowPath(PathFromStart):
     """Gradient flow from a given start as a function of flow time, from 0 to ``t_end``.
 
     Call it with a time for the iterate; ``path.average(t)`` and ``path.dual(t)`` are the other read-outs. Each takes
@@ -237,17 +78,19 @@ class FlowPath(Answer):
     setting: Setting = field(repr=False)
     curve: Curve = field(repr=False)
 
+    call = "flow"
+
     def __repr__(self) -> str:
         m, n = self.problem.shape
         return f"FlowPath({m} x {n}, {self.status.name} at time {self.t_end:.4g}: {self.reason})"
 
     @property
-    def problem(self) -> Problem:  # type: ignore[override]
+    def problem(self) -> Problem:
         """The data."""
         return self.setting.problem
 
     @property
-    def product_scale(self) -> float:  # type: ignore[override]
+    def product_scale(self) -> float:
         """``a^D`` (geometric mean over coordinates)."""
         return self.setting.product_scale
 
@@ -255,6 +98,21 @@ class FlowPath(Answer):
     def model(self) -> Model:
         """The model."""
         return self.setting.model
+
+    @property
+    def init_scale(self) -> Scale:
+        """What every factor entry started with."""
+        return self.setting.init_scale
+
+    @property
+    def last_time(self) -> float:
+        """Where the path ends; infinite if it was followed to its limit."""
+        return self.t_end
+
+    @property
+    def steps_taken(self) -> int:
+        """Steps of the integrator."""
+        return self.stats.events
 
     @property
     def times(self) -> NDArray[np.float64]:
@@ -299,6 +157,23 @@ class FlowPath(Answer):
         """``||A^T nu||_inf / t``: lambda of the lasso ``1/2 ||A x - y||^2 + lambda ||x||_1`` near the average at t."""
         return self.snapshot(t).penalty
 
+    def dual_at(self, time: float) -> NDArray[np.float64]:
+        """The dual state at one time, as :meth:`dual`."""
+        return self.dual(time)
+
+    def average_at(self, time: float) -> NDArray[np.float64]:
+        """The running average until one time, as :meth:`average`."""
+        return self.average(time)
+
+    def penalty_at(self, time: float) -> float:
+        """The penalty near the average at one time, as :meth:`penalty`."""
+        return self.penalty(time)
+
+    def state_at(self, time: float, read_out: ReadOut = "iterate") -> Float:
+        """A read-out at one time, or at the end of the path if that is earlier; shape (n,)."""
+        known = min(time, self.t_end)
+        return self(known) if read_out == "iterate" else self.average(known)
+
     def snapshot(self, t: float) -> Snapshot:
         """Everything about the flow at one time ``t < inf``; what is not asked for is not computed."""
         times, single = self._times(t)
@@ -336,8 +211,37 @@ class FlowPath(Answer):
     def certificate(self) -> Certificate:
         """How far ``x`` is from the smallest l1 norm, proved by the dual state at the end; two passes over A, once."""
         dual = self.dual(min(self.t_end, float(self.curve.knots[-1])))
-        positive = not self.model.signed
-        return certify(self.problem, self.x, dual, positive=positive, support=self.support())
+        return certify(self.problem, self.x, dual, gauge=self.model.gauge, support=self.support())
+
+    def describe(self) -> str:
+        """What kind of path it is, in a few words."""
+        return self._described("gradient flow")
+
+    def reading(self, read_out: ReadOut = "iterate", *, until: float = 0.0) -> Reading:
+        """The path at the steps of the integrator and on a grid in log-time, or its average on a coarser one."""
+        columns, times = np.arange(len(self.x)), self._telling_times()
+        if read_out == "iterate" or len(times) == 0:
+            return Reading(times, columns, lambda part: self(times[part]))
+        most = max(20, min(_AVERAGES, HELD // len(self.x)))
+        times = np.geomspace(times[0], times[-1], most).clip(times[0], times[-1])
+        return Reading(times, columns, self.average(times).__getitem__)
+
+    def _telling_times(self) -> NDArray[np.float64]:
+        """Where to look at the path: from a little before something is seen, and just before and at each step."""
+        steps = self.times[(self.times > 0) & (self.times < self.t_end)]
+        steps = np.append(steps[thinned(len(steps), _KNOTS)], min(self.t_end, self.times[-1]))
+        if steps[-1] == 0:
+            return steps[:0]
+        final = float(np.abs(self.x).max())
+        parts = np.array_split(steps, -(-len(steps) * len(self.x) // BLOCK))
+        sizes = np.concatenate([np.abs(self(part)).max(axis=1) for part in parts])
+        first = first_visible(steps, sizes, final)
+        steps = steps[steps > first]
+        jumps = math.isinf(self.t_end) and np.abs(self.x - self(_BEFORE * self.times[-1])).max() > VISIBLE * final
+        if jumps:  # in the last step: some room behind it, to be seen
+            steps = np.append(steps, steps[-1] * (steps[-1] / first) ** MARGIN)
+        grid = np.geomspace(first, steps[-1], _GRID).clip(first, steps[-1])
+        return np.unique(np.concatenate([grid, steps, _BEFORE * steps]))  # it may jump there
 
     def _times(self, t: Any) -> tuple[NDArray[np.float64], bool]:
         times = np.asarray(t, dtype=np.float64)
