@@ -5,7 +5,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import hadaflow as hf
 from hadaflow import operators
-from hadaflow.operators import Metered, Operator, Scaled, as_operator
+from hadaflow.operators import Operator, Scaled, as_operator
 
 M, N = 5, 8
 
@@ -179,17 +179,6 @@ def test_scaled(kind):
     check_products(inner, A)
 
 
-def test_metered_counts_passes():
-    A = values()
-    meter = Metered(as_operator(A))
-    check_products(meter, A)
-    assert meter.passes == 3 + 3 / N
-    assert Metered(as_operator(A)).passes == 0
-    matrix_free = Metered(as_operator(by_hand(A)))
-    matrix_free.columns(np.arange(4))
-    assert matrix_free.passes == 4
-
-
 def test_operators_pass_through_unchanged():
     operator = as_operator(values())
     assert as_operator(operator) is operator
@@ -310,20 +299,3 @@ def test_errors_of_a_users_operator_come_through():
 
     with pytest.raises(RuntimeError, match="the scanner is off"):
         hf.recover(misbehaving(rmatvec=broken), np.ones(M))
-
-
-@pytest.mark.parametrize(
-    ("old", "value"),
-    [("matrix_free", False), ("resident", True), ("at_hand", True), ("pair_passes", 2.0), ("column_cost", None),
-     ("image_and_pull", None)],
-)  # fmt: skip
-def test_names_of_before_work_and_warn(old, value):
-    operator = as_operator(np.eye(2, 4))
-    with pytest.warns(FutureWarning, match=f"Operator.{old} is now called Operator"):
-        member = getattr(operator, old)
-    if old == "column_cost":
-        assert member(2) == operator.costs.of_columns(2) == 0.5
-    elif old == "image_and_pull":
-        assert [part.tolist() for part in member(np.arange(4.0))] == [[0.0, 1.0], [0.0, 1.0, 0.0, 0.0]]
-    else:
-        assert member == value

@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
@@ -102,7 +103,8 @@ class PartitionedOperator(Operator):
     def column_squares(self) -> Vector:
         return self._checked(self._pass(_squares, None).total)
 
-    def _measured_rows(self) -> Vector:
+    @cached_property
+    def row_lengths(self) -> Vector:
         return self._checked(self._pass(_row_lengths, None).rows)
 
     def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
