@@ -8,15 +8,14 @@ from enum import Enum
 from functools import cached_property, partial
 
 import numpy as np
-import scipy.linalg as la
 from numpy.typing import NDArray
 
+from hadaflow._span import fitted
 from hadaflow._types import Float, Index
-from hadaflow._validation import norm, positive_number
+from hadaflow._validation import positive_number
 from hadaflow.certificates import Certificate
 from hadaflow.hints import as_html, fitted_noise, standing_out, stretch_of, with_hint
 from hadaflow.models import Model
-from hadaflow.operators.block import dense
 from hadaflow.problems import Problem
 from hadaflow.snapshots import default_threshold
 
@@ -187,10 +186,7 @@ class Answer:
         """
         index, x = self.support(threshold), np.zeros_like(self.x)
         if len(index):
-            columns = dense(self.problem.operator.columns(index))
-            y = self.problem.y.astype(np.float64)
-            size = norm(y) or 1.0  # whose square may be beyond all numbers
-            x[index] = la.lstsq(columns, y / size, check_finite=False)[0] * size
+            x[index] = fitted(self.problem.operator.columns(index), self.problem.y.astype(np.float64))
         return x
 
 

@@ -51,9 +51,9 @@ class Composed(Around):
         """``R x``, shape (n,)."""
         return x
 
-    def before_adjoint(self, g: Vector) -> Vector:
-        """``R.T g`` of a vector or of columns; R itself, unless a subclass says otherwise."""
-        return self.before(g)
+    def before_adjoint(self, x: Vector) -> Vector:
+        """``R.T x`` of a vector or of columns; R itself, unless a subclass says otherwise."""
+        return self.before(x)
 
     def after(self, r: Vector) -> Vector:
         """``L r`` of a vector or of columns."""

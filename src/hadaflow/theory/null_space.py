@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._span import shortest_dual
 from hadaflow._types import Index, Vector
 from hadaflow._validation import one_of, positive_number, real_array, whole_number
 from hadaflow.theory import _sign_patterns as patterns
@@ -345,11 +346,7 @@ def _original_dual(matrix: Matrix, kernel: SupportSplit, sigma: Vector, mu: Vect
     theta = np.empty(matrix.shape[1])
     theta[kernel.support] = sigma
     theta[kernel.others] = kernel.checks.T @ mu - kernel.carry.T @ sigma
-    sizes = column_sizes(matrix)
-    least = float(sizes.min())
-    with np.errstate(over="ignore"):  # theta / sizes may be out of range, and so may lambda
-        found = np.linalg.lstsq((matrix / sizes).T, theta * (least / sizes), rcond=None)[0] / least
-    return np.asarray(found, dtype=np.float64)
+    return shortest_dual(matrix, column_sizes(matrix), theta)
 
 
 def _of_dependent_columns(matrix: Matrix, kernel: SupportSplit, sigma: Vector, sign: Sign) -> NullSpaceConstants:
