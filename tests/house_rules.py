@@ -226,16 +226,15 @@ EXCEPTIONS = {
         f"{word}: {place}"
         for word, places in {
             "bend": "losses",
-            "beside": "solvers/working_set",
             "chance": "estimators selection theory",
             "image_and_pull": "operators",
             "moment": "paths",
             "pictures": "experiments/catalogue",
-            "pull": "_span estimators operators selection theory",
+            "pull": "estimators operators selection theory",
             "reach": "estimators experiments/catalogue selection theory",
-            "share": "estimators experiments/catalogue operators planning selection starts",
+            "share": "estimators experiments/catalogue selection starts",
             "speed": "solvers/path starts steps",
-            "told": "blocks estimators experiments operators",
+            "told": "estimators experiments",
         }.items()
         for place in places.split()
     },

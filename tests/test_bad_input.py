@@ -1,6 +1,7 @@
 """Bad input is refused with one clear message."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -35,7 +36,6 @@ MAKERS = {
     "recover": hf.recover,
     "recover a limit": lambda A, y: hf.recover(A, y, depth=3, init_scale=0.1),
 }
-each_maker = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 BAD_MATRICES = {
     "nan": (with_entry(A, np.nan), ValueError, r"A contains nan \(first at index \(2, 3\)\)"),
@@ -90,25 +90,24 @@ BAD_MEASUREMENTS = {
 }
 
 
-@each_maker
 @pytest.mark.parametrize(("matrix", "error", "message"), BAD_MATRICES.values(), ids=BAD_MATRICES)
-def test_bad_matrix(make, matrix, error, message):
-    refuses(lambda: make(matrix, Y), error, message)
+def test_bad_matrix(matrix, error, message):
+    for make in MAKERS.values():
+        refuses(lambda make=make: make(matrix, Y), error, message)
 
 
-@each_maker
 @pytest.mark.parametrize(("y", "error", "message"), BAD_MEASUREMENTS.values(), ids=BAD_MEASUREMENTS)
-@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array, aslinearoperator])
-def test_bad_measurements(make, kind, y, error, message):
-    refuses(lambda: make(kind(A), y), error, message)
+def test_bad_measurements(y, error, message):
+    for make, kind in product(MAKERS.values(), (np.asarray, sp.csr_array, aslinearoperator)):
+        refuses(lambda make=make, kind=kind: make(kind(A), y), error, message)
 
 
-@pytest.mark.parametrize("where", [0, 1_000_003, 2_000_001])
-def test_bad_entry_is_found_far_into_a_large_matrix(where):
-    large = np.zeros((3, 1_000_000))
-    large[np.unravel_index(where, large.shape)] = np.nan
-    row, column = divmod(where, 1_000_000)
-    refuses(lambda: hf.Problem(large, Y), ValueError, rf"A contains nan \(first at index \({row}, {column}\)\)")
+def test_bad_entry_is_found_far_into_a_large_matrix():
+    for where in (0, 1_000_003, 2_000_001):
+        large = np.zeros((3, 1_000_000))
+        large[np.unravel_index(where, large.shape)] = np.nan
+        message = r"A contains nan \(first at index \({}, {}\)\)".format(*divmod(where, 1_000_000))
+        refuses(lambda large=large: hf.Problem(large, Y), ValueError, message)
 
 
 def test_entries_whose_squares_overflow_are_legal():
@@ -151,33 +150,29 @@ NUMBERS = {
     "certify noise_level": ("noise_level", lambda v: certify(noise_level=v)),
     "certify_lasso penalty": ("penalty", lambda v: hf.certify_lasso(problem(), X, v)),
 }
-each_number = pytest.mark.parametrize(("name", "call"), NUMBERS.values(), ids=NUMBERS)
 
 
-@each_number
-@pytest.mark.parametrize("value", [-1, -0.5, np.float32(-1), math.nan, math.inf, -math.inf, 10**400, np.array(-1.0)])
-def test_numbers_out_of_range(name, call, value):
-    refuses(lambda: call(value), ValueError, f"{name} must be a finite number >=? ")
+BAD_NUMBERS = {
+    ValueError: [-1, -0.5, np.float32(-1), math.nan, math.inf, -math.inf, 10**400, np.array(-1.0)],
+    TypeError: ["1", True, np.True_, 1j, {}, b"1"],
+}
 
 
-@each_number
-@pytest.mark.parametrize("value", ["1", True, np.True_, 1j, {}, b"1"], ids=repr)
-def test_numbers_of_the_wrong_kind(name, call, value):
-    refuses(lambda: call(value), TypeError, f"{name} must be a number, got ")
-
-
-STRICTLY_POSITIVE = [k for k in NUMBERS if not k.endswith(("noise_level", "threshold", "saddles tau", "dual_at tau"))]
-
-
-@pytest.mark.parametrize("key", STRICTLY_POSITIVE)
-def test_zero_where_a_positive_number_is_needed(key):
+@pytest.mark.parametrize("key", NUMBERS)
+def test_numbers_out_of_range_and_of_the_wrong_kind(key):
     name, call = NUMBERS[key]
-    refuses(lambda: call(0), ValueError, f"{name} must be a finite number >=? ")
+    for value in BAD_NUMBERS[ValueError]:
+        refuses(lambda value=value: call(value), ValueError, f"{name} must be a finite number >=? ")
+    for value in BAD_NUMBERS[TypeError]:
+        refuses(lambda value=value: call(value), TypeError, f"{name} must be a number, got ")
+    if not key.endswith(("noise_level", "threshold", "saddles tau", "dual_at tau")):  # where 0 is a number like others
+        refuses(lambda: call(0), ValueError, f"{name} must be a finite number >=? ")
 
 
-@pytest.mark.parametrize("depth", [0.5, 0.999, 0])
-def test_depth_below_one(depth):
-    refuses(lambda: NUMBERS["recover depth"][1](depth), ValueError, "depth must be a finite number >= 1")
+def test_depth_below_one():
+    for depth in (0.5, 0.999, 0):
+        call = NUMBERS["recover depth"][1]
+        refuses(lambda call=call, depth=depth: call(depth), ValueError, "depth must be a finite number >= 1")
 
 
 def test_depth_between_one_and_two():
@@ -196,51 +191,37 @@ VECTORS = {
     "certify_lasso x": ("x", N, lambda v: hf.certify_lasso(problem(), v, 1.0)),
     "certify_lasso weights": ("weights", N, lambda v: hf.certify_lasso(problem(), X, 1.0, weights=v)),
 }
-each_vector = pytest.mark.parametrize(("name", "length", "call"), VECTORS.values(), ids=VECTORS)
 
 
-@each_vector
-def test_vectors_of_the_wrong_shape(name, length, call):
+@pytest.mark.parametrize("key", VECTORS)
+def test_bad_vectors(key):
+    name, length, call = VECTORS[key]
+    ones, may_be_number = np.ones(length), name == "init_scale"
     for wrong in (length - 1, length + 1, 0):
         refuses(lambda wrong=wrong: call(np.ones(wrong)), ValueError, rf"{name} must have .*{length}\)?, got {wrong}")
     for wrong in (np.ones((length, 1)), np.ones((1, length))):
         refuses(lambda wrong=wrong: call(wrong), ValueError, rf"{name} must be one-dimensional.*pass {name}\.ravel\(\)")
-    if name != "init_scale":
-        refuses(lambda: call([[1.0], [1.0, 2.0]]), ValueError, f"{name} is ragged")
-
-
-@each_vector
-def test_vectors_with_bad_entries(name, length, call):
-    ones = np.ones(length)
     for value in (np.nan, np.inf, -np.inf) if name != "start" else ():
         refuses(lambda value=value: call(with_entry(ones, value)), ValueError, f"{name} contains {value}")
+    for value in (0.0, -2.0) if name in ("weights", "init_scale") else ():
+        message = rf"{name} must be positive, but entry {length - 1} is {value:g}"
+        refuses(lambda value=value: call(with_entry(ones, value)), ValueError, message)
     refuses(lambda: call(with_entry(ones, 1j)), TypeError, f"{name} is complex")
     refuses(lambda: call(with_entry(ones, None)), TypeError, f"{name} must hold real numbers, got dtype object")
     refuses(lambda: call(["1"] * length), TypeError, f"{name} must hold real numbers, got dtype <U1")
     refuses(lambda: call(np.ma.array(ones, mask=ones > 0)), ValueError, f"{name} has masked entries")
-
-
-@pytest.mark.parametrize("key", [k for k in VECTORS if k.endswith(("weights", "init_scale"))])
-@pytest.mark.parametrize("value", [0.0, -2.0])
-def test_vectors_that_must_be_positive(key, value):
-    name, length, call = VECTORS[key]
-    message = rf"{name} must be positive, but entry {length - 1} is {value:g}"
-    refuses(lambda: call(with_entry(np.ones(length), value)), ValueError, message)
-
-
-@pytest.mark.parametrize("key", [k for k in VECTORS if not k.endswith("init_scale")])
-def test_vectors_given_as_something_else(key):
-    name, _, call = VECTORS[key]
+    if may_be_number:
+        return
+    refuses(lambda: call([[1.0], [1.0, 2.0]]), ValueError, f"{name} is ragged")
     refuses(lambda: call(1.0), ValueError, rf"{name} must be one-dimensional, got shape \(\)")
     refuses(lambda: call("abc"), TypeError, f"{name} must be an array of real numbers, got str")
     refuses(lambda: call(sp.csr_array(np.ones((1, N)))), TypeError, f"{name} must be a dense array, got a sparse one")
 
 
-@pytest.mark.parametrize("method", ["lasso", "Auto", "", None, 1, ["auto"]])
-def test_unknown_method(method):
-    refuses(
-        lambda: hf.recover(A, Y, method=method), ValueError, "method must be one of 'auto', 'saddles', 'limit', got "
-    )
+def test_unknown_method():
+    for method in ("lasso", "Auto", "", None, 1, ["auto"]):
+        message = "method must be one of 'auto', 'saddles', 'limit', got "
+        refuses(lambda method=method: hf.recover(A, Y, method=method), ValueError, message)
 
 
 TOGETHER = {

@@ -183,7 +183,7 @@ def test_moves_tell_what_least_squares_does(seed, positive):
     rng = np.random.default_rng(seed)
     A, y = rng.standard_normal((9, 6)), rng.standard_normal(9)
     operator = hf.Problem(A, y).operator
-    pool = Pool(operator, y, A.T @ y, operator.column_rounding(np.linalg.norm(A, axis=0)))
+    pool = Pool(operator, y, A.T @ y, np.finfo(float).eps * np.linalg.norm(A, axis=0))
     pool.extend(np.arange(6))
     fit = pool.fit(np.array([3, 0, 4]))
     squares = pool.gram.diagonal()

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.linalg as la
 
 from hadaflow._types import Vector
-from hadaflow._validation import norm
+from hadaflow._validation import norm, power_of_two
 from hadaflow.operators.block import Columns, dense, gram_of, lengths_of
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -72,24 +72,24 @@ class Span:
 
     def least_squares(self, y: Vector, guess: Vector) -> Vector:
         """``argmin ||columns b - y||``, refined from a guess."""
-        b, left = guess, y - self.columns @ guess
+        b, residual = guess, y - self.columns @ guess
         for _ in range(_REFINEMENTS if len(guess) else 0):
-            trial = b + self._coefficients(left)
+            trial = b + self._coefficients(residual)
             rest = y - self.columns @ trial
-            if not norm(rest) < norm(left):
+            if not norm(rest) < norm(residual):
                 break
-            b, left = trial, rest
+            b, residual = trial, rest
         return b
 
     def dual_with(self, target: Vector) -> Vector:
         """The shortest nu with ``columns.T @ nu = target``."""
-        nu, left = np.zeros(self.columns.shape[0]), target
+        nu, missing = np.zeros(self.columns.shape[0]), target
         for _ in range(_REFINEMENTS if len(target) else 0):
-            trial = nu + self._shortest(left)
+            trial = nu + self._shortest(missing)
             rest = target - np.asarray(self.columns.T @ trial)
-            if not norm(rest / self.lengths) < norm(left / self.lengths):
+            if not norm(rest / self.lengths) < norm(missing / self.lengths):
                 break
-            nu, left = trial, rest
+            nu, missing = trial, rest
         return nu
 
     def project_out(self, r: Vector) -> Vector:
@@ -107,8 +107,8 @@ class Span:
 
     def _coefficients(self, r: Vector) -> Vector:
         if self.q is None:
-            pull = np.asarray(self.columns.T @ r) / self.lengths
-            return np.asarray(la.lapack.dpotrs(self.r, pull, lower=0)[0] / self.lengths)
+            correlation = np.asarray(self.columns.T @ r) / self.lengths
+            return np.asarray(la.lapack.dpotrs(self.r, correlation, lower=0)[0] / self.lengths)
         b = np.zeros(len(self.lengths))
         if self.rank:
             b[self.order] = la.lapack.dtrtrs(self.r, self.q.T @ r)[0] / self.lengths[self.order]
@@ -121,3 +121,19 @@ class Span:
         if not self.rank:
             return np.zeros(self.columns.shape[0])
         return np.asarray(self.q @ la.lapack.dtrtrs(self.r, unit[self.order], trans=1)[0])
+
+
+def fitted(columns: Columns, y: Vector) -> Vector:
+    """The shortest b that minimises ``||columns b - y||``, in the units of the columns as they are."""
+    unit = power_of_two(norm(y))  # the square of y may be beyond all numbers
+    return np.asarray(la.lstsq(dense(columns), y / unit, check_finite=False)[0] * unit)
+
+
+def shortest_dual(columns: Vector, lengths: Vector, target: Vector) -> Vector:
+    """The shortest nu with ``columns.T @ nu = target``, for columns of any ``lengths``; infinite if beyond all numbers.
+
+    Dependent columns have their targets met in the least-squares sense, relative to their lengths.
+    """
+    least = float(lengths.min())
+    with np.errstate(over="ignore"):  # target / lengths may be out of range, and so may nu
+        return np.asarray(la.lstsq((columns / lengths).T, target * (least / lengths), check_finite=False)[0] / least)

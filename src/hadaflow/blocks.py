@@ -82,7 +82,7 @@ def open_matrix(path: str | os.PathLike[str], *, name: str = "A", block_bytes: i
     if opener is None:
         known = ", ".join(_OPENERS)
         raise FileFormatError(f"{str(path)!r} cannot be read block by block; convert it to one of {known}")
-    with _damage_told(f"{path} cannot be read as {file.suffix.lower()}", ": write it again"):
+    with _damage_reported(f"{path} cannot be read as {file.suffix.lower()}", ": write it again"):
         array = opener(file, name, block_bytes)
     if array.ndim != 2:
         raise FileFormatError(
@@ -97,7 +97,7 @@ def goes_by_blocks(path: Path) -> bool:
 
 
 @contextmanager
-def _damage_told(what: str, remedy: str = "; it is damaged, or gone: write it again") -> Iterator[None]:
+def _damage_reported(what: str, remedy: str = "; it is damaged, or gone: write it again") -> Iterator[None]:
     """A damaged file can raise anything inside NumPy, Zarr or Arrow: say which, and where."""
     try:
         yield
@@ -183,7 +183,7 @@ class _Array:
 def _read_zarr(array: _Array, block_info: Any = None) -> NDArray[Any]:
     """Runs on a worker."""
     (start, stop), _ = block_info[None]["array-location"]
-    with _damage_told(f"{array.path}: rows {start} to {stop} cannot be read"):
+    with _damage_reported(f"{array.path}: rows {start} to {stop} cannot be read"):
         return np.asarray(array.open()[start:stop])
 
 
@@ -262,7 +262,7 @@ def _read_row_group(part: str, number: int, rows: int, columns: list[str], dtype
     """Runs on a worker."""
     import pyarrow.parquet as pq
 
-    with _damage_told(f"{part}: row group {number} cannot be read"), pq.ParquetFile(part) as file:
+    with _damage_reported(f"{part}: row group {number} cannot be read"), pq.ParquetFile(part) as file:
         table = file.read_row_group(number, columns=columns) if number < file.num_row_groups else None
     if table is None or table.num_rows != rows:
         raise OSError(f"{part} was changed since it was opened: open it again")

@@ -304,7 +304,7 @@ def _terms(operator: Operator, sizes: Vector, on: Index, columns: Columns) -> Ve
     """``|A| |x|``, from the columns on the support of x if these are at hand."""
     if columns is None:
         return operator.abs_matvec(sizes)
-    return np.asarray(abs(columns) @ sizes[on]) + operator.hidden_terms(sizes)
+    return np.asarray(abs(columns) @ sizes[on]) + operator.cancelled.terms(sizes)
 
 
 def _slack(terms: int) -> float:

@@ -112,7 +112,7 @@ def _lengths(operator: Operator, most_columns: int | None) -> Vector:
     n = operator.shape[1]
     if operator.costs.matrix_free and (most_columns is None or n <= most_columns):
         return lengths_of(operator.columns(np.arange(n)))
-    return operator.source_lengths
+    return operator.cancelled.before(operator.column_lengths)
 
 
 def _largest_ratio(numbers: Vector, sizes: Vector) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.linalg as la
 
 from hadaflow._types import Float, Index, Vector
-from hadaflow.operators import Around, Operator, as_operator
+from hadaflow.operators import Cancelled, Composed, Operator, as_operator
 from hadaflow.operators.block import dense
 
 _LOST = 1e-4  # of a square length left: too few of its digits
@@ -18,7 +19,7 @@ _SLAB = 1 << 22  # entries of columns at a time
 _DEPENDENT = 1e-10  # of the length left: a free column that the others span already
 
 
-class Projected(Around):
+class Projected(Composed):
     """``(I - Q Q^T) diag(root) A`` through products with A: rows scaled, a few directions taken out.
 
     Parameters
@@ -42,20 +43,23 @@ class Projected(Around):
         self._present = np.ones(self.shape[1], dtype=bool)
         self._squares = self._measured()
 
-    def matvec(self, v: Vector) -> Vector:
-        return self.project(self._weighted(self._operator.matvec(v if self._present.all() else v * self._present)))
+    def before(self, x: Vector) -> Vector:
+        return x if self._present.all() else x * self._present
 
-    def rmatvec(self, r: Vector) -> Vector:
-        return np.where(self._present, self._operator.rmatvec(self._weighted(self.project(r))), 0.0)
+    def before_adjoint(self, g: Vector) -> Vector:
+        return np.where(self._present if g.ndim == 1 else self._present[:, None], g, 0.0)
 
-    def rmatmat(self, r: Vector) -> Vector:
-        return np.where(self._present[:, None], self._operator.rmatmat(self._weighted(self.project(r))), 0.0)
+    def after(self, r: Vector) -> Vector:
+        return self.project(self._weighted(r))
+
+    def after_adjoint(self, r: Vector) -> Vector:
+        return self._weighted(self.project(r))
 
     def columns(self, index: Index) -> Any:
         columns = dense(self._operator.columns(index))  # a few at a time: what is projected is dense
-        left = np.asfortranarray(self.project(self._weighted(columns)))
-        left[:, ~self._present[index]] = 0.0
-        return left
+        columns = np.asfortranarray(self.after(columns))
+        columns[:, ~self._present[index]] = 0.0
+        return columns
 
     def column_squares(self) -> Vector:
         return self._squares
@@ -65,29 +69,17 @@ class Projected(Around):
         """Of columns that are known one by one already."""
         return super().size_bound if self.costs.matrix_free else float(np.sqrt(self._squares.max(initial=0.0)))
 
-    def _measured_rows(self) -> Vector:
-        """Bounds: those of the rows before anything was taken out."""
+    @cached_property
+    def row_lengths(self) -> Vector:
+        """Those of the rows before anything was taken out: their rounding is relative to these."""
         return self._weighted(self._operator.row_lengths)
-
-    @property
-    def source_lengths(self) -> Vector:
-        """Lengths of the columns before anything was taken out."""
-        return super().source_lengths if self.costs.matrix_free else self._rounding / float(np.finfo(self.dtype).eps)
-
-    def hidden_terms(self, v: Vector) -> Vector | float:
-        """The length of every column before anything was taken out: that is what its rounding is of."""
-        return 0.0 if self.costs.matrix_free else float(self._rounding @ v) / float(np.finfo(self.dtype).eps)
-
-    def column_rounding(self, lengths: Vector) -> Vector:
-        """That of the columns before anything was taken out."""
-        return super().column_rounding(lengths) if self.costs.matrix_free else self._rounding
 
     def _measured(self) -> Vector:
         """``||A_i||^2 - ||Q^T A_i||^2``, and afresh where the difference has lost its digits."""
         if self.costs.matrix_free:
             return super().column_squares()
         whole = self._whole_squares()
-        self._rounding = np.finfo(self.dtype).eps * np.sqrt(whole)
+        self.cancelled = Cancelled(np.sqrt(whole))
         left: Vector = whole - (self._operator.rmatmat(self._weighted(self._basis)) ** 2).sum(axis=1)
         lost = np.flatnonzero(left <= _LOST * whole)
         for few in self._slabs(lost):

@@ -4,9 +4,10 @@ Everything above this package asks an :class:`Operator` for three things: ``A @ 
 columns of ``A`` as a matrix. All products are returned in float64, whatever the dtype of the data.
 """
 
-from hadaflow.operators.around import Around, Metered, Scaled
+from hadaflow.operators.around import Around, Composed, Metered, Scaled
 from hadaflow.operators.base import Operator
 from hadaflow.operators.block import Columns
+from hadaflow.operators.cancelled import Cancelled
 from hadaflow.operators.costs import PassCosts
 from hadaflow.operators.dense import DenseOperator
 from hadaflow.operators.making import as_operator
@@ -16,7 +17,9 @@ from hadaflow.operators.sparse import SparseOperator
 
 __all__ = [
     "Around",
+    "Cancelled",
     "Columns",
+    "Composed",
     "DenseOperator",
     "MatrixFreeOperator",
     "Metered",

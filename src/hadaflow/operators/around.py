@@ -1,8 +1,11 @@
-"""Operators around another one: scaled, and metered."""
+"""Operators around another one: scaled, metered, or composed with maps of one's own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -12,15 +15,15 @@ from hadaflow.operators.base import PROBES, Operator
 from hadaflow.operators.block import Columns, is_sparse
 
 _ALIKE, _ALIKE_ESTIMATES = 16.0, 1024.0  # ratio of the longest row to the shortest up to which they are left alone
-
+_PRICED = {"row_lengths", "column_lengths"}  # what takes a pass to measure
 _LEAST = 2.0**-900  # of these lengths, relative to their mean: its reciprocal is in range, too
 
 
 class Around(Operator):
-    """Another operator, changed in part: shape, dtype and costs are those of the inner one.
+    """A matrix made of another operator: shape, dtype and costs are those of the inner one, products its own.
 
-    A subclass overrides the products that it changes. What is derived from products and columns (lengths, squares,
-    bounds) then follows from them, as for every operator; a subclass that knows these more cheaply says so.
+    A subclass gives the products and columns, as every operator does; all else follows from these, and never from the
+    inner operator unseen.
 
     Parameters
     ----------
@@ -33,7 +36,54 @@ class Around(Operator):
         self.shape, self.dtype, self.costs = operator.shape, operator.dtype, operator.costs
 
 
-class Scaled(Around):
+class Composed(Around):
+    """``L A R``: a subclass says what L and R do to vectors, and which columns that makes; products follow from these.
+
+    Pairs of products share a pass wherever the inner operator does, and blocks are multiplied as blocks.
+    """
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether L is the identity: then the residual and its product come from one request to the inner operator."""
+        return False
+
+    def before(self, x: Vector) -> Vector:
+        """``R x``, shape (n,)."""
+        return x
+
+    def before_adjoint(self, x: Vector) -> Vector:
+        """``R.T x`` of a vector or of columns; R itself, unless a subclass says otherwise."""
+        return self.before(x)
+
+    def after(self, r: Vector) -> Vector:
+        """``L r`` of a vector or of columns."""
+        return r
+
+    def after_adjoint(self, r: Vector) -> Vector:
+        """``L.T r`` of a vector or of columns; L itself, unless a subclass says otherwise."""
+        return self.after(r)
+
+    def matvec(self, v: Vector) -> Vector:
+        return self.after(self._operator.matvec(self.before(v)))
+
+    def rmatvec(self, r: Vector) -> Vector:
+        return self.before_adjoint(self._operator.rmatvec(self.after_adjoint(r)))
+
+    def rmatmat(self, r: Vector) -> Vector:
+        return self.before_adjoint(self._operator.rmatmat(self.after_adjoint(r)))
+
+    def residual(self, x: Vector, r: Vector) -> tuple[Vector, Vector]:
+        if not self.keeps_rows:
+            return super().residual(x, r)
+        residual, product = self._operator.residual(self.before(x), r)
+        return residual, self.before_adjoint(product)
+
+    def matvec_and_rmatvec(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
+        image, product = self._operator.matvec_and_rmatvec(self.before(v), self.after_adjoint(r))
+        return self.after(image), self.before_adjoint(product)
+
+
+class Scaled(Composed):
     """``factor * diag(row_factors) * A * diag(column_factors)`` without touching ``A``; powers of two add no rounding.
 
     Parameters
@@ -59,31 +109,26 @@ class Scaled(Around):
         self._rows = row_factors
         self._factors = np.full(operator.shape[1], factor) if column_factors is None else factor * column_factors
         self._common = factor if column_factors is None else None
-        if row_factors is not None:
-            self.costs = replace(
-                operator.costs, pair=2.0
-            )  # A^T of a residual asks for the square of the factors in between
+        self.cancelled = operator.cancelled.scaled(np.abs(self._factors), row_factors)
+        if row_factors is not None:  # A^T of a residual asks for the square of the factors in between
+            self.costs = replace(operator.costs, pair=2.0)
+
+    @property
+    def keeps_rows(self) -> bool:
+        return self._rows is None
+
+    def before(self, x: Vector) -> Vector:
+        return _rows_times(x, self._factors)
+
+    def after(self, r: Vector) -> Vector:
+        return r if self._rows is None else _rows_times(r, self._rows)
+
+    before_adjoint, after_adjoint = before, after
 
     def matvec(self, v: Vector) -> Vector:
-        if self._common is not None:
-            return self._of_rows(self._operator.matvec(v) * self._common)
-        return self._of_rows(self._operator.matvec(v * self._factors))
-
-    def rmatvec(self, r: Vector) -> Vector:
-        return self._operator.rmatvec(self._of_rows(r)) * self._factors
-
-    def residual(self, x: Vector, r: Vector) -> tuple[Vector, Vector]:
-        if self._rows is not None:
-            return super().residual(x, r)
-        left, pull = self._operator.residual(x * self._factors, r)
-        return left, pull * self._factors
-
-    def matvec_and_rmatvec(self, v: Vector, r: Vector) -> tuple[Vector, Vector]:
-        image, pull = self._operator.matvec_and_rmatvec(v * self._factors, self._of_rows(r))
-        return self._of_rows(image), pull * self._factors
-
-    def rmatmat(self, r: Vector) -> Vector:
-        return self._operator.rmatmat(self._of_rows(r)) * self._factors[:, None]
+        if self._common is None:
+            return super().matvec(v)
+        return self.after(self._operator.matvec(v) * self._common)
 
     def columns(self, index: Index) -> Columns:
         columns = self._operator.columns(index)
@@ -93,8 +138,14 @@ class Scaled(Around):
                 columns.data *= self._rows[columns.indices]
         else:
             columns *= self._factors[index]
-            columns = self._of_rows(columns)
+            columns = self.after(columns)
         return columns
+
+    @cached_property
+    def column_lengths(self) -> Vector:
+        if self._rows is None or self.costs.matrix_free:
+            return self._operator.column_lengths * np.abs(self._factors)
+        return np.asarray(np.sqrt(self.column_squares()))
 
     @property
     def size_bound(self) -> float:
@@ -103,32 +154,13 @@ class Scaled(Around):
         return size * float(np.abs(self._factors).max())
 
     def abs_matvec(self, v: Vector) -> Vector:
-        return self._of_rows(self._operator.abs_matvec(v * np.abs(self._factors)))
-
-    @property
-    def source_lengths(self) -> Vector:
-        if self._rows is not None:
-            return self.column_lengths
-        return self._operator.source_lengths * np.abs(self._factors)
-
-    def hidden_terms(self, v: Vector) -> Vector | float:
-        terms = self._operator.hidden_terms(v * np.abs(self._factors))
-        return terms if self._rows is None else terms * self._rows
-
-    def _measured_columns(self) -> Vector:
-        if self._rows is None or self.costs.matrix_free:
-            return self._operator.column_lengths * np.abs(self._factors)
-        return super()._measured_columns()
-
-    def _of_rows(self, r: Vector) -> Vector:
-        """Vectors or columns, multiplied row by row."""
-        if self._rows is None:
-            return r
-        return np.asarray(r * (self._rows if r.ndim == 1 else self._rows[:, None]))
+        return self.after(self._operator.abs_matvec(v * np.abs(self._factors)))
 
 
 class Metered(Around):
     """``A`` with a meter for passes, made anew for each run so that no count outlives it.
+
+    What an inner operator is asked for is counted here; all other members follow from these, counted.
 
     Parameters
     ----------
@@ -138,6 +170,7 @@ class Metered(Around):
 
     def __init__(self, operator: Operator) -> None:
         super().__init__(operator)
+        self.cancelled = operator.cancelled
         self.passes = 0.0
 
     def matvec(self, v: Vector) -> Vector:
@@ -164,33 +197,42 @@ class Metered(Around):
         self.passes += self.costs.of_columns(len(index))
         return self._operator.columns(index)
 
-    def _measured_columns(self) -> Vector:
-        if self._operator._column_lengths is None:  # of a LinearOperator they follow from the rows
-            self.passes += 0 if self.costs.matrix_free else 1
-        return self._operator.column_lengths
+    @cached_property
+    def row_lengths(self) -> Vector:
+        with self._measuring():
+            return self._operator.row_lengths
+
+    @cached_property
+    def column_lengths(self) -> Vector:
+        with self._measuring():
+            return self._operator.column_lengths
 
     @property
     def size_bound(self) -> float:
-        return self._operator.size_bound
-
-    @property
-    def source_lengths(self) -> Vector:
-        self.passes += 1 if self._operator._column_lengths is None and not self.costs.matrix_free else 0
-        return self._operator.source_lengths
-
-    def hidden_terms(self, v: Vector) -> Vector | float:
-        return self._operator.hidden_terms(v)
-
-    def _measured_rows(self) -> Vector:
-        if self._operator._row_lengths is None:
-            self.passes += PROBES if self.costs.matrix_free else 1
-        return self._operator.row_lengths
+        with self._measuring():
+            return self._operator.size_bound
 
     def abs_matvec(self, v: Vector) -> Vector:
         if not self.costs.cheap_columns:
             return super().abs_matvec(v)
         self.passes += self.costs.of_columns(int(np.count_nonzero(v)))
         return self._operator.abs_matvec(v)
+
+    @contextmanager
+    def _measuring(self) -> Iterator[None]:
+        """Count the lengths that the inner operator measures meanwhile; those that it has kept cost nothing."""
+        before = _PRICED & vars(self._operator).keys()
+        yield
+        for name in _PRICED & vars(self._operator).keys() - before:
+            if not self.costs.matrix_free:
+                self.passes += 1
+            elif name == "row_lengths":  # and those of columns follow
+                self.passes += PROBES
+
+
+def _rows_times(r: Vector, factors: Vector) -> Vector:
+    """A vector or columns, multiplied row by row."""
+    return r * factors if r.ndim == 1 else r * factors[:, None]
 
 
 def even_rows(operator: Operator) -> Vector | None:

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from hadaflow._renamed import renamed
 from hadaflow._sweep import Sweep
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
 from hadaflow.operators.block import Columns
+from hadaflow.operators.cancelled import Cancelled
 from hadaflow.operators.costs import PassCosts
+from hadaflow.operators.former import Former, reject_former
 
 SLAB = 1 << 19  # entries of a float32 matrix that are widened to float64 at a time
 DIVERGED = 1e100  # entries of x that no run comes back from
 PROBES = 4  # products that estimate the lengths of rows of a LinearOperator
 _UNCERTAIN = 4.0  # such an estimate is rarely too small by more than this factor
-
-
-def _former(old: str, new: str) -> Any:
-    """A member of before: what the path ``new`` leads to, after a warning."""
-
-    def member(operator: Operator) -> Any:
-        return renamed(f"Operator.{old}", f"Operator.{new}", attrgetter(new)(operator))
-
-    return property(member)
 
 
 class Operator(ABC):
@@ -44,26 +35,42 @@ class Operator(ABC):
         What products and columns cost; unless an operator says otherwise, those of a matrix in this process.
     own_threads : bool
         Whether :meth:`sweep` works with threads of its own.
+    cancelled : Cancelled
+        What was taken out of the columns when they were made; nothing, unless an operator says otherwise.
+
+    Notes
+    -----
+    A subclass of one's own gives ``shape``, ``dtype`` and the three abstract methods, and ``costs`` if its columns are
+    not at hand. All else follows; what can be had more cheaply may be overridden.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     own_threads: bool = False
-    _row_lengths: Vector | None = None
-    _column_lengths: Vector | None = None
+    cancelled: Cancelled = Cancelled()
 
     @cached_property
     def costs(self) -> PassCosts:
         """What products and columns cost, in passes over A."""
         return PassCosts.of_matrix(self.shape[1])
 
-    # Names of before, which warn.
-    matrix_free = _former("matrix_free", "costs.matrix_free")
-    resident = _former("resident", "costs.local")
-    at_hand = _former("at_hand", "costs.cheap_columns")
-    pair_passes = _former("pair_passes", "costs.pair")
-    column_cost = _former("column_cost", "costs.of_columns")
-    image_and_pull = _former("image_and_pull", "matvec_and_gram")
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        reject_former(cls)
+
+    # Names of before, which warn where they are read and are errors where they are set: nothing would ask for them.
+    matrix_free = Former("costs.matrix_free")
+    resident = Former("costs.local")
+    at_hand = Former("costs.cheap_columns")
+    pair_passes = Former("costs.pair")
+    column_cost = Former("costs.of_columns")
+    image_and_pull = Former("matvec_and_gram")
+    hidden_terms = Former("cancelled.terms")
+    source_lengths = Former("cancelled.before", lambda operator: operator.cancelled.before(operator.column_lengths))
+    column_rounding = Former(
+        "cancelled.before",
+        lambda operator: lambda lengths: np.finfo(operator.dtype).eps * operator.cancelled.before(lengths),
+    )
 
     @abstractmethod
     def matvec(self, v: Vector) -> Vector:
@@ -108,36 +115,9 @@ class Operator(ABC):
             squares[i : i + step] = np.asarray((block * block).sum(axis=0)).ravel()
         return squares
 
-    @property
+    @cached_property
     def row_lengths(self) -> Vector:
         """``||a_j||_2`` of each row, shape (m,), measured once; for a LinearOperator estimated with 4 products."""
-        if self._row_lengths is None:
-            self._row_lengths = self._measured_rows()
-        return self._row_lengths
-
-    @property
-    def column_lengths(self) -> Vector:
-        """``||A_i||_2`` of each column, shape (n,), measured once; for a LinearOperator their root mean square."""
-        if self._column_lengths is None:
-            self._column_lengths = self._measured_columns()
-        return self._column_lengths
-
-    @property
-    def size_bound(self) -> float:
-        """A bound on the length of every column: that of all of A as one vector."""
-        return norm(self.row_lengths)
-
-    @property
-    def source_lengths(self) -> Vector:
-        """Lengths of the columns before anything was taken out of them: what their rounding is relative to."""
-        return self.column_lengths
-
-    def _measured_columns(self) -> Vector:
-        if self.costs.matrix_free:
-            return np.full(self.shape[1], norm(self.row_lengths) / self.shape[1] ** 0.5)
-        return np.asarray(np.sqrt(self.column_squares()))
-
-    def _measured_rows(self) -> Vector:
         m, n = self.shape
         if self.costs.matrix_free:  # the root mean square of A z over random signs z
             probes = np.random.default_rng(0).choice([-1.0, 1.0], size=(PROBES, n))
@@ -150,6 +130,18 @@ class Operator(ABC):
             squares += np.asarray((block * block).sum(axis=1)).ravel()
         return np.asarray(np.sqrt(squares))
 
+    @cached_property
+    def column_lengths(self) -> Vector:
+        """``||A_i||_2`` of each column, shape (n,), measured once; for a LinearOperator their root mean square."""
+        if self.costs.matrix_free:
+            return np.full(self.shape[1], norm(self.row_lengths) / self.shape[1] ** 0.5)
+        return np.asarray(np.sqrt(self.column_squares()))
+
+    @property
+    def size_bound(self) -> float:
+        """A bound on the length of every column: that of all of A as one vector."""
+        return norm(self.row_lengths)
+
     def abs_matvec(self, v: Vector) -> Vector:
         """``|A| v`` for ``v >= 0``, shape (m,): what rounding in ``A v`` is relative to.
 
@@ -157,20 +149,12 @@ class Operator(ABC):
         """
         if not self.costs.cheap_columns:
             return self.row_lengths * ((_UNCERTAIN if self.costs.matrix_free else 1.0) * norm(v))
-        total, index = np.zeros(self.shape[0]) + self.hidden_terms(v), np.flatnonzero(v)
+        total, index = np.zeros(self.shape[0]) + self.cancelled.terms(v), np.flatnonzero(v)
         step = max(1, 2 * SLAB // self.shape[0])
         for i in range(0, len(index), step):
             few = index[i : i + step]
             total += np.asarray(abs(self.columns(few)) @ v[few])
         return total
-
-    def hidden_terms(self, v: Vector) -> Vector | float:
-        """Sizes of terms of ``A v`` that cancelled when the columns were made: none, of columns as they are given."""
-        return 0.0
-
-    def column_rounding(self, lengths: Vector) -> Vector:
-        """Length of what rounding of the data may have added to columns of these lengths, shape (n,)."""
-        return np.asarray(float(np.finfo(self.dtype).eps) * lengths)
 
     def spectral_square(self, iterations: int = 6) -> float:
         """An estimate of ``||A||^2`` from power iterations: from below, and rarely by more than a third."""

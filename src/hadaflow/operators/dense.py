@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,17 +49,19 @@ class DenseOperator(Operator):
         squares: Vector = np.einsum("ij,ij->j", self._array, self._array, dtype=np.float64)
         return squares
 
-    def _measured_columns(self) -> Vector:
+    @cached_property
+    def column_lengths(self) -> Vector:
         return _lengths(self._array.T)
 
-    def _measured_rows(self) -> Vector:
+    @cached_property
+    def row_lengths(self) -> Vector:
         return _lengths(self._array)
 
     def residual(self, x: Vector, r: Vector) -> tuple[Vector, Vector]:
         if not self._array.flags.c_contiguous or not worth_fusing(self._array):
             return super().residual(x, r)
-        left, pull = self.sweep(np.dtype(np.float64))(x, r)
-        return -np.asarray(left, dtype=np.float64), -np.asarray(pull, dtype=np.float64)
+        residual, product = self.sweep(np.dtype(np.float64))(x, r)
+        return -np.asarray(residual, dtype=np.float64), -np.asarray(product, dtype=np.float64)
 
     def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
         if self.dtype == dtype:

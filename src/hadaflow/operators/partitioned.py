@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
@@ -30,14 +31,14 @@ from hadaflow.operators.sparse import SparseOperator
 MERGED_AT_ONCE = 8  # results that are added up at a time
 _SMALL = 1 << 23  # bytes of a block below which its task costs more than its products
 _MOST_SMALL = 32  # such blocks up to which nobody minds
-PERSISTED_SHARE = 0.5  # share of the workers' memory that A may take up between two passes
-_HERE_SHARE = 0.3  # the same of this machine's, which is not Dask's alone
+PERSISTED_FRACTION = 0.5  # fraction of the workers' memory that A may take up between two passes
+_HERE_FRACTION = 0.3  # the same of this machine's, which is not Dask's alone
 _PATIENCE = 60.0  # seconds without any workers
 _MASKED = "A has masked entries; remove or fill them before the call"
 
 
 class Part(NamedTuple):
-    """What a pass makes of some blocks: entries for their rows, and a share of a sum over all; None for neither."""
+    """What a pass makes of some blocks: entries for their rows, and a part of a sum over all; None for neither."""
 
     rows: Any
     total: Any
@@ -102,7 +103,8 @@ class PartitionedOperator(Operator):
     def column_squares(self) -> Vector:
         return self._checked(self._pass(_squares, None).total)
 
-    def _measured_rows(self) -> Vector:
+    @cached_property
+    def row_lengths(self) -> Vector:
         return self._checked(self._pass(_row_lengths, None).rows)
 
     def sweep(self, dtype: np.dtype[Any], threads: int = 1) -> Sweep:
@@ -158,8 +160,8 @@ def _on_block(kernel: _Kernel, block: Any, shape: tuple[int, int], common: Any, 
     if np.ma.is_masked(block):
         raise ValueError(_MASKED)
     if np.shape(block) != shape:
-        told = f"has shape {np.shape(block)}" if hasattr(block, "shape") else f"is a {type(block).__name__}"
-        raise ValueError(f"a block of A {told}, where an array of shape {shape} was declared: declare what it has")
+        found = f"has shape {np.shape(block)}" if hasattr(block, "shape") else f"is a {type(block).__name__}"
+        raise ValueError(f"a block of A {found}, where an array of shape {shape} was declared: declare what it has")
     reject_kind(block.dtype, "a block of A")
     wanted = float_dtype(block.dtype)
     if sp.issparse(block):
@@ -167,7 +169,7 @@ def _on_block(kernel: _Kernel, block: Any, shape: tuple[int, int], common: Any, 
     else:  # what came in a message may not be aligned, and NumPy then adds in another order
         block = np.require(np.asarray(block), requirements="A")
         operator = DenseOperator(block.astype(wanted, copy=False))
-    with np.errstate(all="ignore"):  # what is not finite is told once, where the parts come together
+    with np.errstate(all="ignore"):  # what is not finite is reported once, where the parts come together
         return kernel(operator, common, by_rows)
 
 
@@ -296,9 +298,9 @@ def _room() -> float:
     client = _client()
     if client is None:
         known = hasattr(os, "sysconf")
-        return _HERE_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else 0.0
+        return _HERE_FRACTION * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else 0.0
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return PERSISTED_SHARE * sum(worker["memory_limit"] or np.inf for worker in workers)
+    return PERSISTED_FRACTION * sum(worker["memory_limit"] or np.inf for worker in workers)
 
 
 def _explained(error: Exception, operator: PartitionedOperator) -> Exception:

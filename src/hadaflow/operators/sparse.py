@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,10 +45,12 @@ class SparseOperator(Operator):
     def column_squares(self) -> Vector:
         return np.asarray(np.bincount(self._places(), self._wide.data**2, minlength=self.shape[1]), dtype=np.float64)
 
-    def _measured_columns(self) -> Vector:
+    @cached_property
+    def column_lengths(self) -> Vector:
         return _lengths(self._wide.data, self._places(), self.shape[1])
 
-    def _measured_rows(self) -> Vector:
+    @cached_property
+    def row_lengths(self) -> Vector:
         return _lengths(self._wide.data, self._wide.indices, self.shape[0])
 
     def _places(self) -> Index:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from hadaflow._validation import float_dtype, instance, positive_number, reject_kind, whole_number
-from hadaflow.operators.partitioned import MERGED_AT_ONCE, PERSISTED_SHARE
+from hadaflow.operators.partitioned import MERGED_AT_ONCE, PERSISTED_FRACTION
 from hadaflow.planning._costs import Costs, check_client
 from hadaflow.solvers.newton.normal import LARGEST_COPY, LARGEST_FACTOR
 
@@ -190,7 +190,7 @@ def plan(
     costs = costs or Costs()
     rows = max(1, min(m, whole_number(block_bytes, "block_bytes") * m // nbytes))
     blocks = -(-m // rows)
-    persisted = nbytes <= PERSISTED_SHARE * workers * memory_limit
+    persisted = nbytes <= PERSISTED_FRACTION * workers * memory_limit
     merges, left = 0, blocks
     while left > 1:
         left = -(-left // MERGED_AT_ONCE)

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.linalg as la
 from numpy.typing import ArrayLike
 
+from hadaflow._span import fitted
 from hadaflow._types import Vector
 from hadaflow._validation import norm
-from hadaflow.operators.block import dense
 from hadaflow.paths import FlowPath, Path, Reading, SaddlePath, Trajectory
 from hadaflow.plotting._drawing import checked_ax, checked_truth
 from hadaflow.plotting._lines import key_above, marks, plain_decades, say_nothing, time_axis
@@ -185,6 +184,4 @@ def _oracle_error(problem: Problem, truth: Vector) -> float:
     support = np.flatnonzero(truth)
     if len(support) == 0:
         return 0.0
-    columns = dense(problem.operator.columns(support))
-    fit = la.lstsq(columns.astype(np.float64), problem.y.astype(np.float64), check_finite=False)[0]
-    return norm(fit - truth[support])
+    return norm(fitted(problem.operator.columns(support), problem.y.astype(np.float64)) - truth[support])

@@ -6,11 +6,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import scipy.linalg as la
 
+from hadaflow._span import fitted
 from hadaflow._types import Float, Index
 from hadaflow._validation import norm, positive_number
-from hadaflow.operators.block import dense
 from hadaflow.problems import Problem
 from hadaflow.results.status import Stats, Status
 from hadaflow.snapshots import default_threshold
@@ -111,8 +110,5 @@ class Answer(Outcome):
         """
         index, x = self.support(threshold), np.zeros_like(self.x)
         if len(index):
-            columns = dense(self.problem.operator.columns(index))
-            y = self.problem.y.astype(np.float64)
-            size = norm(y) or 1.0  # whose square may be beyond all numbers
-            x[index] = la.lstsq(columns, y / size, check_finite=False)[0] * size
+            x[index] = fitted(self.problem.operator.columns(index), self.problem.y.astype(np.float64))
         return x

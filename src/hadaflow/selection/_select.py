@@ -164,7 +164,7 @@ def select(
     with one_blas_thread():
         y = scaled.y.astype(np.float64)
         squares = (lengths / units.columns) ** 2
-        rounding = problem.operator.column_rounding(lengths) / units.columns
+        rounding = float(np.finfo(problem.dtype).eps) * problem.operator.cancelled.before(lengths) / units.columns
         search = Search(scaled.operator, y, scaled.operator.rmatvec(y), squares, prices, rounding, positive)
         return _read_out(problem, units, search, explore(search, follow), read_out)
 

@@ -49,7 +49,7 @@ class WorkingSet:
             gram[:old, :old] = self.gram
             gram[:old, old:] = product(self.columns, block)
             gram[old:, :old] = gram[:old, old:].T
-        self.columns, self.gram = self._beside(block), gram
+        self.columns, self.gram = self._joined(block), gram
         self.index = np.concatenate([self.index, new])
         self.inside[new] = True
         self._place[new] = np.arange(old, len(self))
@@ -65,7 +65,7 @@ class WorkingSet:
         self.inside[self.index] = True
         self._place[self.index] = np.arange(len(self))
 
-    def _beside(self, block: Columns) -> Columns:
+    def _joined(self, block: Columns) -> Columns:
         """The columns so far and a block to their right; room is kept so that dense columns are seldom moved."""
         if is_sparse(block):
             return block if self.columns is None else sp.hstack([self.columns, block], format="csc")

@@ -10,7 +10,7 @@ import numpy as np
 
 from hadaflow._types import Float, Index, Vector
 from hadaflow._validation import norm
-from hadaflow.operators import Around, Columns, Operator
+from hadaflow.operators import Columns, Composed, Operator
 from hadaflow.operators.block import dense
 
 _BLOCK = 1 << 22  # entries of the Gram matrix that are held at a time
@@ -85,7 +85,7 @@ def blocks(operator: Operator) -> list[Index]:
     return [np.arange(i, min(n, i + step)) for i in range(0, n, step)]
 
 
-class Reduced(Around):
+class Reduced(Composed):
     """``A / unit``, the unit a power of two of about the size of a column.
 
     Half of the exponent of the unit goes to either side of each product, so that none leaves the range on the way,
@@ -95,27 +95,24 @@ class Reduced(Around):
     def __init__(self, operator: Operator) -> None:
         super().__init__(operator)
         power = _size_power(operator)
-        self._before, self._after = math.ldexp(1.0, -(power // 2)), math.ldexp(1.0, -(power - power // 2))
+        self._first, self._second = math.ldexp(1.0, -(power // 2)), math.ldexp(1.0, -(power - power // 2))
 
-    def matvec(self, v: Vector) -> Vector:
-        return self._operator.matvec(v * self._before) * self._after
+    def before(self, x: Vector) -> Vector:
+        return x * self._first
 
-    def rmatvec(self, r: Vector) -> Vector:
-        return self._operator.rmatvec(r * self._before) * self._after
-
-    def rmatmat(self, r: Vector) -> Vector:
-        return self._operator.rmatmat(r * self._before) * self._after
+    def after(self, r: Vector) -> Vector:
+        return r * self._second
 
     def columns(self, index: Index) -> Columns:
-        return self._operator.columns(index) * self._before * self._after
+        return self._operator.columns(index) * self._first * self._second
 
     def over_unit(self, value: float) -> float:
         """``value / unit``; 0 or infinite where no double holds it."""
-        return value * self._before * self._after
+        return value * self._first * self._second
 
     def times_unit(self, value: float) -> float:
         """``value * unit``; 0 or infinite where no double holds it."""
-        return value / self._before / self._after
+        return value / self._first / self._second
 
 
 def _size_power(operator: Operator) -> int:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import scipy.linalg as la
 
+from hadaflow._span import shortest_dual
 from hadaflow._types import Index, Sign, Vector
 from hadaflow._validation import flag, norm
 from hadaflow.operators import Operator, as_operator
@@ -120,8 +121,7 @@ def dual_certificate(
     independent = len(kept) == len(index)
     vector = np.zeros(m)
     if len(index):
-        least = float(length.min())  # not sigma / length, which may overflow
-        vector = la.lstsq((columns / length).T, sigma * (least / length), check_finite=False)[0] / least
+        vector = shortest_dual(columns, length, sigma)
     found = _judged(operator, index, sigma, vector, sign, independent=independent, shortest=True)
     met = independent or found.mismatch <= _MET  # independent columns meet any signs, whatever rounding says
     if not met or (found.proves_unique and not minimal):

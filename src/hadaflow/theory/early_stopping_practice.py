@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from hadaflow._renamed import renamed_argument
+from hadaflow._span import fitted
 from hadaflow._types import Index, Sign
 from hadaflow._validation import flag, instance, norm, positive_number, power_of_two
 from hadaflow.operators.block import dense
@@ -217,7 +218,7 @@ def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> Windo
     squares = operator.column_squares()
     support = select(reduced, read_out="model", chance=_LEVEL, positive=flag(positive, "positive")).model
     columns = dense(operator.columns(support))
-    values = np.linalg.lstsq(columns, reduced.y.astype(np.float64), rcond=None)[0]
+    values = fitted(columns, reduced.y.astype(np.float64))
     residual = reduced.y.astype(np.float64) - columns @ values
     outside = np.ones(n, dtype=bool)
     outside[support] = False

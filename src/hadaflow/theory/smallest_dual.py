@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hadaflow._span import shortest_dual
 from hadaflow._types import Index, Sign, Vector
 from hadaflow.theory import _sign_patterns as patterns
 from hadaflow.theory._sign_patterns import supremum
@@ -98,8 +99,4 @@ def original_dual(matrix: Matrix, kernel: SupportSplit, sigma: Vector, mu: Vecto
     theta = np.empty(matrix.shape[1])
     theta[kernel.support] = sigma
     theta[kernel.others] = kernel.checks.T @ mu - kernel.carry.T @ sigma
-    sizes = column_sizes(matrix)
-    least = float(sizes.min())
-    with np.errstate(over="ignore"):  # theta / sizes may be out of range, and so may lambda
-        found = np.linalg.lstsq((matrix / sizes).T, theta * (least / sizes), rcond=None)[0] / least
-    return np.asarray(found, dtype=np.float64)
+    return shortest_dual(matrix, column_sizes(matrix), theta)

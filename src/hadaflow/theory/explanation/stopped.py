@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hadaflow._validation import norm
+from hadaflow._validation import norm, power_of_two
 from hadaflow.certificates import certify_lasso
 from hadaflow.convergence import quietly
 from hadaflow.dynamics.saddles import saddles
@@ -30,7 +30,7 @@ def lasso(case: Case) -> Iterator[Promise]:
         case.left_out.append("The lasso at the penalty of the average: at the start of a run there is none.")
         return
     # Judged for a y of about unit size, whose square is in range; a power of two adds no rounding.
-    unit = math.ldexp(1.0, max(-1000, math.frexp(norm(case.problem.y))[1]))
+    unit = max(2.0**-1000, float(power_of_two(norm(case.problem.y))))
     scaled = Problem(case.problem.operator, case.problem.y / unit)
     found = certify_lasso(scaled, average / unit, penalty / unit, positive=case.positive)
     if not math.isfinite(found.objective * unit * unit):
