@@ -112,7 +112,7 @@ def test_errors_and_choice_are_those_of_a_loop_over_the_saddle_path(free, weight
     np.testing.assert_allclose(model.errors_[0], expected, rtol=1e-8)
     mean = expected.mean(axis=-1)
     k, s = np.unravel_index(mean.argmin(), mean.shape)
-    assert (model.stop_time_, model.best_share_) == (model.times_[0, k], SHARES[s])
+    assert (model.stop_time_, model.best_fraction_) == (model.times_[0, k], SHARES[s])
     x = SHARES[s] * model.path_(model.stop_time_) + (1 - SHARES[s]) * model.path_.average(model.stop_time_)
     np.testing.assert_allclose(np.delete(model.coef_, free), x, rtol=1e-12)
     np.testing.assert_allclose(np.average(y - model.predict(X), weights=w), 0, atol=1e-12)
@@ -170,8 +170,8 @@ def test_one_standard_error_is_never_later_and_no_worse_than_that(seed):
     simple = SparseFlowRegressorCV(rule="one_se").fit(X, y)
     np.testing.assert_array_equal(least.errors_, simple.errors_)
     assert simple.stop_time_ <= least.stop_time_
-    assert simple.best_share_ == least.best_share_
-    mean, s = least.mean_errors_[0], SHARES.index(least.best_share_)
+    assert simple.best_fraction_ == least.best_fraction_
+    mean, s = least.mean_errors_[0], SHARES.index(least.best_fraction_)
     bound = mean.min() + least.standard_errors_[0][np.unravel_index(mean.argmin(), mean.shape)]
     within = least.times_[0][mean[:, s] <= bound]
     assert simple.stop_time_ == within[0]
@@ -192,7 +192,7 @@ def test_the_mixture_is_never_worse_than_its_ends():
     fits = {name: SparseFlowRegressorCV(read_out=name).fit(X, y) for name in ("mixture", "iterate", "average")}
     least = {name: fit.mean_errors_.min() for name, fit in fits.items()}
     assert least["mixture"] <= min(least["iterate"], least["average"])
-    assert fits["iterate"].best_share_ == 1
+    assert fits["iterate"].best_fraction_ == 1
     np.testing.assert_array_equal(fits["iterate"].mean_errors_[..., 0], fits["mixture"].mean_errors_[..., -1])
 
 
@@ -460,7 +460,7 @@ def test_what_is_told_agrees():
     model = SparseFlowRegressorCV().fit(X, y)
     assert model.status_ is hf.Status.STOPPED
     assert f"{model.mean_errors_.min():.4g}" in model.reason_
-    assert f"at time {model.stop_time_:.4g} with share {model.best_share_:g}" in model.reason_
+    assert f"at time {model.stop_time_:.4g} with share {model.best_fraction_:g}" in model.reason_
     np.testing.assert_array_equal(model.support_, model.coef_ != 0)
     assert model.n_iter_ == np.searchsorted(model.path_.times, model.times_[0, -1], side="right") - 1
     assert 0 <= model.certificate_.gap < 0.5
@@ -715,3 +715,11 @@ def test_a_path_that_rounding_ends_is_told():
         SparseFlowRegressorCV().fit(np.column_stack([t, t**2, t**3]), y).score(np.column_stack([t, t**2, t**3]), y)
         > 0.99
     )
+
+
+def test_the_old_name_of_the_best_fraction_warns():
+    model = SparseFlowRegressorCV(n_times=9, cv=3)
+    assert not hasattr(model, "best_share_")
+    model.fit(*noisy())
+    with pytest.warns(FutureWarning, match="best_share_ is now called best_fraction_"):
+        assert model.best_share_ == model.best_fraction_

@@ -53,7 +53,7 @@ class CrossValidatedFit:
             "n_iter_": reading.steps,
             "stop_time_": reading.time,
             "certificate_": self.certificate,
-            "best_share_": self.share,
+            "best_fraction_": self.share,
             "depth_": None if trained is None else trained.model.depth,
             "init_scale_": None if trained is None else trained.init_scale,
             "times_": found.times,

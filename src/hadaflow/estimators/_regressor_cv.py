@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import check_cv
 
+from hadaflow._renamed import renamed
 from hadaflow._types import Vector
 from hadaflow._validation import callback, flag, one_of, positive_number, whole_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
@@ -80,7 +81,7 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         Intercept.
     support_ : ndarray of bool, of the shape of ``coef_``
         Where the coefficients are not zero.
-    stop_time_, best_share_ : float
+    stop_time_, best_fraction_ : float
         When ``path_`` was read off, and the share of the iterate.
     depth_, init_scale_ : float or None
         Those chosen; None on the saddle path.
@@ -132,7 +133,7 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
     >>> X = rng.standard_normal((100, 400))
     >>> y = 1 + X[:, 0] - X[:, 1] + 0.5 * rng.standard_normal(100)
     >>> model = SparseFlowRegressorCV(rule="one_se").fit(X, y)
-    >>> np.flatnonzero(model.support_), model.best_share_, round(model.intercept_, 1)
+    >>> np.flatnonzero(model.support_), model.best_fraction_, round(model.intercept_, 1)
     (array([0, 1]), 1.0, 1.0)
     """
 
@@ -300,6 +301,11 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
             for each in several(self.init_scale, "init_scale", None)
         ]
         return Settings(dynamics, list(itertools.product(depths, scales)), READ_OUTS[self.read_out], count)
+
+    @property
+    def best_share_(self) -> Any:
+        """The old name of ``best_fraction_``."""
+        return renamed("best_share_", "best_fraction_", self.best_fraction_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
