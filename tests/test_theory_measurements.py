@@ -53,13 +53,14 @@ def test_cone_against_samples(n, s, sign):
     assert needed.spread == pytest.approx(math.sqrt(squares.var() - 2 * mean), rel=0.1)
 
 
-@pytest.mark.parametrize(("sign", "threshold"), [("both", 0.3857), ("positive", 0.5582)])
-def test_half_the_measurements_recover_donoho_and_tanners_share(sign, threshold):
+def test_half_the_measurements_recover_donoho_and_tanners_fraction():
     n = 1_000_000
-    share = brentq(
-        lambda r: measurements_needed(n, round(r * n / 2), sign=sign).transition - n / 2, 0.1, 0.9, xtol=1e-7
-    )
-    assert share == pytest.approx(threshold, abs=1e-4)
+    for sign, threshold in ("both", 0.3857), ("positive", 0.5582):
+
+        def excess(ratio, sign=sign):
+            return measurements_needed(n, round(ratio * n / 2), sign=sign).transition - n / 2
+
+        assert brentq(excess, 0.1, 0.9, xtol=1e-7) == pytest.approx(threshold, abs=1e-4)
 
 
 def test_few_nonzeros_follow_two_logarithms():
@@ -71,10 +72,11 @@ def test_few_nonzeros_follow_two_logarithms():
 
 
 # Basis pursuit, n = 100, s = 5, 25 trials.
-@pytest.mark.parametrize(("m", "successes"), [(10, 0), (15, 0.16), (20, 0.56), (25, 0.92), (30, 1), (40, 1)])
-def test_probability_against_recorded_basis_pursuit(m, successes):
-    probability = recovery_probability(m, 100, 5)
-    assert abs(successes - probability) <= binomial(probability, 25)
+def test_probability_against_recorded_basis_pursuit():
+    """n = 100, s = 5, 25 trials."""
+    for m, successes in (10, 0), (15, 0.16), (20, 0.56), (25, 0.92), (30, 1), (40, 1):
+        probability = recovery_probability(m, 100, 5)
+        assert abs(successes - probability) <= binomial(probability, 25)
 
 
 @pytest.mark.parametrize(("sign", "m"), [("both", 11), ("both", 14), ("both", 13), ("positive", 8), ("positive", 11)])
@@ -121,9 +123,9 @@ def test_bounds_close_in_on_the_transition():
 
 
 @pytest.mark.parametrize("sign", SIGNS)
-@pytest.mark.parametrize("probability", [0.01, 0.5, 0.9, 0.999])
-def test_count_is_the_smallest_with_the_probability(probability, sign):
-    for n, s in [(1, 1), (2, 1), (5, 4), (100, 5), (100, 97), (1000, 20)]:
+def test_count_is_the_smallest_with_the_probability(sign):
+    sizes = [(1, 1), (2, 1), (5, 4), (100, 5), (100, 97), (1000, 20)]
+    for probability, (n, s) in itertools.product([0.01, 0.5, 0.9, 0.999], sizes):
         count = measurements_needed(n, s, sign=sign, probability=probability).count
         assert recovery_probability(count, n, s, sign=sign) >= probability
         assert count == s or recovery_probability(count - 1, n, s, sign=sign) < probability
@@ -165,21 +167,19 @@ def test_bounds_enclose_the_estimate_at_any_length(n, s, sign):
         assert recovery_probability_bounds(round(needed.transition + far), n, s, sign=sign).lower > 0.99
 
 
-@pytest.mark.parametrize("ahead", [-3.0, 0.4, 5.0])
-@pytest.mark.parametrize("k", [1, 7, 399, 400, 10**5, 10**9, 10**15])
-def test_lead_of_a_mean_length_against_mpmath(k, ahead):
-    if ahead > k:
-        return
-    with mpmath.workdps(60):
-        half = mpmath.mpf(k) / 2
-        length = mpmath.sqrt(2) * mpmath.exp(mpmath.loggamma(half + 0.5) - mpmath.loggamma(half))
-        true = max(0.0, float(length - mpmath.sqrt(k - mpmath.mpf(ahead))))
-    assert measurements._lead(k, k - ahead, ahead) == pytest.approx(true, rel=1e-7, abs=1e-12)
+def test_lead_of_a_mean_length_against_mpmath():
+    for k, ahead in itertools.product([1, 7, 399, 400, 10**5, 10**9, 10**15], [-3.0, 0.4, 5.0]):
+        if ahead > k:
+            continue
+        with mpmath.workdps(60):
+            half = mpmath.mpf(k) / 2
+            length = mpmath.sqrt(2) * mpmath.exp(mpmath.loggamma(half + 0.5) - mpmath.loggamma(half))
+            true = max(0.0, float(length - mpmath.sqrt(k - mpmath.mpf(ahead))))
+        assert measurements._lead(k, k - ahead, ahead) == pytest.approx(true, rel=1e-7, abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
+def test_bad_input_is_named():
+    for call, message in (
         (lambda: measurements_needed(10, 11), "sparsity must be at most n = 10, got 11"),
         (lambda: measurements_needed(10, 0), "sparsity must be a finite number >= 1"),
         (lambda: measurements_needed(0, 1), "n must be a finite number >= 1"),
@@ -189,11 +189,11 @@ def test_lead_of_a_mean_length_against_mpmath(k, ahead):
         (lambda: recovery_probability(-1, 10, 2), "m must be a finite number >= 0"),
         (lambda: recovery_probability(2.5, 10, 2), "m must be a whole number"),
         (lambda: recovery_probability_bounds(2, 10, 2, sign=None), "sign must be one of"),
-    ],
-)
-def test_bad_input_is_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
+        (lambda: transition_sparsity(-1, 10), "m must be a finite number >= 0, got -1"),
+        (lambda: transition_sparsity(1, 10, sign="negative"), "sign must be one of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
 
 
 @pytest.mark.parametrize("sign", SIGNS)
@@ -209,10 +209,3 @@ def test_transition_sparsity_inverts_the_transition(n, sign):
             below, above = (measurements_needed(n, k, sign=sign).transition for k in (int(s), int(s) + 1))
             assert below + (s - int(s)) * (above - below) == pytest.approx(m)
             assert recovery_probability(m, n, math.ceil(s), sign=sign) <= 0.5
-
-
-def test_transition_sparsity_complains():
-    with pytest.raises(ValueError, match="m must be a finite number >= 0, got -1"):
-        transition_sparsity(-1, 10)
-    with pytest.raises(ValueError, match="sign must be one of"):
-        transition_sparsity(1, 10, sign="negative")
