@@ -237,20 +237,19 @@ EXCEPTIONS = {
         f"{word}: {place}"
         for word, places in {
             "bend": "losses",
-            "beside": "experiments/catalogue solvers/working_set",
+            "beside": "solvers/working_set",
             "chance": "estimators selection theory",
             "image_and_pull": "operators",
-            "moment": "experiments/catalogue paths",
-            "pictures": "cli experiments/catalogue",
-            "pull": "_span estimators experiments/catalogue operators selection solvers/descent steps "
-            "theory",
-            "reach": "estimators experiments/catalogue selection snapshots theory",
+            "moment": "paths",
+            "pictures": "experiments/catalogue",
+            "pull": "_span estimators operators selection solvers/descent steps theory",
+            "reach": "estimators selection snapshots theory",
             "share": "estimators experiments experiments/catalogue operators planning selection "
-            "solvers/descent starts theory",
-            "speed": "cli dynamics solvers/path starts steps",
+            "solvers/descent starts",
+            "speed": "dynamics solvers/path starts steps",
             "tape": "dynamics solvers/descent",
-            "told": "blocks cli convergence dynamics estimators experiments experiments/catalogue hints "
-            "operators plotting recovery results solvers/descent",
+            "told": "blocks convergence dynamics estimators experiments hints operators plotting recovery "
+            "results solvers/descent",
         }.items()
         for place in places.split()
     },

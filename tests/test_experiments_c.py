@@ -86,5 +86,5 @@ def test_minimal_replaces_the_planted_vector_where_it_is_not_minimal():
 def test_kernel_is_what_was_asked_for():
     instance = with_kernel([-0.9, 0.4, 1.0], [10.0, 1.0, 0.0])
     np.testing.assert_allclose(instance.A @ [-0.9, 0.4, 1.0], 0, atol=1e-15)
-    row = instance.beside_bounds(2.0, -90.0)
+    row = instance.compared_with_bounds(2.0, -90.0)
     assert row["off_support"] * math.exp(45) == pytest.approx(7.943, abs=6e-4)

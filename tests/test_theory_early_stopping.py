@@ -49,7 +49,7 @@ def test_windows_of_paper_b():
         assert window.level == pytest.approx(level, rel=2e-3)
     # Entries of size 1 to 4, learned one after the other.
     for depth, half_way in (3, (3449, 1739, 1164, 875)), (5, (8367, 4185, 2790, 2093)):
-        times = [paper_b(depth, 1e-4, 1e-3, signal=size, reach=0.5).start for size in (1.0, 2.0, 3.0, 4.0)]
+        times = [paper_b(depth, 1e-4, 1e-3, signal=size, fraction=0.5).start for size in (1.0, 2.0, 3.0, 4.0)]
         np.testing.assert_allclose(times, half_way, atol=0.6)
 
 
@@ -64,11 +64,11 @@ def test_one_branch_alone_gives_the_same_numbers():
 # ---- exactness -------------------------------------------------------------------------------------------------------
 
 
-def integral(sign, depth, product_scale, signal, reach):
+def integral(sign, depth, product_scale, signal, fraction):
     """``int dtheta / (signal - B)`` in 25 digits: in log x for one branch, over the angle of x for two."""
     with mpmath.workdps(25):
         w, D, S = mpmath.mpf(product_scale), mpmath.mpf(depth), mpmath.mpf(signal)
-        end, low = reach * S, mpmath.mpf(0)
+        end, low = fraction * S, mpmath.mpf(0)
         if sign == "positive":
             low, high = mpmath.log(w), mpmath.log(end)
 
@@ -100,7 +100,7 @@ def integral(sign, depth, product_scale, signal, reach):
 @pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize("depth", [2, 2.3, 6])
 def test_signal_time_is_the_integral(sign, depth):
-    for product_scale, signal, reach in (
+    for product_scale, signal, fraction in (
         (1e-80, 1.0, 0.9),
         (1e-6, 0.02, 0.9999),
         (1e-3, 1.0, 0.5),
@@ -108,8 +108,8 @@ def test_signal_time_is_the_integral(sign, depth):
         (50.0, 30.0, 0.7),
     ):
         a = product_scale ** (1 / depth)
-        found = signal_time(depth=depth, init_scale=a, signal=signal, reach=reach, sign=sign)
-        assert found == pytest.approx(integral(sign, depth, product_scale, signal, reach), rel=1e-10)
+        found = signal_time(depth=depth, init_scale=a, signal=signal, fraction=fraction, sign=sign)
+        assert found == pytest.approx(integral(sign, depth, product_scale, signal, fraction), rel=1e-10)
 
 
 def orthogonal(rng, rows, columns, square):
@@ -134,15 +134,15 @@ def test_times_are_those_of_the_flow(depth, sign):
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_noise_time_is_that_of_a_constant_pull(depth):
-    """Later where the pull fades, as it does when the coordinate heads for ``noise``; the same if that is far away."""
+def test_noise_time_is_that_of_a_constant_gradient(depth):
+    """Later where the gradient fades, as it does when the coordinate heads for ``noise``; the same if that is far."""
     a, noise = 1e-3 ** (1 / depth), 0.1
     options = {"depth": depth, "init_scale": a, "column_square": 2.0}
     constant = noise_time(noise=noise, level=0.05, **options)
-    exact = signal_time(signal=noise, reach=0.5, **options)
+    exact = signal_time(signal=noise, fraction=0.5, **options)
     assert constant < exact < 2 * constant
     assert noise_time(noise=noise, level=1e-5, **options) == pytest.approx(
-        signal_time(signal=noise, reach=1e-4, **options), rel=1e-4
+        signal_time(signal=noise, fraction=1e-4, **options), rel=1e-4
     )
     theta = 2.0 * noise * constant
     assert hf.HadamardPower(depth).mirror_map(np.array(theta), a) == pytest.approx(0.05, rel=1e-9)
@@ -156,7 +156,7 @@ def test_windows_are_never_wrong_for_orthogonal_designs(seeds):
     for seed in seeds:
         rng = np.random.default_rng(seed)
         depth, sign = rng.choice([2, 2.5, 3, 4, 6]), str(rng.choice(SIGNS))
-        product_scale, reach, c = 10 ** rng.uniform(-8, -3), rng.uniform(0.5, 0.95), rng.uniform(0.5, 20)
+        product_scale, fraction, c = 10 ** rng.uniform(-8, -3), rng.uniform(0.5, 0.95), rng.uniform(0.5, 20)
         ends = np.r_[rng.uniform(0.5, 3, 3), rng.uniform(-0.2, 0.2, 4)]
         if sign == "both":
             ends[:3] *= rng.choice([-1, 1], 3)
@@ -164,7 +164,12 @@ def test_windows_are_never_wrong_for_orthogonal_designs(seeds):
         e = rng.standard_normal(9)
         e -= A @ (A.T @ e) / c  # what no column sees
         model, a = hf.HadamardPower(depth, sign), product_scale ** (1 / depth)
-        sizes = {"signal": np.abs(ends[:3]).min(), "noise": np.abs(ends[3:]).max(), "column_square": c, "reach": reach}
+        sizes = {
+            "signal": np.abs(ends[:3]).min(),
+            "noise": np.abs(ends[3:]).max(),
+            "column_square": c,
+            "fraction": fraction,
+        }
         window = stopping_window(depth=depth, init_scale=a, sign=sign, **sizes)
         assert isinstance(window, StoppingWindow)
         assert window.start_asymptotic == pytest.approx(window.start, rel=0.5)
@@ -173,18 +178,22 @@ def test_windows_are_never_wrong_for_orthogonal_designs(seeds):
         path = hf.flow(hf.Problem(A, A @ ends + e), model, init_scale=a, t_end=1.001 * window.stop)
         inside = path(np.linspace(window.start, window.stop, 7))
         slack = 2e-4  # of the integrator, relative to the largest entry
-        assert (np.abs(inside[:, :3] - ends[:3]) <= (1 - reach + slack) * np.abs(ends[:3])).all(), seed
+        assert (np.abs(inside[:, :3] - ends[:3]) <= (1 - fraction + slack) * np.abs(ends[:3])).all(), seed
         assert (np.abs(inside[:, 3:]) <= window.level + slack * 3).all(), seed
         # And it is sharp where it opens: the weakest entry of the support is only just there.
         weakest = np.abs(ends[:3]).argmin()
-        assert abs(path(0.9 * window.start)[weakest]) < reach * abs(ends[weakest]), seed
+        assert abs(path(0.9 * window.start)[weakest]) < fraction * abs(ends[weakest]), seed
 
 
 def test_a_stronger_signal_is_earlier():
     """What makes the weakest entry of the support decide."""
     rng = np.random.default_rng(7)
     for _ in range(200):
-        options = {"depth": rng.uniform(2, 8), "init_scale": 10 ** rng.uniform(-4, 0), "reach": rng.uniform(0.05, 0.99)}
+        options = {
+            "depth": rng.uniform(2, 8),
+            "init_scale": 10 ** rng.uniform(-4, 0),
+            "fraction": rng.uniform(0.05, 0.99),
+        }
         weak, strong = np.sort(10 ** rng.uniform(-3, 2, 2))
         assert signal_time(signal=strong, **options) < signal_time(signal=weak, **options)
 
@@ -238,10 +247,10 @@ def test_steps_are_those_of_descent(depth):
 def test_the_largest_useful_scale_is_the_edge(sign):
     rng = np.random.default_rng(3)
     for _ in range(40):
-        depth, signal, reach = rng.uniform(2, 8), rng.uniform(0.3, 3), rng.uniform(0.5, 0.95)
+        depth, signal, fraction = rng.uniform(2, 8), rng.uniform(0.3, 3), rng.uniform(0.5, 0.95)
         noise = signal * rng.uniform(0.02, 0.9)
-        level = min(noise, reach * signal) * rng.uniform(0.1, 1)
-        options = {"depth": depth, "signal": signal, "noise": noise, "sign": sign, "reach": reach, "level": level}
+        level = min(noise, fraction * signal) * rng.uniform(0.1, 1)
+        options = {"depth": depth, "signal": signal, "noise": noise, "sign": sign, "fraction": fraction, "level": level}
         edge = largest_useful_scale(**options)
         assert 0 < edge**depth <= level
         assert stopping_window(init_scale=0.999 * edge, **options).open
@@ -290,8 +299,8 @@ def test_a_safe_step_never_raises_the_loss():
         model, a, loss = hf.HadamardPower(depth, sign), 10 ** rng.uniform(-1.5, 0), str(rng.choice(["half", "mean"]))
         factors = model.start(a, np.zeros(n))
         start = model.forward(factors)
-        pull = np.linalg.norm(A, axis=0).max() * np.linalg.norm(A @ start - y)
-        sizes = {"largest": max(2.0, start.max()), "norm": np.linalg.norm(A, 2), "pull": pull}
+        gradient = np.linalg.norm(A, axis=0).max() * np.linalg.norm(A @ start - y)
+        sizes = {"largest": max(2.0, start.max()), "norm": np.linalg.norm(A, 2), "gradient": gradient}
         step = safe_step(depth=depth, init_scale=a, loss=loss, rows=m, sign=sign, **sizes).along
         s = 1.0 if loss == "half" else 2 / m
         for _ in range(200):
@@ -311,7 +320,7 @@ def test_beyond_the_end_step_a_solution_repels():
     """One coordinate, so that all of the norm falls on it."""
     problem, stop = hf.Problem(np.array([[2.0]]), np.array([2.0])), hf.stopping.MaxSteps(4000)
     for depth in (2, 3, 5):
-        steps = safe_step(depth=depth, init_scale=0.1, largest=1.0, norm=2.0, pull=4.0)
+        steps = safe_step(depth=depth, init_scale=0.1, largest=1.0, norm=2.0, gradient=4.0)
         assert steps.along < steps.end
         below, above = (
             hf.descend(problem, hf.HadamardPower(depth), init_scale=0.1, step=factor * steps.end, stop=stop).x[0]
@@ -344,7 +353,7 @@ def test_the_hinted_window_lies_inside_ours_where_the_signal_is_strong():
         noise, eps = smallest / 1000 * rng.uniform(0.1, 1, 2)
         a = 10 ** rng.uniform(-6, -2)
         first, last = hinted_window(depth, 1.0, smallest, noise, eps, a)
-        window = stopping_window(depth=depth, init_scale=a, signal=smallest, noise=noise, reach=1 - eps / smallest)
+        window = stopping_window(depth=depth, init_scale=a, signal=smallest, noise=noise, fraction=1 - eps / smallest)
         ours = window.in_steps(1.0, loss="mean", rows=2)  # flow time of one step: 2 step / m, on columns of square m
         assert ours.start / 2 < first
         assert last < ours.stop / 2 / (19 * (depth - 1) / (depth - 2)) if a < 1e-4 else last < ours.stop / 2
@@ -380,12 +389,12 @@ def test_the_hinted_step_is_far_shorter_than_the_published_ones():
     """``w0 / (8 N^2 w_max^(3 - 2/N))``: below the safe one by about w0, unless the start is as large as the signal."""
     for depth, product_scale, used in [(2, 1e-6, 0.05), (3, 1e-6, 0.2 / 9), (5, 1e-6, 0.008), (4, 0.005**4, 0.01)]:
         hinted = product_scale / (8 * depth**2)
-        options = {"depth": depth, "init_scale": product_scale ** (1 / depth), "largest": 1.0, "pull": 1.0}
+        options = {"depth": depth, "init_scale": product_scale ** (1 / depth), "largest": 1.0, "gradient": 1.0}
         assert hinted < 1e-4 * used
         assert hinted < 1e-3 * safe_step(norm=1.0, **options).along
         # A design with ||A||^2 = m, as with orthogonal columns: the published steps are safe in the end.
         assert used < safe_step(norm=10, loss="mean", rows=100, **options).end
-    large = safe_step(depth=3, init_scale=3.0, largest=1.0, norm=1.0, pull=1.0)
+    large = safe_step(depth=3, init_scale=3.0, largest=1.0, norm=1.0, gradient=1.0)
     assert large.along < 27 / (8 * 9)  # there the hint is the longer one: no rule for large starts
 
 
@@ -485,7 +494,7 @@ def test_bad_input_names_the_argument():
         (stopping_window, {"signal": -1.0}, "signal must be"),
         (stopping_window, {"noise": -0.1}, "noise must be"),
         (stopping_window, {"noise": math.nan}, "noise must be"),
-        (stopping_window, {"reach": 1.0}, "reach is a share"),
+        (stopping_window, {"fraction": 1.0}, "fraction must lie between 0 and 1"),
         (stopping_window, {"level": 0.0}, "level must be"),
         (stopping_window, {"sign": "negative"}, "sign must be one of"),
         (stopping_window, {"column_square": 0.0}, "column_square must be"),
@@ -494,7 +503,7 @@ def test_bad_input_names_the_argument():
         (window.in_steps(0.1).in_steps, {"step": 0.1}, "in steps already"),
         (largest_useful_scale, {"noise": 0.0}, "noise must be"),
         (largest_useful_scale, {"level": 0.95}, "level must be at most"),
-        (safe_step, {"largest": 1.0, "norm": 1.0, "pull": 0.0}, "pull must be"),
+        (safe_step, {"largest": 1.0, "norm": 1.0, "gradient": 0.0}, "gradient must be"),
         (estimate_window_inputs, {"problem": np.eye(3)}, "problem must be"),
         (estimate_window_inputs, {"problem": hf.Problem(np.ones((8, 20)), np.ones(8))}, "too few rows"),
     ):
@@ -502,6 +511,22 @@ def test_bad_input_names_the_argument():
         good = {name: value for name, value in GOOD.items() if name in known}
         with pytest.raises((TypeError, ValueError), match=message):
             call(**good | change)
+
+
+def test_old_names_of_arguments_work_and_warn():
+    start = {"depth": 3, "init_scale": 0.1}
+    for call, options, old, new, value in (
+        (stopping_window, GOOD, "reach", "fraction", 0.8),
+        (signal_time, start | {"signal": 1.0}, "reach", "fraction", 0.8),
+        (largest_useful_scale, {"depth": 3, "signal": 1.0, "noise": 0.1}, "reach", "fraction", 0.8),
+        (safe_step, start | {"largest": 1.0, "norm": 1.0}, "pull", "gradient", 2.0),
+    ):
+        with pytest.warns(FutureWarning, match=f"{old} is now called {new}; the old name") as warned:
+            found = call(**options, **{old: value})
+        assert warned[0].filename == __file__
+        assert found == call(**options, **{new: value})
+        with pytest.raises(TypeError, match=f"got {new} and {old}, its old name: give {new} alone"):
+            call(**options, **{old: value, new: value})
 
 
 # ---- sizes at the ends of the range ------------------------------------------------------------------------------
@@ -533,8 +558,8 @@ def test_times_and_steps_beyond_all_doubles_are_infinite():
         noise_time(noise=1.0, level=1.0, **options)
     )
     assert noise_time(noise=1e-170, column_square=1e-170, level=0.1, **options) == math.inf
-    assert safe_step(largest=1.0, norm=5e-324, pull=5e-324, **options).along == math.inf
-    assert safe_step(largest=1.0, norm=1e300, pull=1.0, **options).end == 0
+    assert safe_step(largest=1.0, norm=5e-324, gradient=5e-324, **options).along == math.inf
+    assert safe_step(largest=1.0, norm=1e300, gradient=1.0, **options).end == 0
 
 
 def test_windows_and_steps_are_numbers_over_the_whole_range():
@@ -542,11 +567,11 @@ def test_windows_and_steps_are_numbers_over_the_whole_range():
     rng = np.random.default_rng(0)
     for _ in range(300):
         depth, sign = float(rng.choice([2, 2.5, 3, 7, 50])), str(rng.choice(SIGNS))
-        signal, noise, square, pull = 10.0 ** rng.uniform(-307, 307, 4)
+        signal, noise, square, gradient = 10.0 ** rng.uniform(-307, 307, 4)
         options = {"depth": depth, "sign": sign, "init_scale": math.exp(rng.uniform(-690, 690) / depth)}
         window = stopping_window(signal=signal, noise=noise, column_square=square, **options)
         assert not any(map(math.isnan, (window.start, window.stop, window.start_asymptotic, window.stop_asymptotic)))
-        steps = safe_step(largest=signal, norm=square, pull=pull, **options)
+        steps = safe_step(largest=signal, norm=square, gradient=gradient, **options)
         assert 0 <= steps.along <= steps.end * (1 + 1e-9)
 
 
@@ -564,7 +589,7 @@ def test_largest_useful_scale_is_free_of_units(sign):
 
 
 @pytest.mark.parametrize(
-    ("depth", "a", "largest", "norm", "pull"),
+    ("depth", "a", "largest", "norm", "gradient"),
     [
         (2, 0.1, 1.0, 1e150, 1e-150),
         (2, 0.1, 1e-150, 1e-150, 1.0),
@@ -574,7 +599,7 @@ def test_largest_useful_scale_is_free_of_units(sign):
         (3, 1e-3, 1e-200, 1e100, 1e-100),
     ],
 )
-def test_safe_step_against_its_formula_in_many_digits(depth, a, largest, norm, pull):
+def test_safe_step_against_its_formula_in_many_digits(depth, a, largest, norm, gradient):
     with mpmath.workdps(50):
         D, a, x = mpmath.mpf(depth), mpmath.mpf(a), mpmath.mpf(largest)
         c = D / (D - 2) if depth > 2 else mpmath.inf
@@ -588,8 +613,8 @@ def test_safe_step_against_its_formula_in_many_digits(depth, a, largest, norm, p
                 low, high = (w, high) if a**D * (mpmath.exp(c * w) - (2 - mpmath.exp(-w)) ** -c) < x else (low, w)
             large, small = a * mpmath.exp(low / (D - 2)), a * (2 - mpmath.exp(-low)) ** (-1 / (D - 2))
         curvature = mpmath.mpf(norm) ** 2 * D**2 * (large ** (2 * D - 2) + small ** (2 * D - 2))
-        rate = D * pull * large ** (D - 2)
-    steps = safe_step(depth=depth, init_scale=float(a), largest=largest, norm=norm, pull=pull)
+        rate = D * gradient * large ** (D - 2)
+    steps = safe_step(depth=depth, init_scale=float(a), largest=largest, norm=norm, gradient=gradient)
     assert steps.end == pytest.approx(float(2 / curvature), rel=1e-9)
     with mpmath.workdps(50):
         share = steps.along * rate

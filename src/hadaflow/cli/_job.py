@@ -53,7 +53,7 @@ class Report:
         What happened.
     problem : Problem
         The data.
-    told : dict
+    messages : dict
         Words beside the status, under names; None for nothing to say.
     summary : dict of dicts
         Sections of the JSON file, after those that all commands have.
@@ -69,7 +69,7 @@ class Report:
 
     status: hf.Status
     problem: hf.Problem
-    told: dict[str, str | None]
+    messages: dict[str, str | None]
     summary: dict[str, dict[str, Any]]
     rows: dict[str, str]
     vectors: dict[str, tuple[str, Any]]
@@ -116,7 +116,7 @@ class Job:
         if not self.quiet and self.outputs["json"] != _STDOUT:
             Console().print(self._table(report))
         elif not report.status.ok and report.status is not hf.Status.INTERRUPTED:
-            words = [str(report.status), *filter(None, report.told.values())]
+            words = [str(report.status), *filter(None, report.messages.values())]
             typer.echo(f"hadaflow: warning: {'; '.join(words)}", err=True)
         if report.status is hf.Status.INTERRUPTED:
             return 130
@@ -162,7 +162,7 @@ class Job:
             "outputs": _names(self.outputs),
             "options": self.options,
             "problem": {"rows": m, "columns": n, "dtype": str(report.problem.dtype)},
-            "status": {"name": status.name, "ok": status.ok, "message": str(status), **report.told},
+            "status": {"name": status.name, "ok": status.ok, "message": str(status), **report.messages},
             **report.summary,
         }
         return {section: {key: _plain(value) for key, value in entries.items()} for section, entries in record.items()}
@@ -176,15 +176,15 @@ class Job:
                 files.write_arrays(path, {**report.arrays, "summary": summary})
             else:
                 files.write_vector(path, vector, name=name)
-        plot, told = self.outputs["plot"], self.outputs["json"]
+        plot, summary_file = self.outputs["plot"], self.outputs["json"]
         if plot is not None:
             figure = report.draw()
             with files.atomic_writer(plot) as handle:
                 figure.savefig(handle, format=plot.suffix[1:].lower(), dpi=150)  # type: ignore[union-attr]
-        if told == _STDOUT:
+        if summary_file == _STDOUT:
             typer.echo(summary)
-        elif told is not None:
-            files.write_text(told, f"{summary}\n")
+        elif summary_file is not None:
+            files.write_text(summary_file, f"{summary}\n")
 
     def _table(self, report: Report) -> Table:
         """The answer at a glance; in ASCII, which every terminal and every pipe can show."""
@@ -193,7 +193,7 @@ class Job:
         rows = {
             "size": f"{m} x {n}, {self.inputs['A']} and {self.inputs['y']}",
             "status": str(report.status),
-            **{name: words for name, words in report.told.items() if words is not None},
+            **{name: words for name, words in report.messages.items() if words is not None},
             **report.rows,
             "saved": ", ".join(saved) or "nothing; --output x.npz would save x",
         }

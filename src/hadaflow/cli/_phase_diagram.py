@@ -99,10 +99,10 @@ def diagram(
         found = phase_diagram(
             **asked, folder=output, jobs=jobs, retry_failed=retry_failed, fresh=fresh, progress=report
         )
-    pictures = _drawn(found, output)
+    figures = _drawn(found, output)
     if not quiet:
         _tell(found)
-        typer.echo(f"Saved: {', '.join(str(path) for path in (*pictures, *found.paths))}")
+        typer.echo(f"Saved: {', '.join(str(path) for path in (*figures, *found.paths))}")
     return _warn_of_failures(found)
 
 
@@ -113,8 +113,8 @@ def _tell(diagram: PhaseDiagram) -> None:
         far = panel.deviation()
         where = f"at most {far.largest:.3f} (at m / n = {far.where:.3f}), on average {far.mean:.3f}"
         columns = f"over the {far.columns} of {panel.success().shape[1]} columns that resolve both"
-        told = f"{where}, {columns}" if far.columns else "unknown: no column resolves both"
-        typer.echo(f"{_in_a_line(panel)}: distance from the theory {told}")
+        found_at = f"{where}, {columns}" if far.columns else "unknown: no column resolves both"
+        typer.echo(f"{_in_a_line(panel)}: distance from the theory {found_at}")
 
 
 def _warn_of_failures(diagram: PhaseDiagram) -> int:

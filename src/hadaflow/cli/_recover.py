@@ -96,7 +96,7 @@ def _report(result: hf.Recovery) -> Report:
     return Report(
         status=result.status,
         problem=result.problem,
-        told={"hint": result.hint},
+        messages={"hint": result.hint},
         summary={
             "certificate": asdict(certificate),
             "solution": {"nonzeros": int(np.count_nonzero(result.x)), "support_size": len(support)},

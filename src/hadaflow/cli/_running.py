@@ -117,10 +117,10 @@ def _progress(*, quiet: bool, each: bool) -> Iterator[Callable[[Step], None]]:
         transient=True,
         disable=quiet or not console.is_terminal,
     )
-    told = time.monotonic()
+    reported = time.monotonic()
 
     def report(step: Step) -> None:
-        nonlocal told
+        nonlocal reported
         failed = f", {step.failed} failed" if step.failed else ""
         name, left = f"{step.study.known_as}{failed}", f"about {duration(step.remaining)} left"
         bar.update(line, completed=step.done, total=step.total, description=name, left=left)
@@ -129,8 +129,8 @@ def _progress(*, quiet: bool, each: bool) -> Iterator[Callable[[Step], None]]:
         head = f"[{step.done}/{step.total}] {step.study.known_as}"
         if each and step.finished:
             console.print(f"{head}: done", highlight=False, markup=False)
-        elif not console.is_terminal and time.monotonic() - told > _NOW_AND_THEN:
-            told = time.monotonic()
+        elif not console.is_terminal and time.monotonic() - reported > _NOW_AND_THEN:
+            reported = time.monotonic()
             console.print(f"{head}{failed}: {duration(step.seconds)}, {left}", highlight=False, markup=False)
 
     with bar:
@@ -141,8 +141,8 @@ def _progress(*, quiet: bool, each: bool) -> Iterator[Callable[[Step], None]]:
 def warn_of_failures(failed: int, total: int, what: str, first: str) -> int:
     """Tell how many of something failed, and of the first one why; the exit code."""
     if failed:
-        told = f"{failed} of {total} {what} failed, the first {first}; --retry-failed runs them again"
-        typer.echo(f"hadaflow: warning: {told}", err=True)
+        message = f"{failed} of {total} {what} failed, the first {first}; --retry-failed runs them again"
+        typer.echo(f"hadaflow: warning: {message}", err=True)
     return int(failed > 0)
 
 

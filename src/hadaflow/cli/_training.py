@@ -190,11 +190,11 @@ class _Start:
         """The init scale that was asked for, or one that is small beside x whatever the units of the data are."""
         if self.init_scale is not None:
             return self.init_scale
-        speed = problem.operator.rmatvec(problem.y.astype(np.float64))
-        best = int(np.argmax(np.abs(speed)))
+        gradient = problem.operator.rmatvec(problem.y.astype(np.float64))
+        best = int(np.argmax(np.abs(gradient)))
         column = problem.operator.columns(np.array([best]))
         square = float((column * column).sum())
-        size = abs(float(speed[best])) / square if square > 0 else 0.0
+        size = abs(float(gradient[best])) / square if square > 0 else 0.0
         return float((_START * (size or 1.0)) ** (1 / self.depth))
 
 
@@ -275,7 +275,7 @@ def _solve(
     return Report(
         status=path.status,
         problem=problem,
-        told={"reason": path.reason},
+        messages={"reason": path.reason},
         summary={
             "training": {"init_scale": scale, "steps": run.steps, "time": run.time},
             "certificate": asdict(certificate),

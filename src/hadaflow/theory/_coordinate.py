@@ -44,32 +44,32 @@ class Coordinate:
     # ---- exact ---------------------------------------------------------------------------------------------
 
     def dual(self, size: float) -> float:
-        """B^-1 of a size: what a constant pull of 1 needs in time; 0 where the coordinate is there at the start."""
+        """B^-1 of a size: what a constant gradient of 1 needs in time; 0 where the coordinate is there at the start."""
         if self._linear(size):
             return over(size, *self._start_slope)
         return max(0.0, float(self.model.inverse(np.float64(size), self.init_scale)))
 
-    def signal_time(self, signal: float, reach: float, column_square: float = 1.0) -> float:
-        """``int dtheta / (c (signal - B))`` up to ``B = reach * signal``, with ``c = column_square``.
+    def signal_time(self, signal: float, fraction: float, column_square: float = 1.0) -> float:
+        """``int dtheta / (c (signal - B))`` up to ``B = fraction * signal``, with ``c = column_square``.
 
         It is ``(theta_end + int B / (signal - B) dtheta) / signal``: the wait, in closed form, and the growth, which is
         integrated over the angle of x, in which nothing is sudden, on panels that shrink towards the end.
         """
         if self._linear(signal):
-            return over(-math.log1p(-reach), *self._start_slope, column_square)
-        end = float(self.model.angle(np.float64(reach * signal), self.init_scale))
+            return over(-math.log1p(-fraction), *self._start_slope, column_square)
+        end = float(self.model.angle(np.float64(fraction * signal), self.init_scale))
         if end <= 0:
             return 0.0
-        halvings = math.ceil(math.log2(4 * max(1.0, end) / (1 - reach)))
+        halvings = math.ceil(math.log2(4 * max(1.0, end) / (1 - fraction)))
         edges = end * np.append(1 - 0.5 ** np.arange(halvings + 1), 1.0)
         half = np.diff(edges)[:, None] / 2
         angles = edges[:-1, None] + half * (1 + _NODES)
         x = self.model.from_angle(angles, self.init_scale)
         growth = float(np.sum(half * _WEIGHTS * self._dual_per_angle(angles) * x / (signal - x)))
-        return over(self.dual(reach * signal) + growth, signal, column_square)
+        return over(self.dual(fraction * signal) + growth, signal, column_square)
 
     def noise_time(self, level: float, noise: float, column_square: float) -> float:
-        """How long a constant pull takes to a level; none where there is nothing left to go."""
+        """How long a constant gradient takes to a level; none where there is nothing left to go."""
         return _waited(self.dual(level), noise, column_square)
 
     def _dual_per_angle(self, angles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,10 +115,10 @@ class Coordinate:
 
     # ---- for a small scale ---------------------------------------------------------------------------------
 
-    def signal_time_asymptotic(self, signal: float, reach: float, column_square: float) -> float:
+    def signal_time_asymptotic(self, signal: float, fraction: float, column_square: float) -> float:
         """Leading terms of :meth:`signal_time`."""
         if self.depth == 2:
-            waits = self._log_ratio(signal) + math.log(reach / (1 - reach))
+            waits = self._log_ratio(signal) + math.log(fraction / (1 - fraction))
             return over(max(0.0, waits), 4.0, signal, column_square)
         return over(1.0, self._rate, signal, column_square)
 
@@ -147,11 +147,11 @@ def _waited(dual: float, noise: float, column_square: float) -> float:
     return over(dual, noise, column_square) if noise > 0 else math.inf
 
 
-def share(value: object, name: str) -> float:
+def proper_fraction(value: object, name: str) -> float:
     """``value`` as a number strictly between 0 and 1."""
     number = positive_number(value, name)
     if number >= 1:
-        raise ValueError(f"{name} is a share and must lie between 0 and 1, got {number:g}")
+        raise ValueError(f"{name} must lie between 0 and 1, got {number:g}")
     return number
 
 

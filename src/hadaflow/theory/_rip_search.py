@@ -46,10 +46,10 @@ class Search:
         end = -1 if top else 0
         for _ in range(_MOST_SWAPS):
             self._note(values[:1], values[-1:], support[None, :])
-            pull = np.abs(self.operator.rmatvec(columns @ vectors[:, end]) / self.length)
-            pull[support] = -1.0
-            new = int(pull.argmax())
-            if pull[new] <= 0:
+            correlation = np.abs(self.operator.rmatvec(columns @ vectors[:, end]) / self.length)
+            correlation[support] = -1.0
+            new = int(correlation.argmax())
+            if correlation[new] <= 0:
                 return
             wider, more = np.append(support, new), np.column_stack([columns, self._columns(np.array([new]))])
             # Drop what matters least to the extreme direction of the wider support.

@@ -40,7 +40,7 @@ class Supremum:
         n_C of the kernel vector, of l1 norm one (zero where no kernel vector has one).
     mu : ndarray of shape (r,)
         The certificate: ``theta_C = -carry^T c + checks^T mu``.
-    reach : ndarray of shape (k,)
+    dual_correlations : ndarray of shape (k,)
         That theta_C.
     """
 
@@ -48,7 +48,7 @@ class Supremum:
     upper: float
     off_support: Vector
     mu: Vector
-    reach: Vector
+    dual_correlations: Vector
 
     @property
     def unique(self) -> bool:
@@ -109,16 +109,16 @@ def _one_programme(kernel: SupportSplit, slope: Vector, mu: Vector, one_sided: b
         off_support = kernel.project(np.eye(1, k, widest)[0])
     off_support = off_support / np.abs(off_support).sum()
     mu = mu + size * np.asarray(found.eqlin.marginals[:-1], dtype=np.float64) / heights
-    reach = slope + kernel.checks.T @ mu
-    upper = float(reach.max() if one_sided else np.abs(reach).max())
-    return Supremum(float(slope @ off_support), upper, off_support, mu, reach)
+    dual_correlations = slope + kernel.checks.T @ mu
+    upper = float(dual_correlations.max() if one_sided else np.abs(dual_correlations).max())
+    return Supremum(float(slope @ off_support), upper, off_support, mu, dual_correlations)
 
 
 def _nearer(one: Supremum, other: Supremum) -> Supremum:
     """The larger kernel vector and the smaller certificate of two."""
     vector = one if one.lower >= other.lower else other
     dual = one if one.upper <= other.upper else other
-    return Supremum(vector.lower, dual.upper, vector.off_support, dual.mu, dual.reach)
+    return Supremum(vector.lower, dual.upper, vector.off_support, dual.mu, dual.dual_correlations)
 
 
 def certificate(kernel: SupportSplit, pattern: Vector, *, one_sided: bool, floor: float | None = None) -> Vector:
@@ -237,12 +237,12 @@ def branch(
     for all. The lower bound is the best climb from the pattern found and from a ``known`` n_C; to the upper one HiGHS's
     tolerance of 1e-6 is added. It is infinite, of no use, where it falls below the lower one.
     """
-    reach = _entry_ranges(kernel, signs, one_sided)
+    ranges = _entry_ranges(kernel, signs, one_sided)
     lower = climb(kernel, signs, cube, known, one_sided=one_sided)
-    unit = float(np.maximum(cube.high * reach.down, -cube.low * reach.up).sum())
+    unit = float(np.maximum(cube.high * ranges.down, -cube.low * ranges.up).sum())
     if unit == 0.0:
         return lower, lower
-    found = _milp(kernel, cube, carried, reach, unit, one_sided=one_sided, limits=limits)
+    found = _milp(kernel, cube, carried, ranges, unit, one_sided=one_sided, limits=limits)
     if found.x is not None:
         k = len(kernel.others)
         raw = found.x[:k] if one_sided else found.x[:k] - found.x[k : 2 * k]
@@ -261,12 +261,12 @@ class _Ranges:
 
 
 def _milp(
-    kernel: SupportSplit, cube: Cube, carried: Matrix, reach: _Ranges, unit: float, *, one_sided: bool, limits: Limits
+    kernel: SupportSplit, cube: Cube, carried: Matrix, ranges: _Ranges, unit: float, *, one_sided: bool, limits: Limits
 ) -> OptimizeResult:
     """The mixed-integer programme of ``branch``, in units of the ranges, its objective in those of ``unit``."""
     s, r = carried.shape[0], len(kernel.checks)
-    down, up = np.where(reach.down > 0, reach.down, 1.0), np.where(reach.up > 0, reach.up, 1.0)
-    widest = np.maximum(reach.down, reach.up)[:, None]
+    down, up = np.where(ranges.down > 0, ranges.down, 1.0), np.where(ranges.up > 0, ranges.up, 1.0)
+    widest = np.maximum(ranges.down, ranges.up)[:, None]
     widest[widest == 0] = 1.0
     checks, exact, mass = kernel.ranged_checks[0], carried * kernel.ranges, kernel.ranges
     if not one_sided:  # n_C = positive part - negative part
@@ -285,7 +285,7 @@ def _milp(
         np.hstack([-rises, none, eye, none]),
     ])  # fmt: skip
     right, ceiling = np.append(np.zeros(r + s), 1.0), np.concatenate([np.zeros(s), np.ones(s), np.zeros(2 * s)])
-    most = np.concatenate([np.ones(width), reach.down > 0, reach.up > 0, np.ones(s)])
+    most = np.concatenate([np.ones(width), ranges.down > 0, ranges.up > 0, np.ones(s)])
     return milp(
         np.concatenate([np.zeros(width), -cube.high * down / unit, cube.low * up / unit, np.zeros(s)]),
         constraints=[LinearConstraint(equal, right, right), LinearConstraint(below, ub=ceiling)],
@@ -319,14 +319,14 @@ def flattened(kernel: SupportSplit) -> Matrix:
     best = carry
     if 0 in carry.shape or not len(checks):
         return best
-    for share in _SMOOTHING:
+    for fraction in _SMOOTHING:
         top = float(np.abs(best).sum(axis=0).max())
         if top == 0.0:
             break
         z = minimize(
             _smoothed_top,
             z.ravel(),
-            args=(carry, checks, share * top),
+            args=(carry, checks, fraction * top),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": _DESCENT_STEPS},

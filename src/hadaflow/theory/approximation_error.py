@@ -302,8 +302,8 @@ def _explicit(sizes: Vector, constants: NullSpaceConstants, model: HadamardPower
     log_product = model.depth * math.log(a)
     if model.depth > 2:
         near = math.exp(min(700.0, (log_product - math.log(sizes.min())) / model.exponent)) if len(sizes) else 0.0
-        share = constants.rho + constants.rho_plus.upper * near
-        return _mapped(model, share * barrier(model, a), a)
+        ratio = constants.rho + constants.rho_plus.upper * near
+        return _mapped(model, ratio * barrier(model, a), a)
     logs = log_product + dual_state(model, sizes, a) / barrier(model, a)  # of z'
     low, high = (float(logs.min()), float(logs.max())) if len(logs) else (log_product, log_product)
     value = (1 - constants.rho) * log_product + constants.rho * low + constants.rho_minus.upper * (high - low)

@@ -152,12 +152,12 @@ def _judged(
     independent: bool,
     shortest: bool,
 ) -> CertificateSearch:
-    reach = operator.rmatvec(vector)
-    off = np.delete(reach if sign == "positive" else np.abs(reach), support)
+    dual_correlations = operator.rmatvec(vector)
+    off = np.delete(dual_correlations if sign == "positive" else np.abs(dual_correlations), support)
     return CertificateSearch(
         vector=vector,
         size=float(off.max()) if len(off) else 0.0,
-        mismatch=float(np.abs(reach[support] - sigma).max(initial=0.0)),
+        mismatch=float(np.abs(dual_correlations[support] - sigma).max(initial=0.0)),
         independent=independent,
         method="least squares" if shortest else "linear programme",
     )

@@ -13,9 +13,10 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import brentq
 
+from hadaflow._renamed import renamed_arguments
 from hadaflow._types import Sign
 from hadaflow._validation import positive_number
-from hadaflow.theory._coordinate import Coordinate, loss_factor, share
+from hadaflow.theory._coordinate import Coordinate, loss_factor, proper_fraction
 
 Loss = Literal["half", "mean"]
 
@@ -30,7 +31,7 @@ class StoppingWindow:
     Attributes
     ----------
     start : float
-        First good time: from here on every coordinate of the support has come ``reach`` of its way.
+        First good time: from here on every coordinate of the support has come that ``fraction`` of its way.
     stop : float
         Last good time: up to here no coordinate off the support exceeds ``level``; infinite without noise.
     level : float
@@ -104,6 +105,7 @@ class StoppingWindow:
         )
 
 
+@renamed_arguments(reach="fraction")
 def stopping_window(
     *,
     depth: float,
@@ -112,15 +114,15 @@ def stopping_window(
     noise: float,
     sign: Sign = "both",
     column_square: float = 1.0,
-    reach: float = 0.9,
+    fraction: float = 0.9,
     level: float | None = None,
 ) -> StoppingWindow:
     """First and last good time to stop: the support has grown, the rest has not.
 
-    ``start`` is when a coordinate that heads for ``signal`` has come to ``reach * signal``, ``stop`` when one that
+    ``start`` is when a coordinate that heads for ``signal`` has come to ``fraction * signal``, ``stop`` when one that
     noise pulls with constant strength comes to ``level``::
 
-        start = int_0^b dtheta / (c (signal - B(theta))),   B(b) = reach * signal
+        start = int_0^b dtheta / (c (signal - B(theta))),   B(b) = fraction * signal
         stop  = B^-1(level) / (c noise)
 
     with the mirror map B of ``HadamardPower(depth, sign)`` and ``c = ||A_i||^2``.
@@ -140,8 +142,8 @@ def stopping_window(
         Model ``x = u^D - v^D``, or ``x = u^D``.
     column_square : float, default 1
         ``||A_i||^2``; for entries +-1 the number of rows.
-    reach : float, default 0.9
-        Share of its way that the support must have come, in (0, 1).
+    fraction : float, default 0.9
+        Fraction of its way that the support must have come, in (0, 1).
     level : float, optional
         Size up to which coordinates off the support are good; default ``product_scale ** (1/4)``.
 
@@ -158,11 +160,11 @@ def stopping_window(
 
     Notes
     -----
-    Proved: if ``A^T A = c I``, the signed flow is within ``1 - reach`` (relative) of its end on the support and below
-    ``level`` off it throughout ``[start, stop]``; the positive one as well where ``product_scale`` is small against
-    ``reach * signal``. For nearly orthogonal designs it is an approximation: in the settings of paper B (100 x 200 and
-    500 x 3000 signs) the support was there up to 45 % after ``start``, and the others came up within 25 % of ``stop``.
-    The default level is from the paper's published code. O(1): quadrature of one smooth function to some 1e-12.
+    Proved: if ``A^T A = c I``, the signed flow is within ``1 - fraction`` (relative) of its end on the support and
+    below ``level`` off it throughout ``[start, stop]``; the positive one as well where ``product_scale`` is small
+    against ``fraction * signal``. For nearly orthogonal designs it is an approximation: in the settings of paper B (100
+    x 200 and 500 x 3000 signs) the support was there up to 45 % after ``start``, and the others came up within 25 % of
+    ``stop``. The default level is from the paper's published code. O(1): quadrature of a smooth function to 1e-12.
     Source: paper B; docs/mathematics.md, "Early stopping".
 
     Examples
@@ -172,41 +174,42 @@ def stopping_window(
     (True, 5.03)
     """
     point = Coordinate.of(depth, init_scale, sign)
-    signal, reach = positive_number(signal, "signal"), share(reach, "reach")
+    signal, fraction = positive_number(signal, "signal"), proper_fraction(fraction, "fraction")
     noise = positive_number(noise, "noise", strict=False)
     c = positive_number(column_square, "column_square")
     level = point.product_scale**0.25 if level is None else positive_number(level, "level")
     return StoppingWindow(
-        start=point.signal_time(signal, reach, c),
+        start=point.signal_time(signal, fraction, c),
         stop=point.noise_time(level, noise, c),
         level=level,
-        start_asymptotic=point.signal_time_asymptotic(signal, reach, c),
+        start_asymptotic=point.signal_time_asymptotic(signal, fraction, c),
         stop_asymptotic=point.noise_time_asymptotic(level, noise, c),
     )
 
 
+@renamed_arguments(reach="fraction")
 def signal_time(
     *,
     depth: float,
     init_scale: float,
     signal: float,
-    reach: float = 0.9,
+    fraction: float = 0.9,
     sign: Sign = "both",
     column_square: float = 1.0,
 ) -> float:
-    """Flow time after which a coordinate that heads for ``signal`` has come to ``reach * signal``.
+    """Flow time after which a coordinate that heads for ``signal`` has come to ``fraction * signal``.
 
-    ``int_0^b dtheta / (c (signal - B(theta)))`` with ``B(b) = reach * signal``.
+    ``int_0^b dtheta / (c (signal - B(theta)))`` with ``B(b) = fraction * signal``.
 
     Parameters
     ----------
-    depth, init_scale, signal, reach, sign, column_square
+    depth, init_scale, signal, fraction, sign, column_square
         As in :func:`stopping_window`.
 
     Returns
     -------
     float
-        Flow time; 0 where the positive model starts beyond ``reach * signal``.
+        Flow time; 0 where the positive model starts beyond ``fraction * signal``.
 
     Raises
     ------
@@ -216,8 +219,8 @@ def signal_time(
     Notes
     -----
     Exact for orthogonal columns, on the support and off it: a coordinate that only noise feeds heads for ``noise``, and
-    has come to ``level`` after ``signal_time(signal=noise, reach=level / noise)``. Source: docs/mathematics.md, "Early
-    stopping".
+    has come to ``level`` after ``signal_time(signal=noise, fraction=level / noise)``. Source:
+    docs/mathematics.md, "Early stopping".
 
     Examples
     --------
@@ -225,8 +228,8 @@ def signal_time(
     [33.32, 16.66]
     """
     point = Coordinate.of(depth, init_scale, sign)
-    signal, reach = positive_number(signal, "signal"), share(reach, "reach")
-    return point.signal_time(signal, reach, positive_number(column_square, "column_square"))
+    signal, fraction = positive_number(signal, "signal"), proper_fraction(fraction, "fraction")
+    return point.signal_time(signal, fraction, positive_number(column_square, "column_square"))
 
 
 def noise_time(
@@ -271,28 +274,29 @@ def noise_time(
     return point.noise_time(level, noise, positive_number(column_square, "column_square"))
 
 
+@renamed_arguments(reach="fraction")
 def largest_useful_scale(
     *,
     depth: float,
     signal: float,
     noise: float,
     sign: Sign = "both",
-    reach: float = 0.9,
+    fraction: float = 0.9,
     level: float | None = None,
 ) -> float:
     """Largest init scale from which stopping early is useful.
 
-    Useful means: there is a time at which every coordinate of the support has come ``reach`` of its way and none off
-    the support exceeds ``level`` (the window of :func:`stopping_window` is open), and ``product_scale <= level``.
+    Useful means: the window of :func:`stopping_window` is open, so there is a time at which the support has come that
+    ``fraction`` of its way and nothing else exceeds ``level``; and the product scale is at most ``level``.
 
     Parameters
     ----------
-    depth, signal, noise, sign, reach
+    depth, signal, noise, sign, fraction
         As in :func:`stopping_window`; here ``noise > 0``.
     level : float, optional
-        Size up to which coordinates off the support are good, at most ``reach * signal``; default ``noise``, which is
-        what least squares would make of them (``reach * signal`` if that is less). There are many of them: for an error
-        of ``eps`` in the l1 norm pass ``eps / n``.
+        Size up to which coordinates off the support are good, at most ``fraction * signal``; default ``noise``, which
+        is what least squares would make of them (``fraction * signal`` if that is less). There are many of them: for an
+        error of ``eps`` in the l1 norm pass ``eps / n``.
 
     Returns
     -------
@@ -303,7 +307,7 @@ def largest_useful_scale(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind or range, or ``level`` exceeds ``reach * signal``.
+        If an argument has the wrong kind or range, or ``level`` exceeds ``fraction * signal``.
 
     Notes
     -----
@@ -319,12 +323,12 @@ def largest_useful_scale(
     >>> [round(largest_useful_scale(depth=d, signal=1.0, noise=0.2) ** d, 4) for d in (2, 3, 5)]
     [0.1068, 0.1896, 0.2]
     """
-    signal, reach = positive_number(signal, "signal"), share(reach, "reach")
+    signal, fraction = positive_number(signal, "signal"), proper_fraction(fraction, "fraction")
     noise = positive_number(noise, "noise")
-    highest = reach * signal
+    highest = fraction * signal
     level = min(noise, highest) if level is None else positive_number(level, "level")
     if level > highest:
-        raise ValueError(f"level must be at most reach * signal = {highest:g}, got {level:g}: lower it")
+        raise ValueError(f"level must be at most fraction * signal = {highest:g}, got {level:g}: lower it")
     depth = Coordinate.of(depth, 1.0, sign).depth  # checks them
     # In units in which level * signal = 1: windows do not depend on units, and all sizes are inside the range.
     unit, size = math.sqrt(level) * math.sqrt(signal), math.sqrt(signal) / math.sqrt(level)
@@ -334,7 +338,7 @@ def largest_useful_scale(
         """log(stop / start) at a product scale."""
         point = Coordinate.of(depth, math.exp(log_scale / depth), sign)
         dual = point.dual(1 / size)
-        return math.log(dual) - log_noise - math.log(point.signal_time(size, reach)) if dual > 0 else -math.inf
+        return math.log(dual) - log_noise - math.log(point.signal_time(size, fraction)) if dual > 0 else -math.inf
 
     top = -math.log(size)
     above = top - 1e-9  # just below: the positive model starts there

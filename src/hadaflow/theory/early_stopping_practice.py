@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import brentq
 
+from hadaflow._renamed import renamed_arguments
 from hadaflow._types import Index, Sign
 from hadaflow._validation import flag, instance, norm, positive_number, power_of_two
 from hadaflow.operators.block import dense
@@ -17,7 +18,7 @@ from hadaflow.theory._coordinate import Coordinate, loss_factor
 from hadaflow.theory._rip_search import Reduced
 from hadaflow.theory.early_stopping import Loss
 
-_CHANCE = 0.001  # a window is better missed than guessed from a false entry
+_LEVEL = 0.001  # a window is better missed than guessed from a false entry
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,14 @@ class SafeStep:
     end: float
 
 
+@renamed_arguments(pull="gradient")
 def safe_step(
     *,
     depth: float,
     init_scale: float,
     largest: float,
     norm: float,
-    pull: float,
+    gradient: float,
     loss: Loss = "half",
     rows: int | None = None,
     sign: Sign = "both",
@@ -53,8 +55,8 @@ def safe_step(
     factor U of an entry of size ``largest``::
 
         end   = 2 / (s norm^2 B')
-        along = max over g in (0, 1) of min(g / (s D pull U^(D-2)), 1 / L(g)),
-        L(g)  = s norm^2 B' (1 + g)^(2D-2) + (D-1) s D pull U^(D-2) (1 + g)^(D-2)
+        along = max over g in (0, 1) of min(g / (s D gradient U^(D-2)), 1 / L(g)),
+        L(g)  = s norm^2 B' (1 + g)^(2D-2) + (D-1) s D gradient U^(D-2) (1 + g)^(D-2)
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def safe_step(
         Size that no entry of x exceeds while the run lasts, in units of x.
     norm : float
         Largest singular value of A.
-    pull : float
+    gradient : float
         Bound on ``|A_i^T (A x - y)|`` while the run lasts: ``max ||A_i||`` times ``||A x - y||_2`` at the start.
     loss : {"half", "mean"}, default "half"
         Loss the step is meant for: ``1/2 ||A x - y||^2``, or ``(1/m) ||A x - y||^2`` as in paper B.
@@ -97,7 +99,7 @@ def safe_step(
 
     Examples
     --------
-    >>> steps = safe_step(depth=3, init_scale=0.01, largest=1.0, norm=1.0, pull=1.0)
+    >>> steps = safe_step(depth=3, init_scale=0.01, largest=1.0, norm=1.0, gradient=1.0)
     >>> round(steps.along, 4), round(steps.end, 4)
     (0.0457, 0.2222)
     """
@@ -108,16 +110,16 @@ def safe_step(
     log_size, two = math.log(larger), math.log1p((smaller / larger) ** (2 * depth - 2))
     log_slope = 2 * math.log(depth) + (2 * depth - 2) * log_size + two
     log_curvature = math.log(s) + 2 * math.log(positive_number(norm, "norm")) + log_slope
-    log_rate = math.log(s) + math.log(depth) + math.log(positive_number(pull, "pull")) + (depth - 2) * log_size
+    log_rate = math.log(s) + math.log(depth) + math.log(positive_number(gradient, "gradient")) + (depth - 2) * log_size
 
-    def excess(log_share: float) -> float:
-        """log of ``share / rate`` over ``1 / L(share)``: grows by at least 1 per 1, not negative at a share of 1."""
-        grown = math.log1p(math.exp(log_share))
-        bends = log_curvature - log_rate + (2 * depth - 2) * grown
-        return log_share + float(np.logaddexp(bends, math.log(depth - 1) + (depth - 2) * grown))
+    def excess(log_growth: float) -> float:
+        """log of ``g / rate`` over ``1 / L(g)``: grows by at least 1 per 1, not negative at g = 1."""
+        grown = math.log1p(math.exp(log_growth))
+        log_first = log_curvature - log_rate + (2 * depth - 2) * grown
+        return log_growth + float(np.logaddexp(log_first, math.log(depth - 1) + (depth - 2) * grown))
 
-    log_share = brentq(excess, -excess(0.0) - 1, 0.0, xtol=1e-12)
-    return SafeStep(along=_exp(log_share - log_rate), end=_exp(math.log(2) - log_curvature))
+    log_growth = brentq(excess, -excess(0.0) - 1, 0.0, xtol=1e-12)
+    return SafeStep(along=_exp(log_growth - log_rate), end=_exp(math.log(2) - log_curvature))
 
 
 def _exp(logarithm: float) -> float:
@@ -213,16 +215,16 @@ def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> Windo
     unit = float(power_of_two(float(np.abs(problem.y).max())))
     reduced = Problem(operator, problem.y / unit)
     squares = operator.column_squares()
-    support = select(reduced, read_out="model", chance=_CHANCE, positive=flag(positive, "positive")).model
+    support = select(reduced, read_out="model", chance=_LEVEL, positive=flag(positive, "positive")).model
     columns = dense(operator.columns(support))
     values = np.linalg.lstsq(columns, reduced.y.astype(np.float64), rcond=None)[0]
     residual = reduced.y.astype(np.float64) - columns @ values
     outside = np.ones(n, dtype=bool)
     outside[support] = False
-    pull = np.abs(operator.rmatvec(residual)) / np.where(squares > 0, squares, np.inf)
+    correlations = np.abs(operator.rmatvec(residual)) / np.where(squares > 0, squares, np.inf)
     return WindowInputs(
         sigma=norm(residual) / math.sqrt(max(1, m - len(support))) * unit,
-        noise=operator.over_unit(float(pull[outside].max(initial=0.0)) * unit),
+        noise=operator.over_unit(float(correlations[outside].max(initial=0.0)) * unit),
         signal=operator.over_unit(float(np.abs(values).min()) * unit) if len(support) else 0.0,
         column_square=operator.times_unit(operator.times_unit(float(squares.mean()))),
         support=support,

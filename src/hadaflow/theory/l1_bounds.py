@@ -83,8 +83,8 @@ def l1_excess_bound(*, depth: float, init_scale: float, l1_norm: float, n: int, 
     log_delta = math.log(depth / 2) + (depth - 2) * log_scale
     if log_delta >= 0:
         return math.inf
-    share = math.exp(log_delta) / -math.expm1(log_delta)
-    return share * count + share * l1_norm
+    ratio = math.exp(log_delta) / -math.expm1(log_delta)
+    return ratio * count + ratio * l1_norm
 
 
 def largest_init_scale(

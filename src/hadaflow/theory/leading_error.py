@@ -151,7 +151,7 @@ class _Face:
     @classmethod
     def of(cls, kernel: SupportSplit, top: Supremum, *, signed: bool) -> _Face:
         """Grown from one of them, by linear programmes that look for mass elsewhere at no loss."""
-        theta = top.reach
+        theta = top.dual_correlations
         sizes = np.abs(theta) if signed else theta
         reached = np.flatnonzero(sizes >= top.upper - _ACTIVE * (1 + abs(top.upper)))
         signs = np.sign(theta) if signed else np.ones_like(theta)

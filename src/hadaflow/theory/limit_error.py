@@ -238,13 +238,13 @@ def balance(model: HadamardPower, base: Vector, checks: Matrix, mu: Vector) -> B
             return Balance(mu + step, x + slope * move, slope, normal, log_unit)
         descent = float(x @ move)  # negative
         for halving in range(_MOST_HALVINGS):
-            share = 0.5**halving
-            trial = float(np.sum(model.conjugate(theta + share * move, 1.0)))
-            if trial <= value + 1e-4 * share * descent + noise * abs(value):
+            length = 0.5**halving
+            trial = float(np.sum(model.conjugate(theta + length * move, 1.0)))
+            if trial <= value + 1e-4 * length * descent + noise * abs(value):
                 break
         else:
             return None
-        mu, value = mu + share * step, trial
+        mu, value = mu + length * step, trial
         theta = base + checks.T @ mu
     return None
 
@@ -308,16 +308,16 @@ class _Outer:
         kernel, size = self.kernel, float(inner.slope.max())
         weighted = kernel.carry * (inner.slope / size)
         cross = weighted @ kernel.checks.T
-        pull = la.lstsq(inner.normal, cross.T, check_finite=False)[0]
-        response = weighted @ kernel.carry.T - cross @ pull  # of n_S to -theta_S, in units of w size
+        multipliers = la.lstsq(inner.normal, cross.T, check_finite=False)[0]
+        response = weighted @ kernel.carry.T - cross @ multipliers  # of n_S to -theta_S, in units of w size
         on_slope = np.asarray(self.model.slope(theta, 1.0), dtype=np.float64)
         ease = np.where(np.isfinite(on_slope), np.exp(inner.log_unit) * size / on_slope, 0.0)
         step = np.linalg.solve(np.eye(len(theta)) + ease[:, None] * response, gap)
         for halving in range(_MOST_HALVINGS):
-            share = 0.5**halving
-            trial = theta + share * step
-            found = self._inner(trial, inner.mu + pull @ (share * step))
+            length = 0.5**halving
+            trial = theta + length * step
+            found = self._inner(trial, inner.mu + multipliers @ (length * step))
             rest = self._gap(trial, found)
-            if rest is not None and np.linalg.norm(rest) < (1 - 0.1 * share) * np.linalg.norm(gap):
+            if rest is not None and np.linalg.norm(rest) < (1 - 0.1 * length) * np.linalg.norm(gap):
                 return trial, found, rest
         return theta, None, None

@@ -54,7 +54,7 @@ class Data:
         return float(np.sum((fit - self.truth[: self.sparsity]) ** 2))
 
     @property
-    def weakest_pull(self) -> float:
+    def weakest_gradient(self) -> float:
         """Smallest ``|A_i^T y| / m`` on the support: how fast its slowest entry sets off."""
         A, y = np.asarray(self.problem.A[:, : self.sparsity], dtype=np.float64), self.problem.y.astype(np.float64)
         return float(np.abs(A.T @ y).min(initial=np.inf)) / len(y)
@@ -115,9 +115,10 @@ class Schedule:
         )
         return flow_time.in_steps(self.step, loss="mean", rows=rows)
 
-    def steps_to(self, signal: float, reach: float, rows: int) -> float:
-        """Steps after which a coordinate that heads for ``signal`` has come that share of its way."""
-        time = signal_time(depth=self.depth, init_scale=self.init_scale, signal=signal, reach=reach, column_square=rows)
+    def steps_to(self, signal: float, fraction: float, rows: int) -> float:
+        """Steps after which a coordinate that heads for ``signal`` has come that fraction of its way."""
+        depth, scale = self.depth, self.init_scale
+        time = signal_time(depth=depth, init_scale=scale, signal=signal, fraction=fraction, column_square=rows)
         return time * rows / (2 * self.step)
 
 
@@ -130,8 +131,8 @@ def _by_descent(data: Data, schedule: Schedule) -> Curves:
     k, truth = data.sparsity, data.truth
     metrics = {
         "leading": entries(np.arange(k)),
-        "largest": lambda moment: moment.x[k:].max(),
-        "error": lambda moment: np.sum((moment.x.astype(np.float64) - truth) ** 2),
+        "largest": lambda snapshot: snapshot.x[k:].max(),
+        "error": lambda snapshot: np.sum((snapshot.x.astype(np.float64) - truth) ** 2),
     }
     every = 1 if schedule.iterations < _DENSE else _SPARSE
     run = quietly(  # its end is looked at below
@@ -298,10 +299,10 @@ def _numbers(data: Data, curves: Curves, schedule: Schedule) -> dict[str, float]
         "last error": float(curves.error[-1]),
         "oracle error": data.oracle_error,
         "pull of noise": float(data.pulls[k:].max()),
-        "weakest pull": data.weakest_pull,
+        "weakest pull": data.weakest_gradient,
     }
     for i in range(k):
-        share = curves.leading[:, i] / truth[i]
-        found |= {f"{part:g} of entry {i + 1}": curves.first(share >= part) for part in (0.1, 0.5, 0.9)}
+        fraction = curves.leading[:, i] / truth[i]
+        found |= {f"{part:g} of entry {i + 1}": curves.first(fraction >= part) for part in (0.1, 0.5, 0.9)}
         found[f"entry {i + 1} at end"] = float(curves.leading[-1, i])
     return found

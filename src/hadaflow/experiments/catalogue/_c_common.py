@@ -46,7 +46,7 @@ class Instance:
         """What that tends to."""
         return leading_error(self.A, self.x, depth=depth, product_scale=math.exp(log_scale), sign=self.sign)
 
-    def beside_bounds(self, depth: float, log_scale: float) -> dict[str, float]:
+    def compared_with_bounds(self, depth: float, log_scale: float) -> dict[str, float]:
         """The error and its bounds: on all of it, on its part off the support, and below its largest entry there."""
         scale: dict[str, Any] = {"depth": depth, "product_scale": math.exp(log_scale)}
         found = self.error(depth, log_scale)

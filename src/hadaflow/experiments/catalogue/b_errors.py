@@ -146,7 +146,7 @@ class EarlyStoppingError(Errors):
         window = schedule.window(self.rows, signal=1.0, noise=noise)
         found = {
             "pull of noise": noise,
-            "predicted start": window.start / data.weakest_pull,
+            "predicted start": window.start / data.weakest_gradient,
             "predicted stop": window.stop,
             "stop": curves.first(curves.largest > window.level),
         }
@@ -202,8 +202,8 @@ class EarlyStoppingError(Errors):
             label = f"depth {depth:g}: first step within half a bit of the best median"
             checks.append(Check.near(label, predicted=start, measured=band.window[0], tolerance=high - low))
             passed = float(np.median(self._values(records, "stop", depth)))
-            pull = float(np.median(self._values(records, "pull of noise", depth)))
-            crosstalk = math.sqrt(self.sparsity / self.rows) * start / pull
+            gradient = float(np.median(self._values(records, "pull of noise", depth)))
+            crosstalk = math.sqrt(self.sparsity / self.rows) * start / gradient
             label = f"depth {depth:g}: one of the others passes the level"
             checks.append(Check.near(label, predicted=stop, measured=passed, tolerance=crosstalk))
         return Claim(

@@ -130,8 +130,8 @@ class DepthComparison(Experiment):
         checks = []
         for depth, some in lines.groupby("depth"):
             # The correction at rho near 1: (w / x)^((D - 2) / D) has to be small beside 1 - rho.
-            told = some[self.line_scale ** ((depth - 2) / depth) < SMALL * 1e-3 * (1 - some["rho"])]
-            worst = float(np.abs(told["error"] / _constant(float(depth), told["rho"].to_numpy()) - 1).max())
+            settled = some[self.line_scale ** ((depth - 2) / depth) < SMALL * 1e-3 * (1 - some["rho"])]
+            worst = float(np.abs(settled["error"] / _constant(float(depth), settled["rho"].to_numpy()) - 1).max())
             label = f"depth {depth:g}: deviation from (1 - rho)^-c - (1 + rho)^-c"
             checks.append(Check.at_most(label, measured=worst, bound=1e-3))
         near = lines[lines["rho"] == max(self.line_rhos)].sort_values("depth")["error"]

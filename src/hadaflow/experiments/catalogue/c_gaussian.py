@@ -63,7 +63,7 @@ class Gaussian(Experiment):
     def _curve(self, instance: Instance, depth: float) -> Iterator[dict[str, float]]:
         before = math.nan
         for exponent in sorted(self.exponents, reverse=True):
-            found = instance.beside_bounds(depth, exponent * _TEN)
+            found = instance.compared_with_bounds(depth, exponent * _TEN)
             leading = instance.leading(depth, exponent * _TEN)
             slope = math.log10(before / found["error"])
             before = found["error"]
@@ -153,14 +153,14 @@ def _bounded(curves: pd.DataFrame) -> Claim:
             ("lower bound", curves["lower"], curves["largest"]),
         )
     ]
-    told = curves[np.isfinite(curves["upper"])]
-    share = float((told["error"] / told["upper"]).min())
-    checks.append(Check.at_least("smallest error over upper bound", measured=share, bound=0.1))
+    finite = curves[np.isfinite(curves["upper"])]
+    ratio = float((finite["error"] / finite["upper"]).min())
+    checks.append(Check.at_least("smallest error over upper bound", measured=ratio, bound=0.1))
     return Claim(
         "The bounds hold at every scale, and the upper one is within an order of magnitude of the error.",
         source=PROVED,
         checks=checks,
-        note=f"The upper bound is finite in {len(told)} of {len(curves)} cases; it counts all coordinates off the "
+        note=f"The upper bound is finite in {len(finite)} of {len(curves)} cases; it counts all coordinates off the "
         "support, though a few dozen carry the error.",
     )
 

@@ -75,7 +75,7 @@ class ErrorRates(Experiment):
         about = {"rho": constants.rho, "rho_tilde": constants.rho_tilde.upper}
         for depth in self.depths:
             for log_scale in self.curve_scales:
-                found = instance.beside_bounds(depth, log_scale)
+                found = instance.compared_with_bounds(depth, log_scale)
                 yield about | {"kind": _CURVE, "depth": depth, "log_scale": log_scale} | found
             for low, high in self.windows:
                 yield about | {"kind": _SLOPE, "depth": depth, "log_scale": low} | _slope(instance, depth, low, high)
@@ -87,7 +87,7 @@ class ErrorRates(Experiment):
             if instance is not None:
                 made += 1
                 depth, log_scale = float(rng.choice(self.random_depths)), float(rng.uniform(-300, 2))
-                found = instance.beside_bounds(depth, log_scale)
+                found = instance.compared_with_bounds(depth, log_scale)
                 yield {"kind": _RANDOM, "depth": depth, "log_scale": log_scale, "rho": instance.constants.rho} | found
 
     # ---- what the records say ------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class Tightness(Experiment):
         instance = with_kernel([-r, *[1 / m] * m], [g, *[0.0] * m])
         for depth in self.depths:
             for log_scale in self.log_scales:
-                found = instance.beside_bounds(depth, log_scale)
+                found = instance.compared_with_bounds(depth, log_scale)
                 constant = found["error"] / math.exp(log_scale * (1 - r if depth == 2 else 1))
                 yield {"depth": depth, "log_scale": log_scale, "constant": constant} | found
 
@@ -70,7 +70,7 @@ class Tightness(Experiment):
         unit = math.exp(self.spread_scale * (1 - (_LESS - _MORE)))
         for ratio in self.ratios:
             for order, x in (("large first", [ratio, 1.0, 0.0]), ("small first", [1.0, ratio, 0.0])):
-                found = with_kernel([-_LESS, _MORE, _REST], x).beside_bounds(2.0, self.spread_scale)
+                found = with_kernel([-_LESS, _MORE, _REST], x).compared_with_bounds(2.0, self.spread_scale)
                 constants = {"constant": found["off_support"] / unit, "bound_constant": found["explicit_off"] / unit}
                 yield {"depth": 2.0, "log_scale": self.spread_scale, "ratio": ratio, "order": order} | constants | found
 
@@ -125,8 +125,8 @@ class Tightness(Experiment):
             slope = float(np.polyfit(np.log(some["ratio"]), np.log(some["constant"]), 1)[0])
             checks.append(Check.near(f"{order}: power of k", predicted=power, measured=slope, tolerance=1e-3))
         first = spread[spread["order"] == "large first"]
-        share = float((first["constant"] / first["bound_constant"]).min())
-        checks.append(Check.at_least("large first: error over bound", measured=share, bound=0.999))
+        ratio = float((first["constant"] / first["bound_constant"]).min())
+        checks.append(Check.at_least("large first: error over bound", measured=ratio, bound=0.999))
         return Claim(
             "The factor k^rho_minus in the bound of depth 2, k the ratio of the largest entry of x to the smallest, "
             "cannot be dropped; but it depends on which entry is large, and one linear programme with x in it tells.",

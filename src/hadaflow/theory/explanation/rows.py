@@ -206,15 +206,15 @@ def _measurements(case: Case) -> Iterator[Promise]:
     m, n = case.problem.shape
     s = len(case.support)
     needed = measurements_needed(n, s, sign=case.sign)
-    chance = recovery_probability(m, n, s, sign=case.sign)
+    fraction = recovery_probability(m, n, s, sign=case.sign)
     yield Promise.of(
         "measurements",
         f"measurements for {s} non-zeros",
         Comparison(">=", needed.transition, float(m)),
         unit="rows",
         source="Gaussian A only",
-        note=f"that many recover half of all vectors with {s} non-zeros as the start vanishes; {m} recover a share of "
-        f"{chance:.3g}. For Gaussian A: a rule of thumb for others.",
+        note=f"that many recover half of all vectors with {s} non-zeros as the start vanishes; {m} recover a "
+        f"fraction of {fraction:.3g}. For Gaussian A: a rule of thumb for others.",
         condition=True,
     )
 
