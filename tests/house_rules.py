@@ -244,8 +244,7 @@ EXCEPTIONS = {
             "pictures": "experiments/catalogue",
             "pull": "_span estimators operators selection solvers/descent steps theory",
             "reach": "estimators selection snapshots theory",
-            "share": "estimators experiments experiments/catalogue operators planning selection "
-            "solvers/descent starts",
+            "share": "estimators experiments experiments/catalogue operators planning selection solvers/descent starts",
             "speed": "dynamics solvers/path starts steps",
             "tape": "dynamics solvers/descent",
             "told": "blocks convergence dynamics estimators experiments hints operators plotting recovery "
