@@ -126,7 +126,7 @@ def flow(run: Run) -> None:
     if run.instance.kind == "photograph":
         start = hf.start_from_data(problem, model, noise_level=noise)
     else:
-        start = hf.start_from_data(problem, model, share=UNIFORM_SHARE).max()
+        start = hf.start_from_data(problem, model, fraction=UNIFORM_SHARE).max()
     path = hf.flow(
         problem, model, init_scale=start, method="proximal", stop=hf.stopping.Discrepancy(noise), max_steps=500
     )
@@ -266,7 +266,8 @@ ENTRANTS = {
             NOISY,
             'flow(problem, HadamardPower(4), method="proximal", stop=Discrepancy(norm of the noise)); photographs from '
             "start_from_data(..., noise_level=norm of the noise), exactly sparse x from the uniform product scale "
-            f"{UNIFORM_SHARE:.0e} max|A^T y| / ||A||^2, which is start_from_data(..., share={UNIFORM_SHARE:.0e}).max()",
+            f"{UNIFORM_SHARE:.0e} max|A^T y| / ||A||^2, which is "
+            f"start_from_data(..., fraction={UNIFORM_SHARE:.0e}).max()",
             flow,
         ),
         Entrant(

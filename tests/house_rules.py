@@ -233,7 +233,7 @@ EXCEPTIONS = {
             "pull": "estimators operators selection theory",
             "reach": "estimators experiments/catalogue selection theory",
             "share": "estimators experiments/catalogue selection starts",
-            "speed": "solvers/path starts steps",
+            "speed": "solvers/path steps",
             "told": "estimators experiments",
         }.items()
         for place in places.split()

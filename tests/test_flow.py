@@ -410,7 +410,7 @@ def test_long_implicit_steps_need_a_place_to_stop(problem):
 
 def test_a_start_from_the_data(problem):
     for depth in (2, 3):
-        scale = hf.start_from_data(problem, hf.HadamardPower(depth), share=0.2)
+        scale = hf.start_from_data(problem, hf.HadamardPower(depth), fraction=0.2)
         size = np.abs(problem.A.T @ problem.y)
         np.testing.assert_allclose(scale**depth / scale.max() ** depth, size / size.max(), rtol=1e-9)
         assert scale.max() ** depth == pytest.approx(0.2 * size.max() / np.linalg.norm(problem.A, 2) ** 2, rel=0.4)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import house_rules
+import numpy as np
 import pytest
 
 import hadaflow as hf
@@ -41,7 +42,15 @@ def test_names_of_before_work_and_warn():
 
 @pytest.mark.parametrize(
     ("function", "old", "new", "options"),
-    [(hf.theory.safe_step, "pull", "gradient", {"depth": 3, "init_scale": 0.1, "largest": 1.0, "norm": 1.0})],
+    [
+        (hf.theory.safe_step, "pull", "gradient", {"depth": 3, "init_scale": 0.1, "largest": 1.0, "norm": 1.0}),
+        (
+            hf.start_from_data,
+            "share",
+            "fraction",
+            {"problem": hf.Problem(np.eye(2), np.ones(2)), "model": hf.HadamardPower(2)},
+        ),
+    ],
 )
 def test_arguments_of_before_work_and_warn(function, old, new, options):
     name = function.__name__

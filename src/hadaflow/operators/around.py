@@ -40,6 +40,11 @@ class Composed(Around):
     """``L A R``: a subclass says what L and R do to vectors, and which columns that makes; products follow from these.
 
     Pairs of products share a pass wherever the inner operator does, and blocks are multiplied as blocks.
+
+    Parameters
+    ----------
+    operator : Operator
+        A.
     """
 
     @property

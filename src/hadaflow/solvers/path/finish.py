@@ -106,8 +106,9 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
     if walk.bound(nu, dual) < walk.best_bound * (1 - 1e-9):
         return walk.best_nu
     dual[index] = 0.0
-    sizes = gauge.sizes(dual)
-    sizes[gauge.costless] = 0.0  # their bounds are 0, and nothing lies inside
+    priced = np.ones(len(dual))
+    priced[gauge.costless] = 0.0  # nothing lies inside bounds of 0
+    sizes = gauge.sizes(priced * dual)
     near = np.flatnonzero(sizes > 0.9)
     touching = int(np.count_nonzero(sizes[near] > 1 - 1e-6))
     near = near[np.argsort(-sizes[near], kind="stable")][: max(room // 2, min(touching, room))]
@@ -121,5 +122,5 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
     step = joined.dual_with(np.concatenate([np.zeros(len(index)), goal - dual[near]]))
     change = unit.operator.rmatvec(step)
     change[index] = 0.0
-    best = min(_LENGTHS, key=lambda length: float(gauge.beyond(dual + length * change).max()))
+    best = min(_LENGTHS, key=lambda length: gauge.dual(priced * (dual + length * change)))
     return nu + best * step
