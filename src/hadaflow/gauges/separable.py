@@ -13,7 +13,7 @@ from hadaflow.gauges.base import Gauge
 Bound = Vector | float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Separable(Gauge):
     """``sum_i max(lower_i x_i, upper_i x_i)``: the support function of the box of dual states ``[lower, upper]``.
 
@@ -28,6 +28,10 @@ class Separable(Gauge):
 
     lower: Bound = -1.0
     upper: Bound = 1.0
+
+    def __repr__(self) -> str:
+        bounds = (f"{b:g}" if np.ndim(b) == 0 else f"array of shape {np.shape(b)}" for b in (self.lower, self.upper))
+        return "Separable(lower={}, upper={})".format(*bounds)
 
     # ---- of x ----------------------------------------------------------------------------------------------
 
