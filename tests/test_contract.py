@@ -11,7 +11,6 @@ import pytest
 from conftest import planted
 from scipy.sparse.linalg import LinearOperator
 from test_docs import code_of
-from test_gauges import SignedAfterIntercepts
 
 import hadaflow as hf
 from hadaflow import stopping
@@ -32,7 +31,7 @@ def classes_of(page):
 @pytest.fixture(scope="module")
 def written():
     """The classes of the pages, by name."""
-    pages = ("model", "loss", "rule")
+    pages = ("model", "gauge", "loss", "rule")
     return {name: thing for page in pages for name, thing in classes_of(f"docs/adding_a_{page}.md").items()}
 
 
@@ -170,9 +169,9 @@ TAKES_A_GAUGE = {
 
 
 @pytest.mark.parametrize("call", TAKES_A_GAUGE.values(), ids=TAKES_A_GAUGE)
-def test_a_gauge_of_ones_own(call):
+def test_a_gauge_of_ones_own(written, call):
     """Two free coordinates, signs that alternate: the planted x of that kind comes back, certified."""
-    gauge = SignedAfterIntercepts(N, 2)
+    gauge = written["TrendAndLines"](N, 2)
     x = gauge.signs(CASE.x) * np.abs(CASE.x)
     x[:2] = [-3.0, 2.0]
     found = call(gauge, CASE.A @ x)

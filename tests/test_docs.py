@@ -171,6 +171,13 @@ def test_every_page_with_code_is_run_somewhere():
             assert any(name in tests for name in wanted), page
 
 
+def test_the_gauge_of_the_page_works(defined):
+    names = defined("adding_a_gauge.md")
+    assert names["r"].status is hf.Status.EXACT
+    assert names["r"].certificate.unique
+    assert names["largest_error"] < 1e-12
+
+
 def test_the_loss_of_the_page_works(defined):
     names = defined("adding_a_loss.md")
     loss, h = names["Huber"](0.3), 1e-6
