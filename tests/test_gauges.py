@@ -219,3 +219,24 @@ def test_free_coordinates_stand_on_the_first_plateau():
     first = path.x.toarray()[0]
     np.testing.assert_allclose(first[:3], np.linalg.lstsq(A[:, :3], y, rcond=None)[0], atol=1e-12)
     assert not first[3:].any()
+
+
+def test_a_gauge_that_is_none_is_refused():
+    def recovered(gauge):
+        return hf.recover(np.eye(3), np.ones(3), gauge=gauge)
+
+    for make, error, message in (
+        (lambda: L1(np.array([1.0, -1.0])), ValueError, "finite and not negative"),
+        (lambda: L1(np.array([1.0, np.nan])), ValueError, "finite and not negative"),
+        (lambda: L1(np.ones((2, 2))), ValueError, "weights"),
+        (lambda: L1(sign="negative"), ValueError, "sign must be one of"),
+        (lambda: Separable(0.5, 1.0), ValueError, "lower <= 0 <= upper"),
+        (lambda: Separable(-1.0, np.nan), ValueError, "lower <= 0 <= upper"),
+        (lambda: Separable(-np.ones(2), np.ones(3)), ValueError, "one length, got 2 and 3"),
+        (lambda: Separable(-np.ones((2, 2))), ValueError, "shape"),
+        (lambda: Separable("low"), TypeError, "lower must be a number"),
+        (lambda: recovered(L1(np.ones(2))), ValueError, "2 weights, but A has 3 columns"),
+        (lambda: recovered(Separable(-1, np.ones(2))), ValueError, "2 bounds, but A has 3 columns"),
+    ):
+        with pytest.raises(error, match=message):
+            make()

@@ -33,4 +33,6 @@ def gauge_of(weights: object, positive: object, gauge: object, n: int) -> Gauge:
     if weights is not None or positive:
         raise ValueError("weights and positive describe an l1 norm: leave them out where a gauge is given")
     instance(gauge, Gauge, "gauge")
-    return gauge  # type: ignore[return-value]
+    chosen: Gauge = gauge  # type: ignore[assignment]
+    chosen.check(n)
+    return chosen

@@ -82,6 +82,10 @@ class Gauge(ABC):
     def unit(self) -> tuple[Vector | None, Gauge]:
         """Weights w > 0 and a gauge g of order one with ``value(x) = g(w x)``; None for weights that are all 1."""
 
+    def check(self, n: int) -> None:
+        """Raise ValueError if it is not one of n coordinates; by default it is one of any number."""
+        return
+
     # ---- what follows --------------------------------------------------------------------------------------
 
     def dual(self, theta: Vector, rounding: Vector | float = 0.0) -> float:

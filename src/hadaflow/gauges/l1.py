@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from hadaflow._types import Index, Mask, Sign, Vector
-from hadaflow._validation import one_of
+from hadaflow._validation import one_of, real_array
 from hadaflow.gauges.base import Gauge
 
 
@@ -21,6 +21,11 @@ class L1(Gauge):
     sign : {"both", "positive"}, default "both"
         Whether x may have any sign or is non-negative.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If weights are no vector of finite numbers >= 0, or ``sign`` is unknown.
+
     Examples
     --------
     >>> import numpy as np
@@ -32,7 +37,9 @@ class L1(Gauge):
 
     def __init__(self, weights: Vector | None = None, *, sign: Sign = "both") -> None:
         one_of(sign, "sign", ("both", "positive"))
-        self.weights = None if weights is None else np.asarray(weights, dtype=np.float64)
+        self.weights = None if weights is None else real_array(weights, "weights", 1).astype(np.float64)
+        if self.weights is not None and not ((self.weights >= 0) & np.isfinite(self.weights)).all():
+            raise ValueError("weights of an l1 norm must be finite and not negative")
         self.positive = sign == "positive"
         self._bounds: Vector | float = 1.0 if self.weights is None else self.weights
 
@@ -93,6 +100,10 @@ class L1(Gauge):
             return self.weights, L1(sign=self._sign)
         costs = self.weights > 0
         return np.where(costs, self.weights, 1.0), L1(costs.astype(np.float64), sign=self._sign)
+
+    def check(self, n: int) -> None:
+        if self.weights is not None and len(self.weights) != n:
+            raise ValueError(f"the gauge has {len(self.weights)} weights, but A has {n} columns")
 
     @property
     def _sign(self) -> Sign:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +25,29 @@ class Separable(Gauge):
     ----------
     lower, upper : float or ndarray of shape (n,)
         With ``lower <= 0 <= upper``; a float holds for all coordinates.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the bounds are no numbers, or not on both sides of 0, or of different lengths.
     """
 
     lower: Bound = -1.0
     upper: Bound = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("lower", "upper"):
+            object.__setattr__(self, name, _bound(getattr(self, name), name))
+        if not (np.all(np.asarray(self.lower) <= 0) and np.all(np.asarray(self.upper) >= 0)):  # NaN is neither
+            raise ValueError("bounds of a gauge need lower <= 0 <= upper")
+        lengths = {len(bound) for bound in (self.lower, self.upper) if isinstance(bound, np.ndarray)}
+        if len(lengths) > 1:
+            raise ValueError(f"bounds of a gauge must have one length, got {len(self.lower)} and {len(self.upper)}")  # type: ignore[arg-type]
+
+    def check(self, n: int) -> None:
+        for bound in (self.lower, self.upper):
+            if isinstance(bound, np.ndarray) and len(bound) != n:
+                raise ValueError(f"the gauge has {len(bound)} bounds, but A has {n} columns")
 
     def __repr__(self) -> str:
         bounds = (f"{b:g}" if np.ndim(b) == 0 else f"array of shape {np.shape(b)}" for b in (self.lower, self.upper))
@@ -94,6 +114,16 @@ class Separable(Gauge):
         up, down = np.broadcast_arrays(np.atleast_1d(self.upper), -np.atleast_1d(self.lower))
         weights = np.where(np.isfinite(up) & (up > 0), up, np.where(np.isfinite(down) & (down > 0), down, 1.0))
         return weights, Separable(_same(-down / weights), _same(up / weights))
+
+
+def _bound(value: Any, name: str) -> Bound:
+    """A float, or a vector of floats."""
+    if isinstance(value, (bool, str, bytes)) or np.iscomplexobj(value):
+        raise TypeError(f"{name} must be a number or a vector of numbers, got {value!r}")
+    bound = np.asarray(value, dtype=np.float64)
+    if bound.ndim > 1:
+        raise ValueError(f"{name} must be a number or a vector of numbers, got an array of shape {bound.shape}")
+    return float(bound) if bound.ndim == 0 else bound
 
 
 def _ratio(size: Vector, bound: Bound) -> Vector:
