@@ -68,7 +68,11 @@ class L1(Gauge):
         return not self.positive
 
     def sizes(self, theta: Vector, rounding: Vector | float = 0.0) -> Vector:
-        excess = np.maximum(self._modulus(theta) - rounding, 0.0)
+        excess = self._modulus(theta)
+        if isinstance(rounding, np.ndarray) or rounding != 0.0:
+            excess = np.maximum(excess - rounding, 0.0)
+        elif self.positive:
+            excess = np.maximum(excess, 0.0)
         if self.weights is None:
             return excess
         with np.errstate(divide="ignore"):
@@ -79,8 +83,9 @@ class L1(Gauge):
         return np.asarray(self._modulus(theta) - bounds)
 
     def meets(self, direction: Vector) -> Vector:
-        ahead = np.copysign(self._bounds, direction)
-        return np.where(direction < 0, -np.inf, ahead) if self.positive else ahead
+        if self.positive:
+            return np.where(direction < 0, -np.inf, self._bounds)
+        return np.copysign(self._bounds, direction)
 
     @cached_property
     def costless(self) -> Index:

@@ -106,9 +106,8 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
     if walk.bound(nu, dual) < walk.best_bound * (1 - 1e-9):
         return walk.best_nu
     dual[index] = 0.0
-    priced = np.ones(len(dual))
-    priced[gauge.costless] = 0.0  # nothing lies inside bounds of 0
-    sizes = gauge.sizes(priced * dual)
+    dual[gauge.costless] = 0.0  # nothing lies inside bounds of 0
+    sizes = gauge.sizes(dual)
     near = np.flatnonzero(sizes > 0.9)
     touching = int(np.count_nonzero(sizes[near] > 1 - 1e-6))
     near = near[np.argsort(-sizes[near], kind="stable")][: max(room // 2, min(touching, room))]
@@ -121,6 +120,6 @@ def _moved_inside(walk: Walk, index: Index, nu: Vector) -> Vector:
     goal = dual[near] / sizes[near] * 0.8
     step = joined.dual_with(np.concatenate([np.zeros(len(index)), goal - dual[near]]))
     change = unit.operator.rmatvec(step)
-    change[index] = 0.0
-    best = min(_LENGTHS, key=lambda length: gauge.dual(priced * (dual + length * change)))
+    change[index] = change[gauge.costless] = 0.0
+    best = min(_LENGTHS, key=lambda length: gauge.dual(dual + length * change))
     return nu + best * step
