@@ -11,11 +11,12 @@ from array_api_compat import array_namespace
 
 from hadaflow._types import Mask, Vector
 from hadaflow.models import _angles as angles
-from hadaflow.models.branches import GENTLE, Array, Branch
+from hadaflow.models._angled import Angled
+from hadaflow.models.branches import GENTLE, Array
 
 
 @dataclass(frozen=True, eq=False)
-class Exponential(Branch):
+class Exponential(Angled):
     """``phi(theta) = exp(log_size + rate theta)``: products of two factors.
 
     Parameters
@@ -36,6 +37,8 @@ class Exponential(Branch):
     True
     """
 
+    exponent = math.inf
+
     def x(self, theta: Array) -> Array:
         return self.from_angle(self.rate * theta)
 
@@ -44,31 +47,14 @@ class Exponential(Branch):
         value = xp.exp(self.log_size + t)
         return self.rate * (value + xp.exp(self.log_size - t) if self.signed else value)
 
-    def theta(self, x: Array) -> Array:
-        return self.angle(x) / self.rate
-
     def conjugate(self, theta: Array) -> Array:
         return self._integral(array_namespace(theta), self.rate * theta)
 
-    def potential(self, x: Array) -> Array:
-        xp, t = array_namespace(x), self.angle(x)
-        product = xp.where(x == 0, 0 * x, t) * x  # t is -infinity at x = 0 of a map that is not signed
-        return product / self.rate - self._integral(xp, t)
+    def _fraction(self, xp: Any, angle: Array) -> Array:  # they are one and the same
+        return angle
 
-    def angle(self, x: Array) -> Array:
-        """The ``rate * theta`` of x."""
-        xp = array_namespace(x)
-        if self.signed:
-            return angles.angle_of_odd(xp, x, self.log_size, math.inf)
-        return angles.angle_of_single(xp, x, self.log_size)
-
-    def from_angle(self, angle: Array) -> Array:
-        """The x of an angle."""
-        xp = array_namespace(angle)
-        return angles.odd(xp, angle, self.log_size, math.inf) if self.signed else xp.exp(self.log_size + angle)
-
-    def _integral(self, xp: Any, t: Array) -> Array:
-        lift = 4 * xp.sinh(t / 2) ** 2 if self.signed else xp.expm1(t)
+    def _integral(self, xp: Any, angle: Array) -> Array:
+        lift = 4 * xp.sinh(angle / 2) ** 2 if self.signed else xp.expm1(angle)
         return angles.exponential(self.log_size) / self.rate * lift
 
     # ---- in logarithms of a slack --------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from array_api_compat import array_namespace
 
 from hadaflow._types import Sign
 from hadaflow._validation import one_of, positive_number
+from hadaflow.models._angled import Angled
 from hadaflow.models._angles import logarithm
 from hadaflow.models.base import Factors, Model
 from hadaflow.models.branches import Array, Linear, Scale
@@ -126,7 +127,7 @@ class HadamardPower(Model):
         """The x of an angle (see :meth:`angle`)."""
         return self._branch(init_scale).from_angle(angle)
 
-    def _branch(self, init_scale: Scale) -> Exponential | Power:
+    def _branch(self, init_scale: Scale) -> Angled:
         (branch,) = self.bind(init_scale).branches
         return branch  # type: ignore[return-value]
 

@@ -11,11 +11,12 @@ from array_api_compat import array_namespace
 
 from hadaflow._types import Mask, Vector
 from hadaflow.models import _angles as angles
-from hadaflow.models.branches import GENTLE, Array, Branch
+from hadaflow.models._angled import Angled
+from hadaflow.models.branches import GENTLE, Array
 
 
 @dataclass(frozen=True, eq=False)
-class Power(Branch):
+class Power(Angled):
     """``phi(theta) = exp(log_size) (1 - rate theta)^-exponent``, infinite at the barrier ``rate theta = 1``.
 
     Products of D > 2 factors have the exponent ``D / (D - 2)``; 1 is that of infinite depth, whose potential is a
@@ -63,29 +64,9 @@ class Power(Branch):
                 value = value + self._slope_of_phi(xp, -t)
         return xp.where(inside, self.rate * value, 0 * t + math.inf)
 
-    def theta(self, x: Array) -> Array:
-        return self._fraction(array_namespace(x), self.angle(x)) / self.rate
-
     def conjugate(self, theta: Array) -> Array:
         xp, t, inside = self._inside(theta)
         return xp.where(inside, self._integral(xp, self._angle_of(xp, t)), 0 * t + math.inf)
-
-    def potential(self, x: Array) -> Array:
-        xp, angle = array_namespace(x), self.angle(x)
-        product = xp.where(x == 0, 0 * x, self._fraction(xp, angle)) * x  # infinite at x = 0 unless signed
-        return product / self.rate - self._integral(xp, angle)
-
-    def angle(self, x: Array) -> Array:
-        """The angle of x, in which no barrier exists: a stable stand-in for theta near it."""
-        xp = array_namespace(x)
-        if self.signed:
-            return angles.angle_of_odd(xp, x, self.log_size, self.exponent)
-        return angles.angle_of_single(xp, x, self.log_size)
-
-    def from_angle(self, angle: Array) -> Array:
-        """The x of an angle."""
-        xp = array_namespace(angle)
-        return angles.odd(xp, angle, self.log_size, self.exponent) if self.signed else xp.exp(self.log_size + angle)
 
     @property
     def _rational(self) -> bool:
@@ -102,7 +83,6 @@ class Power(Branch):
         return self.exponent * xp.atanh(t) if self.signed else -self.exponent * xp.log1p(-t)
 
     def _fraction(self, xp: Any, angle: Array) -> Array:
-        """The t of an angle."""
         reduced = angle / self.exponent
         return xp.tanh(reduced) if self.signed else -xp.expm1(-reduced)
 
@@ -110,7 +90,7 @@ class Power(Branch):
         return self.exponent * xp.exp(self.log_size - (self.exponent + 1) * xp.log1p(-t))
 
     def _integral(self, xp: Any, angle: Array) -> Array:
-        """The integral of the map; all terms are positive if it is signed, so that nothing cancels."""
+        # All terms are positive if it is signed, so that nothing cancels.
         size = angles.exponential(self.log_size) / self.rate
         power = self.exponent - 1  # of the integral of phi; 0 makes it a logarithm
         if not self.signed:
