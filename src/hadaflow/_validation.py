@@ -16,12 +16,14 @@ from scipy.linalg.blas import ddot
 from hadaflow._types import Float, Index, Vector
 
 
-def reject_kind(dtype: np.dtype[Any], name: str) -> None:
-    """Raise TypeError unless ``dtype`` holds real numbers."""
+def reject_kind(dtype: np.dtype[Any], name: str, *, complex_too: bool = False) -> None:
+    """Raise TypeError unless ``dtype`` holds real numbers, or complex ones where these will do, too."""
     if dtype.kind == "c":
+        if complex_too:
+            return
         raise TypeError(
-            f"{name} is complex ({dtype}); hadaflow works on real data: stack real and imaginary parts "
-            f"([[Re A, -Im A], [Im A, Re A]] and [Re y, Im y])"
+            f"{name} is complex ({dtype}), but real numbers are asked for here: hadaflow.Problem, recover, limit and "
+            f"certify take complex A and y (real=True if x itself is real)"
         )
     if dtype.kind not in "fiub":
         raise TypeError(
@@ -30,12 +32,17 @@ def reject_kind(dtype: np.dtype[Any], name: str) -> None:
 
 
 def float_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """float32 stays float32, every other real type becomes float64; in native byte order."""
+    """float32 stays float32, every other real type becomes float64; complex types likewise; in native byte order."""
+    if dtype.kind == "c":
+        return np.dtype(np.complex64) if dtype.newbyteorder("=") == np.complex64 else np.dtype(np.complex128)
     return np.dtype(np.float32) if dtype.newbyteorder("=") == np.float32 else np.dtype(np.float64)
 
 
-def real_array(value: object, name: str, ndim: int) -> Float:
-    """``value`` as a native real array of ``ndim`` dimensions; a view wherever possible."""
+def real_array(value: object, name: str, ndim: int, *, complex_too: bool = False) -> Float:
+    """``value`` as a native real array of ``ndim`` dimensions (or a complex one where these will do, too).
+
+    A view wherever possible.
+    """
     if value is None or isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must be an array of real numbers, got {type(value).__name__}")
     if sp.issparse(value):
@@ -46,7 +53,7 @@ def real_array(value: object, name: str, ndim: int) -> Float:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} is ragged: all its rows need the same length") from error
-    reject_kind(array.dtype, name)
+    reject_kind(array.dtype, name, complex_too=complex_too)
     if array.ndim != ndim:
         expected = {1: "one-dimensional", 2: "two-dimensional, of shape (m, n)"}[ndim]
         remedy = f"; pass {name}.ravel()" if ndim == 1 and array.ndim == 2 and 1 in array.shape else ""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._types import Float
-from hadaflow._validation import check_finite, real_array
+from hadaflow._types import Float, Vector
+from hadaflow._validation import check_finite, flag, real_array
+from hadaflow.groups import Groups
+from hadaflow.layouts import Layout
 from hadaflow.losses import Loss, Squared
-from hadaflow.operators import Operator, as_operator
+from hadaflow.operators import Operator, Repeated, as_operator, complex_operator, is_complex
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,30 +26,47 @@ class Problem:
     Parameters
     ----------
     A : array_like of shape (m, n), scipy.sparse array or matrix, scipy LinearOperator, or dask.array.Array
-        Measurement matrix or operator, real. Never copied when contiguous, never written to; so do not change it while
-        the problem is in use.
-    y : array_like of shape (m,)
-        Measurements, real; what else the loss asks for (:class:`hadaflow.losses.Logistic`: labels -1 and +1).
+        Measurement matrix or operator, real or complex. Never copied when contiguous, never written to; so do not
+        change it while the problem is in use.
+    y : array_like of shape (m,), or (m, k) with ``joint``
+        Measurements, real or complex; what else the loss asks for (:class:`hadaflow.losses.Logistic`: labels -1 and
+        +1).
     loss : Loss out of ``hadaflow.losses``, default Squared()
         What compares ``A x`` with y. :func:`hadaflow.descend`, :func:`hadaflow.descend_batch` and :func:`hadaflow.flow`
         take any; all else is about the squared loss, and says so.
+    groups : int, array_like of shape (n,) or sequence of int arrays, optional
+        Coordinates of x that are zero, or not, together: a size of consecutive ones, a label for each coordinate, or
+        lists of coordinates. Default: each coordinate by itself.
+    joint : bool, default False
+        Whether y has k columns whose x have one support: x is a matrix of shape (n, k), and its rows are zero, or not,
+        as a whole.
+    real : bool, default False
+        Whether x is real though A and y are complex.
 
     Attributes
     ----------
     operator : Operator
-        ``A`` behind the library's operator protocol.
+        ``A`` behind the library's operator protocol: always a real matrix.
+    y : ndarray of shape (m,)
+        Measurements as one real vector. Complex ones take two numbers each, real and imaginary part; of a matrix rows
+        follow one another (:class:`hadaflow.layouts.Layout`).
+    layout : Layout
+        From vectors of the user, complex or with columns, to real ones and back.
+    groups : Groups
+        The coordinates of real vectors that count together: a complex number is a group of two, a row of a joint x one
+        of k.
     shape : tuple of int
-        ``(m, n)``.
+        ``(m, n)`` of the real problem.
     dtype : numpy.dtype
-        dtype of the answers: float32 if ``A`` and ``y`` are, else float64.
+        Precision of the answers: float32 if ``A`` and ``y`` are single, else float64.
 
     Raises
     ------
     TypeError
-        If ``A`` or ``y`` is not real-valued data, or ``loss`` is no loss.
+        If ``A`` or ``y`` is no numeric data, or ``loss`` is no loss.
     ValueError
-        If a shape is wrong, ``A`` is empty, an entry is NaN or infinite (the message names the entry), or the loss
-        cannot take ``y``.
+        If a shape is wrong, ``A`` is empty, an entry is NaN or infinite (the message names the entry), the loss cannot
+        take ``y``, or groups are no partition of the coordinates.
 
     Examples
     --------
@@ -59,23 +78,60 @@ class Problem:
     A: Any
     y: Float
     loss: Loss = field(default_factory=Squared)
+    _: KW_ONLY
+    groups: Any = None
+    joint: bool = False
+    real: bool = False
     operator: Operator = field(init=False, repr=False)
+    layout: Layout = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        operator = as_operator(self.A)
-        y = real_array(self.y, "y", 1)
-        if len(y) != operator.shape[0]:
-            raise ValueError(f"y must have one entry per row of A: A has shape {operator.shape}, y has length {len(y)}")
+        joint, real = flag(self.joint, "joint"), flag(self.real, "real")
+        y = self._measurements(joint)
+        operator, layout = _placed(self.A, y, joint, real)
+        m, n = operator.shape[0] // (layout.width_y), operator.shape[1] // layout.width
+        if len(y) != m:
+            raise ValueError(f"y must have one entry per row of A: A has shape {(m, n)}, y has length {len(y)}")
         check_finite(y, "y")
         if not isinstance(self.loss, Loss):
             raise TypeError(f"loss must be a loss out of hadaflow.losses, such as Logistic(), got {self.loss!r}")
+        if not layout.plain and type(self.loss) is not Squared:
+            raise ValueError(f"complex data and joint=True are for the squared loss, got loss={self.loss!r}")
+        y = layout.real_y(y)
         self.loss.check(y)
-        object.__setattr__(self, "operator", operator)
-        object.__setattr__(self, "y", y)
+        groups = Groups.of(self.groups, n) if not isinstance(self.groups, Groups) else self.groups
+        if not isinstance(self.groups, Groups) and layout.width > 1:
+            groups = Groups(np.repeat(np.arange(n) if groups.labels is None else groups.labels, layout.width))
+        for name, value in (("operator", operator), ("layout", layout), ("y", y), ("groups", groups)):
+            object.__setattr__(self, name, value)
+
+    def _measurements(self, joint: bool) -> Float:
+        """y as an array of its own kind."""
+        shape = getattr(self.y, "shape", ())
+        if not joint and len(shape) == 2 and min(shape) > 1:
+            raise ValueError(
+                f"y must be one-dimensional, got shape {shape}: pass joint=True where the x of its columns have one "
+                f"support, or take the columns one by one"
+            )
+        return real_array(self.y, "y", 2 if joint else 1, complex_too=True)
 
     def __repr__(self) -> str:
         loss = "" if self.squared else f", {self.loss!r}"
-        return f"Problem({self.shape[0]} x {self.shape[1]}, {self.dtype}, {type(self.A).__name__}{loss})"
+        kind = f"{type(self.A).__name__}{loss}"
+        groups = "" if self.groups.single else f", {self.groups.count} groups"
+        return f"Problem({self.size}, {self.layout.dtype_name(self.dtype)}, {kind}{groups})"
+
+    @property
+    def size(self) -> str:
+        """``m x n`` of A as it was given, and how many columns there are."""
+        m, n = self.shape[0] // self.layout.width_y, self.shape[1] // self.layout.width
+        return f"{m} x {n}" if self.layout.columns is None else f"{m} x {n}, {self.layout.columns} columns"
+
+    def with_data(self, operator: Operator, y: Vector) -> Problem:
+        """Another problem of the same kind with real data: of the squared loss, with these groups and this layout."""
+        problem = Problem(operator, y, groups=self.groups)
+        object.__setattr__(problem, "layout", self.layout)
+        return problem
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -104,3 +160,25 @@ def require_squared(problem: Problem, name: str) -> None:
             f"{name} works for the squared loss only, but the problem has loss={problem.loss!r}: pass "
             f"Problem(A, y) without a loss; hadaflow.descend and hadaflow.flow take any"
         )
+
+
+def require_single(problem: Problem, name: str, instead: str) -> None:
+    """Raise ValueError unless every coordinate is a group of its own, naming what asks for it and what to do."""
+    if not problem.groups.single:
+        what = "complex data" if problem.layout.complex_x else "joint columns" if problem.joint else "groups"
+        raise ValueError(f"{name} works coordinate by coordinate, but the problem has {what}: {instead}")
+
+
+def _placed(A: Any, y: Float, joint: bool, real: bool) -> tuple[Operator, Layout]:
+    """A as a real operator, and how x and y lie in the vectors that it takes."""
+    of_a, columns = is_complex(A), y.shape[1] if joint else None
+    complex_y = of_a or y.dtype.kind == "c"
+    layout = Layout(complex_y and not real, complex_y, columns)
+    if not of_a:
+        operator: Operator = as_operator(A)
+        if complex_y and real:
+            raise ValueError("real=True asks for a real x, but A is real and y complex: no real x has a complex A x")
+        repeats = layout.width
+    else:
+        operator, repeats = complex_operator(A, real=real), columns or 1
+    return (operator if repeats == 1 else Repeated(operator, repeats)), layout

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hadaflow._types import Index, Vector
 from hadaflow._validation import coordinates, instance, norm, positive_number
-from hadaflow.certificates._arguments import gauge_of, vector
+from hadaflow.certificates._arguments import gauge_of, placed
 from hadaflow.certificates._fit import CLOSEST, prove_fit
 from hadaflow.certificates._uniqueness import independent, separates
 from hadaflow.gauges import Gauge
@@ -152,16 +152,42 @@ def certify(
     """
     instance(problem, Problem, "problem")
     require_squared(problem, "certify")
-    m, n = problem.shape
-    x = vector(x, "x", n)
-    dual = vector(dual, "dual", m)
-    gauge = gauge_of(weights, positive, gauge, n)
+    x = placed(x, "x", problem)
+    dual = placed(dual, "dual", problem)
+    gauge = gauge_of(weights, positive, gauge, problem)
     noise_level = positive_number(noise_level, "noise_level", strict=False)
-    on = np.flatnonzero(x) if support is None else coordinates(support, "support", n)
-    on = np.union1d(on, gauge.free) if len(gauge.free) else on
+    on = np.flatnonzero(x) if support is None else coordinates(support, "support", problem.shape[1])
+    return certificate_of(
+        problem,
+        x,
+        dual,
+        gauge,
+        noise_level=noise_level,
+        least_squares=least_squares,
+        on=np.union1d(on, gauge.free) if len(gauge.free) else on,
+        measured=support is None,
+        most_columns=most_columns,
+    )
+
+
+def certificate_of(
+    problem: Problem,
+    x: Vector,
+    dual: Vector,
+    gauge: Gauge,
+    *,
+    noise_level: float,
+    least_squares: bool,
+    on: Index,
+    measured: bool,
+    most_columns: int,
+) -> Certificate:
+    """:func:`certify` of checked, real arguments; ``measured`` says that ``on`` are the non-zeros of x."""
+    m, n = problem.shape
+    on = gauge.groups.whole(on)
     y, eps = problem.y.astype(np.float64), float(np.finfo(problem.dtype).eps)
     fit, correlation = problem.operator.matvec_and_rmatvec(x, dual)
-    columns = at_work(problem.operator.columns(on)) if support is None and _affordable(problem.operator, on) else None
+    columns = at_work(problem.operator.columns(on)) if measured and _affordable(problem.operator, on) else None
     terms = np.abs(y) + _terms(problem.operator, np.abs(x), on, columns)
     judge = _Dual.of(problem.operator, dual, correlation, gauge, on, columns)
 
@@ -185,7 +211,7 @@ def certify(
     unique = False
     if feasible and gap <= max(1e-8, 1e3 * eps):
         few = not problem.operator.costs.matrix_free or len(on) <= most_columns
-        unique = few and margin > 0 and not x[off].any() and judge.proves_unique(x, on, gauge)
+        unique = few and not x[off].any() and judge.proves_unique(x, on, gauge)
     elif feasible and gap < 1 and noise_level == 0:
         unique = independent(problem.operator)
     return Certificate(
@@ -259,7 +285,7 @@ class _Dual:
             measured[on] = True
         near = near[~measured[near]]
         if len(near) and top > 0:
-            rounding[near] = -slack * lengths_of(operator.columns(near))
+            rounding[near] = -slack * _lengths(operator, near)
         return cls(operator, dual, factors, sizes, gauge.sizes(correlation, rounding), columns)
 
     @property
@@ -285,7 +311,9 @@ class _Dual:
         """Whether x, supported on ``on`` and optimal, is the only minimiser."""
         if not x.any():
             return len(gauge.costless) == 0  # no other point has norm zero
-        return separates(self.operator, on, x[on], self.vector / self.highest, gauge, self.columns)
+        if not 0 < self.highest < np.inf:
+            return False
+        return separates(self.operator, on, x, self.vector / self.highest, gauge, self.columns)
 
 
 def _relative(residual: Vector, y: Vector, factors: Vector | None) -> float:
@@ -293,8 +321,15 @@ def _relative(residual: Vector, y: Vector, factors: Vector | None) -> float:
     return norm(residual) / (norm(y if factors is None else y * factors) or 1.0)
 
 
+def _lengths(operator: Operator, index: Index) -> Vector:
+    """Lengths of some columns."""
+    return lengths_of(operator.columns(index)) if operator.repeats == 1 else operator.column_lengths[index]
+
+
 def _affordable(operator: Operator, on: Index) -> bool:
     """Whether the columns of a support are at hand, or come here in one pass that proves uniqueness, too."""
+    if operator.repeats > 1:  # mostly zeros
+        return False
     return operator.costs.cheap_columns or (
         not operator.costs.matrix_free and len(on) * operator.shape[0] <= _MOST_ENTRIES
     )

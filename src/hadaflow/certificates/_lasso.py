@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hadaflow._validation import instance, positive_number
-from hadaflow.certificates._arguments import gauge_of, vector
+from hadaflow.certificates._arguments import gauge_of, placed
 from hadaflow.gauges import Gauge
 from hadaflow.problems import Problem, require_squared
 
@@ -87,10 +87,9 @@ def certify_lasso(
     """
     instance(problem, Problem, "problem")
     require_squared(problem, "certify_lasso")
-    n = problem.shape[1]
-    x = vector(x, "x", n)
+    x = placed(x, "x", problem)
     penalty = positive_number(penalty, "penalty")
-    gauge = gauge_of(weights, positive, gauge, n)
+    gauge = gauge_of(weights, positive, gauge, problem)
     y = problem.y.astype(np.float64)
     residual = y - problem.operator.matvec(x)
     top = gauge.dual(problem.operator.rmatvec(residual))

@@ -18,12 +18,14 @@ from hadaflow.certificates import gauge_of
 from hadaflow.convergence import reported
 from hadaflow.gauges import Gauge
 from hadaflow.paths import SaddlePath
-from hadaflow.problems import Problem, require_squared
+from hadaflow.problems import Problem, require_single, require_squared
 from hadaflow.results import ProgressCallback, Stats
 from hadaflow.solvers.judge import proved
 from hadaflow.solvers.path.finish import follow
 from hadaflow.solvers.path.walk import Terms, Walk
 from hadaflow.units import to_unit
+
+_INSTEAD = "the path is not piecewise constant there; ask hadaflow.recover for its end, or hadaflow.limit at a small scale"
 
 
 def saddles(
@@ -99,16 +101,18 @@ def saddles(
     instance(problem, Problem, "problem")
     require_squared(problem, "saddles")
     callback(progress, "progress")
-    m, n = problem.shape
-    gauge = gauge_of(weights, positive, gauge, n)
+    gauge = gauge_of(weights, positive, gauge, problem)
+    if not gauge.polyhedral:
+        require_single(problem, "saddles", _INSTEAD)
+        raise ValueError(f"saddles needs a gauge whose dual set is a polytope, got {gauge!r}: {_INSTEAD}")
     noise_level = positive_number(noise_level, "noise_level", strict=False)
     most = 0 if max_events is None else whole_number(max_events, "max_events")
     unit = to_unit(problem, gauge)
     walk = Walk(unit, Terms(True, noise_level / unit.size_y, most, progress=progress))
     if start is not None:
         nu = real_array(start, "start", 1)
-        if len(nu) != m:
-            raise ValueError(f"start must have one entry per row of A ({m}), got {len(nu)}")
+        if len(nu) != problem.shape[0]:
+            raise ValueError(f"start must have one entry per row of A ({problem.shape[0]}), got {len(nu)}")
         check_finite(nu, "start")
         walk.start_from(nu.astype(np.float64) * unit.size_a)
     end = follow(walk)

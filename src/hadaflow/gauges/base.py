@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 
 from hadaflow._types import Index, Mask, Vector
+from hadaflow.groups import Groups
+
+_SINGLES = Groups()
 
 
 class Gauge(ABC):
@@ -17,6 +21,14 @@ class Gauge(ABC):
     set ``{theta : <theta, x> <= value(x) for all x}``, and is on its boundary where x is not zero. Arrays have one
     entry per coordinate, shape (n,).
     """
+
+    #: Whether the dual set is a polytope: then paths of dual states are made of straight pieces.
+    polyhedral: ClassVar[bool] = True
+
+    @property
+    def groups(self) -> Groups:
+        """The coordinates whose sizes count together; by default each by itself."""
+        return _SINGLES
 
     # ---- of x ----------------------------------------------------------------------------------------------
 

@@ -8,17 +8,20 @@ from hadaflow.operators.around import Around, Composed, Metered, Scaled
 from hadaflow.operators.base import Operator
 from hadaflow.operators.block import Columns
 from hadaflow.operators.cancelled import Cancelled
+from hadaflow.operators.complexes import ComplexOperator
 from hadaflow.operators.costs import PassCosts
 from hadaflow.operators.dense import DenseOperator
-from hadaflow.operators.making import as_operator
+from hadaflow.operators.making import as_operator, complex_operator, is_complex
 from hadaflow.operators.matrix_free import MatrixFreeOperator
 from hadaflow.operators.partitioned import PartitionedOperator
+from hadaflow.operators.repeated import Repeated
 from hadaflow.operators.sparse import SparseOperator
 
 __all__ = [
     "Around",
     "Cancelled",
     "Columns",
+    "ComplexOperator",
     "Composed",
     "DenseOperator",
     "MatrixFreeOperator",
@@ -26,7 +29,10 @@ __all__ = [
     "Operator",
     "PartitionedOperator",
     "PassCosts",
+    "Repeated",
     "Scaled",
     "SparseOperator",
     "as_operator",
+    "complex_operator",
+    "is_complex",
 ]

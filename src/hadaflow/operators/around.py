@@ -34,6 +34,7 @@ class Around(Operator):
     def __init__(self, operator: Operator) -> None:
         self._operator = operator
         self.shape, self.dtype, self.costs = operator.shape, operator.dtype, operator.costs
+        self.repeats = operator.repeats
 
 
 class Composed(Around):
@@ -136,15 +137,11 @@ class Scaled(Composed):
         return self.after(self._operator.matvec(v) * self._common)
 
     def columns(self, index: Index) -> Columns:
-        columns = self._operator.columns(index)
-        if is_sparse(columns):
-            columns.data *= np.repeat(self._factors[index], np.diff(columns.indptr))
-            if self._rows is not None:
-                columns.data *= self._rows[columns.indices]
-        else:
-            columns *= self._factors[index]
-            columns = self.after(columns)
-        return columns
+        return _scaled(self._operator.columns(index), self._factors[index], self._rows)
+
+    def base_columns(self, index: Index) -> Columns:
+        rows = self._rows if self._rows is None else self._rows[:: self.repeats]  # alike for all repeats
+        return _scaled(self._operator.base_columns(index), self._factors[index * self.repeats], rows)
 
     @cached_property
     def column_lengths(self) -> Vector:
@@ -202,6 +199,10 @@ class Metered(Around):
         self.passes += self.costs.of_columns(len(index))
         return self._operator.columns(index)
 
+    def base_columns(self, index: Index) -> Columns:
+        self.passes += self.costs.of_columns(len(index))
+        return self._operator.base_columns(index)
+
     @cached_property
     def row_lengths(self) -> Vector:
         with self._measuring():
@@ -233,6 +234,17 @@ class Metered(Around):
                 self.passes += 1
             elif name == "row_lengths":  # and those of columns follow
                 self.passes += PROBES
+
+
+def _scaled(columns: Columns, factors: Vector, rows: Vector | None) -> Columns:
+    """Columns that are ours to change, multiplied by a factor each, and row by row."""
+    if is_sparse(columns):
+        columns.data *= np.repeat(factors, np.diff(columns.indptr))
+        if rows is not None:
+            columns.data *= rows[columns.indices]
+        return columns
+    columns *= factors
+    return columns if rows is None else _rows_times(columns, rows)
 
 
 def _rows_times(r: Vector, factors: Vector) -> Vector:

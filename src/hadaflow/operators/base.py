@@ -37,6 +37,8 @@ class Operator(ABC):
         Whether :meth:`sweep` works with threads of its own.
     cancelled : Cancelled
         What was taken out of the columns when they were made; nothing, unless an operator says otherwise.
+    repeats : int
+        k where the operator is ``A (x) I_k``, one matrix that acts on k columns; else 1.
 
     Notes
     -----
@@ -48,6 +50,7 @@ class Operator(ABC):
     dtype: np.dtype[Any]
     own_threads: bool = False
     cancelled: Cancelled = Cancelled()
+    repeats: int = 1
 
     @cached_property
     def costs(self) -> PassCosts:
@@ -98,6 +101,16 @@ class Operator(ABC):
         """``A @ v`` and ``A.T @ r``."""
         return self.matvec(v), self.rmatvec(r)
 
+    def matmat(self, v: Vector) -> Vector:
+        """``A @ v`` for a block ``v`` of shape (n, k)."""
+        return np.column_stack([self.matvec(np.ascontiguousarray(column)) for column in v.T])
+
+    def base_columns(self, index: Index) -> Columns:
+        """Columns of the A in ``A (x) I_k``, without the zeros between them; of an A alone, its columns."""
+        if self.repeats == 1:
+            return self.columns(index)
+        return self.columns(index * self.repeats)[:: self.repeats]
+
     def rmatmat(self, r: Vector) -> Vector:
         """``A.T @ r`` for a block ``r`` of shape (m, k)."""
         return np.column_stack([self.rmatvec(column) for column in r.T])
@@ -108,12 +121,13 @@ class Operator(ABC):
         if self.costs.matrix_free:  # the mean of ||A z||^2 over random signs z is that of the columns
             probes = np.random.default_rng(0).choice([-1.0, 1.0], size=(16, n))
             return np.full(n, float(np.mean([norm(self.matvec(probe)) ** 2 for probe in probes])) / n)
-        squares = np.empty(n)
-        step = max(1, 2 * SLAB // m)
-        for i in range(0, n, step):
-            block = self.columns(np.arange(i, min(n, i + step)))
+        count = n // self.repeats
+        squares = np.empty(count)
+        step = max(1, 2 * SLAB * self.repeats // m)
+        for i in range(0, count, step):
+            block = self.base_columns(np.arange(i, min(count, i + step)))
             squares[i : i + step] = np.asarray((block * block).sum(axis=0)).ravel()
-        return squares
+        return squares if self.repeats == 1 else np.repeat(squares, self.repeats)
 
     @cached_property
     def row_lengths(self) -> Vector:
@@ -123,12 +137,14 @@ class Operator(ABC):
             probes = np.random.default_rng(0).choice([-1.0, 1.0], size=(PROBES, n))
             images = np.column_stack([self.matvec(probe) for probe in probes])
             return np.asarray(np.linalg.norm(images, axis=1) / PROBES**0.5)
-        squares = np.zeros(m)
-        step = max(1, 2 * SLAB // m)
-        for i in range(0, n, step):
-            block = self.columns(np.arange(i, min(n, i + step)))
+        rows, count = m // self.repeats, n // self.repeats
+        squares = np.zeros(rows)
+        step = max(1, 2 * SLAB // rows)
+        for i in range(0, count, step):
+            block = self.base_columns(np.arange(i, min(count, i + step)))
             squares += np.asarray((block * block).sum(axis=1)).ravel()
-        return np.asarray(np.sqrt(squares))
+        lengths: Vector = np.sqrt(squares)
+        return lengths if self.repeats == 1 else np.repeat(lengths, self.repeats)
 
     @cached_property
     def column_lengths(self) -> Vector:

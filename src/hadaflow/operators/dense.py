@@ -39,6 +39,9 @@ class DenseOperator(Operator):
     def rmatvec(self, r: Vector) -> Vector:
         return _widened_product(self._array.T, r)
 
+    def matmat(self, v: Vector) -> Vector:
+        return _widened_product(self._array, v)
+
     def rmatmat(self, r: Vector) -> Vector:
         return _widened_product(self._array.T, r)
 

@@ -10,6 +10,7 @@ from scipy.sparse.linalg import aslinearoperator
 
 from hadaflow._validation import check_finite, float_dtype, real_array, reject_kind
 from hadaflow.operators.base import Operator
+from hadaflow.operators.complexes import ComplexOperator
 from hadaflow.operators.dense import DenseOperator
 from hadaflow.operators.matrix_free import MatrixFreeOperator
 from hadaflow.operators.partitioned import PartitionedOperator, is_partitioned
@@ -66,6 +67,51 @@ def as_operator(A: Any) -> Operator:
     if not np.isfinite(dense.row_lengths).all():  # measured here, in the pass that such a check takes
         check_finite(array, "A")
     return dense
+
+
+def complex_operator(A: Any, *, real: bool = False) -> ComplexOperator:
+    """A complex ``A`` behind the real operator protocol: see :class:`ComplexOperator`.
+
+    Parameters
+    ----------
+    A : array_like of shape (m, n), scipy.sparse array or matrix, or LinearOperator
+        Complex data.
+    real : bool, default False
+        Whether x is real.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`as_operator`.
+    """
+    if sp.issparse(A):
+        matrix = A.astype(float_dtype(A.dtype), copy=False)
+        _check_size(matrix.shape)
+        check_finite(matrix.tocsc().data, "A.data")
+        return ComplexOperator(matrix, real=real)
+    if hasattr(A, "__dask_graph__"):
+        raise TypeError("A is a complex dask array: complex data have to fit into memory, pass A.compute()")
+    if hasattr(A, "matvec") and hasattr(A, "shape"):
+        A = aslinearoperator(A)
+        _check_size(A.shape)
+        return ComplexOperator(A, real=real)
+    array = real_array(A, "A", 2, complex_too=True)
+    _check_size(array.shape)
+    check_finite(array, "A")
+    return ComplexOperator(array, real=real)
+
+
+def is_complex(value: Any) -> bool:
+    """Whether an array, sparse matrix or operator holds complex numbers."""
+    if isinstance(value, Operator):
+        return False
+    dtype = getattr(value, "dtype", None)
+    if dtype is None and not hasattr(value, "shape"):  # lists of numbers
+        try:
+            dtype = np.asarray(value).dtype
+        except ValueError:  # ragged: others say so
+            return False
+    return dtype is not None and np.dtype(dtype).kind == "c"
 
 
 def _check_size(shape: tuple[int, ...]) -> None:

@@ -36,6 +36,9 @@ class SparseOperator(Operator):
     def rmatvec(self, r: Vector) -> Vector:
         return np.asarray(self._transposed @ r)
 
+    def matmat(self, v: Vector) -> Vector:
+        return np.asarray(self._wide @ v)
+
     def rmatmat(self, r: Vector) -> Vector:
         return np.asarray(self._transposed @ r)
 

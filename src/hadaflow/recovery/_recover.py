@@ -117,7 +117,7 @@ def recover(
     callback(progress, "progress")
     method = one_of(method, "method", ("auto", "saddles", "limit"))  # type: ignore[assignment]
     noise_level = positive_number(noise_level, "noise_level", strict=False)
-    chosen = gauge_of(weights, positive, gauge, problem.shape[1])
+    chosen = gauge_of(weights, positive, gauge, problem)
     if (depth is None) != (init_scale is None):
         given, missing = ("depth", "init_scale") if init_scale is None else ("init_scale", "depth")
         raise ValueError(f"{given} needs {missing} as well: together they fix the start of the flow")
