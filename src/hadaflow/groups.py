@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from hadaflow._types import Index, Vector
-from hadaflow.operators.block import Columns, is_sparse
+from hadaflow.operators.block import Columns, columns_scaled, dense, is_sparse
 
 
 class Groups:
@@ -155,6 +155,9 @@ class Groups:
         return sp.csr_array((np.ones(n), (self.labels, np.arange(n))), shape=(self.count, n))
 
 
+_SINGLES = Groups()
+
+
 @dataclass(frozen=True, eq=False)
 class Metric:
     """``D = tangential I + (radial - tangential) e e^T`` in each group: how a mirror map answers to small moves.
@@ -174,6 +177,11 @@ class Metric:
     tangential: Vector
     direction: Any
 
+    @classmethod
+    def of_diagonal(cls, diagonal: Vector) -> Metric:
+        """D of single coordinates."""
+        return cls(_SINGLES, diagonal, diagonal, 1.0)
+
     def times(self, v: Vector) -> Vector:
         """``D v``."""
         if self.groups.single:
@@ -190,10 +198,11 @@ class Metric:
         spread = self.groups.spread
         return np.asarray(spread(self.tangential) + spread(self.radial - self.tangential) * self.direction**2)
 
-    def half(self, columns: Vector) -> Vector:
+    def half(self, columns: Columns) -> Columns:
         """``A D^(1/2)``, so that ``half half^T = A D A^T``."""
         if self.groups.single:
-            return columns * np.sqrt(self.radial)
+            return columns_scaled(columns, np.sqrt(self.radial))
+        columns = dense(columns)
         across, along = np.sqrt(self.tangential), np.sqrt(self.radial)
         spread = self.groups.spread
         folded = self.groups.fold(columns, self.direction) * (along - across)
@@ -204,12 +213,12 @@ def _labels(value: Any, n: int, name: str) -> Index:
     """Numbers of groups in the order in which they first appear."""
     if isinstance(value, (bool, np.bool_, str, bytes)):
         raise TypeError(f"{name} must be a size, labels of shape ({n},) or lists of coordinates, got {value!r}")
-    if np.ndim(value) == 0 and isinstance(value, (int, np.integer)):
+    if isinstance(value, (int, np.integer)):
         size = int(value)
         if size < 1 or n % size:
             raise ValueError(f"{name}={size} must divide the {n} coordinates of x into groups of that size")
         return np.arange(n) // size
-    if isinstance(value, Sequence) and all(np.ndim(each) == 1 for each in value):
+    if isinstance(value, Sequence) and all(isinstance(each, (list, tuple, range, np.ndarray)) and np.ndim(each) for each in value):
         return _of_lists(value, n, name)
     labels = np.asarray(value)
     if labels.shape != (n,):

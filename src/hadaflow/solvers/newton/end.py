@@ -14,7 +14,9 @@ from hadaflow._threads import one_blas_thread
 from hadaflow._types import Float, Index, Vector
 from hadaflow._validation import norm
 from hadaflow.certificates import prove_fit
+from hadaflow.gauges import GroupNorm
 from hadaflow.gauges.l1 import l1
+from hadaflow.groups import Metric
 from hadaflow.models import Mirror
 from hadaflow.operators.block import lengths_of
 from hadaflow.problems import Problem
@@ -32,8 +34,9 @@ _SMALL = 600  # rows below which a second BLAS thread has too little to do
 def end_of_flow(problem: Problem, mirror: Mirror, effort: Effort) -> Limit:
     """The limit of the flow with this mirror map, checked on the answer itself."""
     began = time.perf_counter()
+    groups = problem.groups
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext():
-        gauge = l1(None, not mirror.signed)
+        gauge = l1(None, not mirror.signed) if groups.single else GroupNorm(groups)
         unit = to_unit(problem, gauge, even=True)
         passes = 0.0
         found = _solved(unit, mirror, effort)
@@ -44,6 +47,7 @@ def end_of_flow(problem: Problem, mirror: Mirror, effort: Effort) -> Limit:
         product_scale = mirror.product_scale
         size = norm(x) if problem.y.any() else product_scale  # a limit of zero is small relative to the start
         status = _checked(unit, problem, x, found.status, effort.tolerance, size)
+        x, nu = problem.layout.x(x), problem.layout.y(nu)
     stats = Stats(time.perf_counter() - began, passes + unit.meter.passes, found.steps, 0, "limit", ("limit",))
     return Limit(x, nu, status, stats, found.residual, found.mismatch, problem, product_scale)
 
@@ -138,16 +142,16 @@ class _Solver:
 
     def _newton(self, equations: NormalEquations, target: Vector, kept: Index | None) -> Outcome:
         """Run the continuation, in units of the scaled problem and of the mirror."""
-        mirror, n = self.mirror, self.unit.operator.shape[1]
+        mirror, n, groups = self.mirror, self.unit.operator.shape[1], self.unit.gauge.groups
         log_x = math.log(self.unit.size_y) - math.log(self.unit.size_a)
-        branches = [branch.in_units(mirror.unit, log_x, n) for branch in mirror.branches]
+        branches = [branch.in_units(mirror.unit, log_x, groups.count or n) for branch in mirror.branches]
         grade, origin = np.zeros(n), np.zeros(n)
         if mirror.linear is not None:
             grade += np.asarray(mirror.linear.grade) * mirror.unit / math.exp(log_x)
             origin += np.asarray(mirror.linear.origin) / math.exp(log_x)
         if kept is not None:
             branches, grade, origin = [branch.on(kept) for branch in branches], grade[kept], origin[kept]
-        return follow_scale(equations, Target(target, tuple(branches), grade, origin), self.effort)
+        return follow_scale(equations, Target(target, tuple(branches), grade, origin, groups), self.effort)
 
 
 def _affine_limit(unit: UnitProblem, mirror: Mirror) -> _Found:
@@ -164,7 +168,7 @@ def _affine_limit(unit: UnitProblem, mirror: Mirror) -> _Found:
         gap = target - equations.forward(x)
         if norm(gap) <= 1e-14 * size:
             break
-        nu = nu + equations.solve(relative, gap)
+        nu = nu + equations.solve(Metric.of_diagonal(relative), gap)
         x = x0 + relative * equations.backward(nu)
     residual = norm(target - equations.forward(x)) / size if size > 0 else norm(equations.forward(x))
     status = Status.LEAST_SQUARES if inconsistent else Status.LIMIT

@@ -1,4 +1,4 @@
-"""The linear systems ``A diag(d) A^T`` by preconditioned conjugate gradients: only products with A."""
+"""The linear systems ``A D A^T`` by preconditioned conjugate gradients: only products with A."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import scipy.linalg as la
 
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
+from hadaflow.groups import Metric
 from hadaflow.operators import Operator
 from hadaflow.operators.block import dense
 from hadaflow.solvers.working_set import WorkingSet
@@ -21,7 +22,7 @@ _FALLEN = 1e-7  # fraction of the largest value of d below which a column does n
 
 
 class KrylovEquations:
-    """Conjugate gradients on ``A diag(d) A^T``, preconditioned by the few columns whose d is large.
+    """Conjugate gradients on ``A D A^T``, preconditioned by the few columns whose d, the diagonal of D, is large.
 
     Near the end of the continuation d is large on the support and small elsewhere, so that the matrix is close to
     ``A_S diag(d_S) A_S^T + beta I``. The inverse of that is known (Woodbury) once the columns A_S are: they are asked
@@ -73,17 +74,17 @@ class KrylovEquations:
     def lift(self, nu: Vector) -> Vector:
         return nu
 
-    def solve(self, d: Vector, rhs: Vector) -> Vector:
+    def solve(self, metric: Metric, rhs: Vector) -> Vector:
         size = norm(rhs)
         solution = np.zeros_like(rhs)
         if size == 0.0:
             return solution
-        precondition = self._preconditioner(d)
+        precondition = self._preconditioner(metric.diagonal)
         residual, correlation = rhs.copy(), self.operator.rmatvec(rhs) if self.carried else rhs
         direction, along = precondition(residual, correlation)  # and its correlation
         old = float(residual @ direction)
         for _ in range(_MOST_ITERATIONS):
-            image, back = self._image(d * along)
+            image, back = self._image(metric.times(along))
             curvature = float(direction @ image)
             if curvature <= 0:
                 break

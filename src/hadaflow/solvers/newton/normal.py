@@ -1,4 +1,4 @@
-"""The linear systems ``A diag(d) A^T`` of the limit solver: one factorisation each, or products only."""
+"""The linear systems ``A D A^T`` of the limit solver: one factorisation each, or products only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import scipy.linalg as la
 
 from hadaflow._types import Vector
 from hadaflow._validation import norm
+from hadaflow.groups import Metric
 from hadaflow.operators import Operator
 from hadaflow.operators.block import Columns, columns_scaled, dense, is_sparse, row_gram
 from hadaflow.solvers.newton.krylov import KrylovEquations
 
 _EPS = float(np.finfo(np.float64).eps)
 _RANK_TOLERANCE = 1e-12
+_TURNING = 1e-8  # of the largest excess of a group: below, the excess matters to refinement alone
+_REFINED = 2
 LARGEST_FACTOR = 5000  # rows up to which m x m factorisations are the better way
 LARGEST_COPY = 25_000_000  # entries up to which an A that is not at hand is turned into a matrix for them
 
@@ -36,8 +39,8 @@ class NormalEquations(Protocol):
     def backward(self, nu: Vector) -> Vector:
         """A^T nu."""
 
-    def solve(self, d: Vector, rhs: Vector) -> Vector:
-        """The v with ``A diag(d) A^T v = rhs``, d > 0."""
+    def solve(self, metric: Metric, rhs: Vector) -> Vector:
+        """The v with ``A D A^T v = rhs``, D > 0."""
 
     def project(self, y: Vector) -> tuple[Vector, bool]:
         """y as a right-hand side within the range of A, and whether that changed it."""
@@ -51,10 +54,12 @@ class NormalEquations(Protocol):
 
 def normal_equations(operator: Operator, data_rounding: float) -> NormalEquations:
     """Factorisations where the number of rows allows it, conjugate gradients otherwise."""
-    m, n = operator.shape
+    k = operator.repeats
+    m, n = operator.shape[0] // k, operator.shape[1] // k
     small = m <= LARGEST_FACTOR and (operator.costs.cheap_columns or m * n <= LARGEST_COPY)
     if small:
-        return FactoredEquations(operator.columns(np.arange(n)), data_rounding)
+        columns = operator.base_columns(np.arange(n))
+        return FactoredEquations(columns, data_rounding) if k == 1 else RepeatedEquations(columns, k, data_rounding)
     return KrylovEquations(operator)
 
 
@@ -80,24 +85,10 @@ class FactoredEquations:
     def backward(self, nu: Vector) -> Vector:
         return np.asarray(self.columns.T @ nu)
 
-    def solve(self, d: Vector, rhs: Vector) -> Vector:
+    def solve(self, metric: Metric, rhs: Vector) -> Vector:
         if len(rhs) == 0:
             return rhs
-        matrix = row_gram(columns_scaled(self.columns, np.sqrt(d)))
-        # Rows are brought to unit size; a touch on the diagonal keeps the factorisation alive near convergence,
-        # where the matrix may be singular to rounding, and the refinement takes its effect out again.
-        scale = 1 / np.sqrt(matrix.diagonal())
-        matrix *= scale
-        matrix *= scale[:, None]
-        damped = matrix.copy()
-        for touch in (_EPS, 1e-14, 1e-12, 1e-10, 1e-8, 1.0):
-            damped[np.diag_indices(len(rhs))] = matrix.diagonal() + touch
-            factor, failed = la.lapack.dpotrf(damped, lower=1, clean=0)
-            if not failed:
-                break
-        solution = la.lapack.dpotrs(factor, scale * rhs, lower=1)[0]
-        solution = solution + la.lapack.dpotrs(factor, scale * rhs - matrix @ solution, lower=1)[0]
-        return np.asarray(scale * solution)
+        return _Definite(row_gram(metric.half(self.columns))).solve(rhs)
 
     def project(self, y: Vector) -> tuple[Vector, bool]:
         return (y, False) if self.rows is None else self.rows.project(y)
@@ -107,6 +98,88 @@ class FactoredEquations:
 
     def lift(self, nu: Vector) -> Vector:
         return nu if self.rows is None else self.rows.lift(nu)
+
+
+class _Definite:
+    """Cholesky factorisation of a positive matrix, which may be singular to rounding."""
+
+    def __init__(self, matrix: Vector) -> None:
+        # Rows are brought to unit size; a touch on the diagonal keeps the factorisation alive near convergence,
+        # where the matrix may be singular to rounding, and the refinement takes its effect out again.
+        scale = 1 / np.sqrt(matrix.diagonal())
+        matrix *= scale
+        matrix *= scale[:, None]
+        damped = matrix.copy()
+        for touch in (_EPS, 1e-14, 1e-12, 1e-10, 1e-8, 1.0):
+            damped[np.diag_indices(len(matrix))] = matrix.diagonal() + touch
+            factor, failed = la.lapack.dpotrf(damped, lower=1, clean=0)
+            if not failed:
+                break
+        self._matrix, self._factor, self._scale = matrix, factor, scale
+
+    def solve(self, rhs: Vector) -> Vector:
+        """For a right-hand side, or columns of them."""
+        scale = self._scale if rhs.ndim == 1 else self._scale[:, None]
+        solution = la.lapack.dpotrs(self._factor, scale * rhs, lower=1)[0]
+        left = scale * rhs - self._matrix @ solution
+        return np.asarray(scale * (solution + la.lapack.dpotrs(self._factor, left, lower=1)[0]))
+
+
+class RepeatedEquations:
+    """The same for ``A (x) I_k``, in systems of the size of A: groups are whole rows of X.
+
+    ``A D A^T = K (x) I + sum_g excess_g a_g a_g^T`` with ``K = A diag(tangential) A^T`` and ``a_g = A_g e_g``, which are
+    matrices of shape (m, k): so one system of m rows, and one of all groups that turn slowly.
+    """
+
+    factored = False
+
+    def __init__(self, columns: Columns, repeats: int, data_rounding: float = 0.0) -> None:
+        self.one, self.repeats = FactoredEquations(dense(columns), data_rounding), repeats
+        self.columns = self.one.columns
+
+    def forward(self, x: Vector) -> Vector:
+        return np.asarray(self.columns @ x.reshape(-1, self.repeats)).ravel()
+
+    def backward(self, nu: Vector) -> Vector:
+        return np.asarray(self.columns.T @ nu.reshape(-1, self.repeats)).ravel()
+
+    def solve(self, metric: Metric, rhs: Vector) -> Vector:
+        if len(rhs) == 0:
+            return rhs
+        k, groups = self.repeats, metric.groups
+        rows = groups.rows(k)
+        base = _Definite(row_gram(columns_scaled(self.columns, np.sqrt(groups.spread(metric.tangential)[::k]))))
+        excess = metric.radial - metric.tangential
+        slow = np.flatnonzero(excess > _TURNING * float(excess.max(initial=0.0)))
+        if len(slow) == 0 or groups.single:
+            return np.ascontiguousarray(base.solve(rhs.reshape(-1, k))).ravel()
+        e = np.asarray(metric.direction).reshape(-1, k)
+        solved = base.solve(self.columns)
+        inner = (self.columns.T @ solved) * (e @ e.T)
+        core = np.asarray(rows.sums(rows.sums(inner).T))[np.ix_(slow, slow)] + np.diag(1 / excess[slow])
+        small = _Definite(core)
+
+        def once(f: Vector) -> Vector:
+            v = base.solve(f.reshape(-1, k))
+            q = np.zeros(len(excess))
+            q[slow] = small.solve(groups.along(self.backward(v), e.ravel())[slow])
+            return np.asarray(v - solved @ (e * np.reshape(groups.spread(q), (-1, k)))).ravel()
+
+        v = once(rhs)
+        for _ in range(_REFINED):
+            v = v + once(rhs - self.forward(metric.times(self.backward(v))))
+        return v
+
+    def project(self, y: Vector) -> tuple[Vector, bool]:
+        found = [self.one.project(column) for column in y.reshape(-1, self.repeats).T]
+        return np.column_stack([w for w, _ in found]).ravel(), any(foreign for _, foreign in found)
+
+    def zero_dual(self) -> Vector:
+        return np.zeros(self.columns.shape[0] * self.repeats)
+
+    def lift(self, nu: Vector) -> Vector:
+        return np.column_stack([self.one.lift(column) for column in nu.reshape(-1, self.repeats).T]).ravel()
 
 
 class _RowSpace:
