@@ -69,6 +69,10 @@ class Layout:
         """The user's y, or a dual vector, as a real vector."""
         return self._real(y, self.complex_y)
 
+    def coordinates(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The real coordinates of these rows of x."""
+        return rows if self.width == 1 else (rows[:, None] * self.width + np.arange(self.width)).ravel()
+
     def rows(self, index: NDArray[np.intp]) -> NDArray[np.intp]:
         """The rows of x that these real coordinates belong to."""
         return index if self.width == 1 else np.unique(index // self.width)

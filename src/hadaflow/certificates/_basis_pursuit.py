@@ -156,7 +156,7 @@ def certify(
     dual = placed(dual, "dual", problem)
     gauge = gauge_of(weights, positive, gauge, problem)
     noise_level = positive_number(noise_level, "noise_level", strict=False)
-    on = np.flatnonzero(x) if support is None else coordinates(support, "support", problem.shape[1])
+    on = np.flatnonzero(x) if support is None else _coordinates(support, problem)
     return certificate_of(
         problem,
         x,
@@ -314,6 +314,12 @@ class _Dual:
         if not 0 < self.highest < np.inf:
             return False
         return separates(self.operator, on, x, self.vector / self.highest, gauge, self.columns)
+
+
+def _coordinates(support: object, problem: Problem) -> Index:
+    """Real coordinates of a support that the user named."""
+    layout = problem.layout
+    return layout.coordinates(coordinates(support, "support", problem.shape[1] // layout.width))
 
 
 def _relative(residual: Vector, y: Vector, factors: Vector | None) -> float:

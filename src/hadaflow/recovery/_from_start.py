@@ -9,11 +9,10 @@ import numpy as np
 
 from hadaflow._span import Span
 from hadaflow._types import Index, Vector
-from hadaflow.certificates import MOST_COLUMNS, certify
+from hadaflow.certificates import MOST_COLUMNS, certificate_of, gauge_of
 from hadaflow.convergence import quietly
 from hadaflow.dynamics.limit import limit
 from hadaflow.gauges import Gauge
-from hadaflow.gauges.l1 import l1
 from hadaflow.models import HadamardPower
 from hadaflow.models.branches import Scale
 from hadaflow.operators import Metered
@@ -27,20 +26,33 @@ def from_start(
     """The limit at the given scale, certified against the minimal l1 norm."""
     began = time.perf_counter()
     end: Limit = quietly(limit, problem, model, init_scale=init_scale, progress=progress)
-    least_squares, support = end.status is Status.LEAST_SQUARES, end.support()
-    gauge = l1(None, positive and model.depth > 1)
+    layout = problem.layout
+    support = problem.groups.whole(layout.coordinates(end.support()))
+    gauge = gauge_of(None, positive and model.depth > 1, None, problem)
     meter = Metered(problem.operator)
-    metered = Problem(meter, problem.y)
-    duals = [end.dual, *_sharpened(metered, end, support, gauge)]
+    metered = problem.with_data(meter, problem.y)
+    x, dual = layout.real_x(end.x).astype(np.float64), layout.real_y(end.dual)
+    duals = [dual, *_sharpened(metered, x, dual, support, gauge)]
     certificates = [
-        certify(metered, end.x, dual, gauge=gauge, least_squares=least_squares, support=support) for dual in duals
+        certificate_of(
+            metered,
+            x,
+            dual,
+            gauge,
+            noise_level=0.0,
+            least_squares=end.status is Status.LEAST_SQUARES,
+            on=support,
+            measured=False,
+            most_columns=MOST_COLUMNS,
+        )
+        for dual in duals
     ]
     best = int(np.argmax([certificate.lower_bound for certificate in certificates]))
     passes = end.stats.passes + meter.passes
     stats = Stats(time.perf_counter() - began, passes, end.stats.newton_steps, 0, "limit", ("limit",))
     return Recovery(
         end.x,
-        duals[best],
+        layout.y(duals[best]),
         certificates[best],
         end.status,
         stats,
@@ -52,10 +64,10 @@ def from_start(
     )
 
 
-def _sharpened(problem: Problem, end: Limit, support: Index, gauge: Gauge) -> list[Vector]:
+def _sharpened(problem: Problem, x: Vector, dual: Vector, support: Index, gauge: Gauge) -> list[Vector]:
     """The dual of a limit, moved onto its bounds on the support: often a better proof, at times a worse one."""
     m, _ = problem.shape
-    correlation = problem.operator.rmatvec(end.dual)
+    correlation = problem.operator.rmatvec(dual)
     top = gauge.dual(correlation)
     if not 0 < len(support) <= m or not 0 < top < math.inf:
         return []
@@ -69,5 +81,5 @@ def _sharpened(problem: Problem, end: Limit, support: Index, gauge: Gauge) -> li
     basis = Span(columns)
     if not basis.well_conditioned:
         return []
-    step = basis.dual_with(gauge.face(end.x[support].astype(np.float64)) - correlation[support] / top) / size
-    return [end.dual / top + step] if np.isfinite(step).all() else []
+    step = basis.dual_with(gauge.face(x)[support] - correlation[support] / top) / size
+    return [dual / top + step] if np.isfinite(step).all() else []

@@ -26,6 +26,9 @@ def recover(
     positive: bool = False,
     weights: Any = None,
     gauge: Gauge | None = None,
+    groups: Any = None,
+    joint: bool = False,
+    real: bool = False,
     noise_level: float = 0.0,
     method: Literal["auto", "saddles", "limit"] = "auto",
     progress: ProgressCallback | None = None,
@@ -39,10 +42,10 @@ def recover(
     Parameters
     ----------
     A : array_like of shape (m, n), scipy.sparse array or matrix, scipy LinearOperator, or dask.array.Array
-        Measurement matrix or operator, real; a Dask array for what is larger than memory
+        Measurement matrix or operator, real or complex; a Dask array for what is larger than memory
         (:func:`hadaflow.blocks.open_matrix`).
-    y : array_like of shape (m,)
-        Measurements, real.
+    y : array_like of shape (m,), or (m, k) with ``joint``
+        Measurements, real or complex. Of complex data x is complex, and ``|x_i|`` its modulus.
     depth : float, optional
         Number of factors of ``x = u^D - v^D``: 1 or any real number >= 2. Needs ``init_scale``.
     init_scale : float or array_like of shape (n,), optional
@@ -50,11 +53,19 @@ def recover(
     positive : bool, default False
         Only non-negative x (model ``x = u^D``).
     weights : array_like of shape (n,), optional
-        Minimise ``sum_i w_i |x_i|`` instead, w > 0. For the scale -> 0 solution only: with ``init_scale`` give one
-        start per coordinate.
+        Minimise ``sum_i w_i |x_i|`` instead, w > 0; one weight per group where there are groups. For the scale -> 0
+        solution only: with ``init_scale`` give one start per coordinate.
     gauge : Gauge, optional
         What to minimise in place of an l1 norm (:mod:`hadaflow.gauges`); not together with positive or weights. For the
         scale -> 0 solution only.
+    groups : int, array_like of shape (n,) or sequence of int arrays, optional
+        Coordinates that are zero, or not, together: a size of consecutive ones, a label for each coordinate, or lists
+        of coordinates. Then ``sum_g w_g ||x_g||_2`` is minimised.
+    joint : bool, default False
+        Whether the k columns of y belong to one support: x then has shape (n, k), and
+        ``sum_i w_i ||(x_i1, ..., x_ik)||_2`` is minimised.
+    real : bool, default False
+        Whether x is real though A and y are complex.
     noise_level : float, default 0
         Bound on ``||noise||_2`` in units of y: stop on the first plateau of the saddle path with
         ``||A x - y||_2 <= noise_level`` (for a LinearOperator beyond 5000 rows on the first that leaps come upon). For
@@ -112,7 +123,7 @@ def recover(
     >>> r.support(), r.status.name, r.certificate.unique
     (array([  3,  77, 120]), 'EXACT', True)
     """
-    problem = Problem(A, y)
+    problem = Problem(A, y, groups=groups, joint=joint, real=real)
     positive = flag(positive, "positive")
     callback(progress, "progress")
     method = one_of(method, "method", ("auto", "saddles", "limit"))  # type: ignore[assignment]
@@ -131,5 +142,10 @@ def recover(
         return reported(from_start(problem, model, init_scale, positive, progress), "1e-08, and x = B(A^T nu) to 1e-12")
     if method == "limit" and noise_level > 0:
         raise ValueError("noise_level stops along the saddle path: use method='saddles' or 'auto'")
-    w = None if weights is None else positive_vector(weights, "weights", problem.shape[1])
+    w = None if weights is None else positive_vector(weights, "weights", problem.groups.count or problem.shape[1])
+    if not chosen.polyhedral:
+        if noise_level > 0:
+            raise ValueError("noise_level stops along the saddle path, which is none for groups: leave it out")
+        if method == "saddles":
+            raise ValueError("method='saddles' walks a piecewise constant path, which is none for groups: take 'auto'")
     return reported(vanishing_start(problem, Options(chosen, noise_level, method, progress, positive, w)))

@@ -16,6 +16,8 @@ from hadaflow.gauges import Gauge
 from hadaflow.models import HadamardPower
 from hadaflow.problems import Problem
 from hadaflow.results import ProgressCallback
+from hadaflow.solvers.groupwise.approach import approach
+from hadaflow.solvers.groupwise.leaps import leap as leap_in_groups
 from hadaflow.solvers.implicit.leaps import leap
 from hadaflow.solvers.path.finish import End, follow
 from hadaflow.solvers.path.walk import Terms, Walk
@@ -76,7 +78,8 @@ class Strategy:
 
 def strategies(unit: UnitProblem, options: Options) -> list[Strategy]:
     """What to try, in order."""
-    return [strategy for strategy in _TABLE if strategy.applies(unit, options)]
+    table = _TABLE if unit.gauge.polyhedral else _IN_GROUPS
+    return [strategy for strategy in table if strategy.applies(unit, options)]
 
 
 # ---- the ways ----------------------------------------------------------------------------------------------
@@ -123,6 +126,18 @@ def _by_approach(unit: UnitProblem, options: Options) -> Attempt:
         walk.start_from(near.dual * model.mirror(init_scale, unit.operator.shape[1]).rate)
     end = follow(walk)
     return Attempt(end, near.stats.newton_steps, walk.events, "limit + saddles")
+
+
+def _by_group_leaps(unit: UnitProblem, options: Options) -> Attempt:
+    """Implicit steps on a working set of groups: the fastest way to an x of few groups."""
+    end, leaps = leap_in_groups(unit, options.progress)
+    return Attempt(end, 0, leaps, "leaps")
+
+
+def _by_central_path(unit: UnitProblem, options: Options) -> Attempt:
+    """Ends of flows of infinite depth, down to a small scale, and Newton's method on the groups found."""
+    end, steps = approach(unit, options.progress)
+    return Attempt(end, steps, 0, "central path")
 
 
 # ---- when they apply ---------------------------------------------------------------------------------------
@@ -172,6 +187,15 @@ def _sign(unit: UnitProblem) -> Literal["both", "positive"] | None:
     return "both" if (down == -1).all() else "positive" if np.isneginf(down).all() else None
 
 
+def _may_leap(unit: UnitProblem, options: Options) -> bool:
+    return options.method == "auto" and not unit.zero
+
+
+#: Where the dual set is no polytope: the path bends, and is not walked.
+_IN_GROUPS = (
+    Strategy(_by_group_leaps, _may_leap, refines=False),
+    Strategy(_by_central_path, _always, refines=False),
+)
 _TABLE = (
     Strategy(_by_leaps, _known_by_products, refines=False),
     Strategy(_by_cheap_walk, _may_walk),

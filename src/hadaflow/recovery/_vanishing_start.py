@@ -76,7 +76,7 @@ def _least_squares(problem: Problem, options: Options, best: Recovery, tried: li
     Where the nearest point turns out to be y itself, an x that carries y: it tells that what was found is wrong.
     """
     unit = to_unit(problem, options.gauge)  # rows keep their weight
-    near = nearest(unit, best.x.astype(np.float64))
+    near = nearest(unit, problem.layout.real_x(best.x).astype(np.float64))
     if near is None:
         return []
     x = np.zeros(problem.shape[1])
@@ -85,12 +85,18 @@ def _least_squares(problem: Problem, options: Options, best: Recovery, tried: li
     end = End(x, start_dual(unit, near), Status.EXACT if carried else Status.LEAST_SQUARES)
     found = [_certified(problem, unit, options, end, Stats(method="least squares"))]
     if not carried and not found[0].status.ok:  # of all points with this A x, the one of smallest norm
-        fitted = Problem(problem.operator, near.target * unit.size_y)
+        fitted = problem.with_data(problem.operator, near.target * unit.size_y)
         sparse = vanishing_start(fitted, replace(options, noise_level=0.0), reachable=True)
         tried.append(sparse.stats)
-        found.append(_judged(problem, unit, options, sparse.x, sparse.dual, Status.LEAST_SQUARES, sparse.stats))
+        found.append(_judged(problem, unit, options, *_real(sparse), Status.LEAST_SQUARES, sparse.stats))
     tried.append(Stats(passes=unit.meter.passes, method="least squares"))
     return found
+
+
+def _real(recovery: Recovery) -> tuple[Float, Vector]:
+    """x and the dual vector as real ones."""
+    layout = recovery.problem.layout
+    return layout.real_x(recovery.x), layout.real_y(recovery.dual)
 
 
 def _refined(problem: Problem, unit: UnitProblem, options: Options, end: End, recovery: Recovery) -> Recovery:
@@ -134,7 +140,7 @@ def _judged(
 ) -> Recovery:
     """An x with its certificate and a status that this proves."""
     certificate, status = judged(
-        Problem(unit.meter, problem.y),  # so that its passes are counted too
+        problem.with_data(unit.meter, problem.y),  # so that its passes are counted too
         options.gauge,
         x,
         dual,
@@ -143,8 +149,8 @@ def _judged(
         most_columns=min(_MOST_PROVED, int(unit.meter.passes)) if stats.method == "leaps" else MOST_COLUMNS,
     )
     return Recovery(
-        x,
-        dual,
+        problem.layout.x(x),
+        problem.layout.y(dual),
         certificate,
         status,
         stats,

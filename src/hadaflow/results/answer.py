@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from hadaflow._span import fitted
-from hadaflow._types import Float, Index
+from hadaflow._types import Float, Index, Mask
 from hadaflow._validation import norm, positive_number
 from hadaflow.problems import Problem
 from hadaflow.results.status import Stats, Status
@@ -83,18 +83,39 @@ class Answer(Outcome):
         Parameters
         ----------
         threshold : float, optional
-            Keep ``|x_i| > threshold``, in units of x. Default: the geometric mean of product scale and largest entry,
+            Keep ``|x_i| > threshold``, in units of x; of x in groups, those of larger norm. Default: the geometric mean of product scale and largest entry,
             ``sqrt(a^D max |x|)``; 0 for the scale -> 0 solution, whose zeros are exact.
 
         Returns
         -------
         ndarray of int, shape (k,)
         """
+        groups, layout = self.problem.groups, self.problem.layout
+        return layout.rows(np.flatnonzero(groups.spread(self._standing_out(threshold))))
+
+    def active_groups(self, threshold: float | None = None) -> Index:
+        """Numbers of the groups that count as non-zero, ascending; of single coordinates, these: :meth:`support`.
+
+        Parameters
+        ----------
+        threshold : float, optional
+            As in :meth:`support`, for the norms of groups.
+
+        Returns
+        -------
+        ndarray of int
+            In the order in which groups first appear.
+        """
+        return np.flatnonzero(self._standing_out(threshold))
+
+    def _standing_out(self, threshold: float | None) -> Mask:
+        """Which groups are larger than a threshold, shape (G,)."""
+        sizes = self.problem.groups.norms(self.problem.layout.real_x(self.x))
         if threshold is None:
-            threshold = default_threshold(self.x, self.product_scale)
+            threshold = default_threshold(sizes, self.product_scale)
         else:
             threshold = positive_number(threshold, "threshold", strict=False)
-        return np.flatnonzero(np.abs(self.x) > threshold)
+        return sizes > threshold
 
     def refit(self, threshold: float | None = None) -> Float:
         """Least squares on the support: ``argmin ||A z - y||_2`` over z supported there, shape (n,).
@@ -108,7 +129,11 @@ class Answer(Outcome):
         -----
         ``2 m k^2`` operations for k coordinates on the support (minimum-norm solution if its columns are dependent).
         """
-        index, x = self.support(threshold), np.zeros_like(self.x)
-        if len(index):
-            x[index] = fitted(self.problem.operator.columns(index), self.problem.y.astype(np.float64))
-        return x
+        layout, k = self.problem.layout, self.problem.operator.repeats
+        x = np.zeros_like(layout.real_x(self.x))
+        rows = layout.coordinates(self.support(threshold))[::k] // k
+        if len(rows):
+            target = self.problem.y.astype(np.float64)
+            found = fitted(self.problem.operator.base_columns(rows), target if k == 1 else target.reshape(-1, k))
+            x.reshape(-1, k)[rows] = found.reshape(-1, k)
+        return layout.x(x)

@@ -73,6 +73,8 @@ class Limit(Answer):
     @cached_property
     def hint(self) -> str | None:
         """Why x may have fitted noise in y, and what to call then; None where nothing speaks for it."""
+        if not self.problem.groups.single:
+            return fitted_noise(self.status.name, self.problem.shape, nonzeros=None)
         count = standing_out(self.x, self.support()) if self.product_scale > 0 else None
         stretch = partial(stretch_of, self.problem, self.x)
         return fitted_noise(self.status.name, self.problem.shape, nonzeros=count, stretch=stretch)

@@ -82,11 +82,10 @@ class Recovery(Answer):
     call = "recover"
 
     def __repr__(self) -> str:
-        m, n = self.problem.shape
         c = self.certificate
         unique = ", unique" if c.unique else ""
         found = (
-            f"Recovery({m} x {n}, {self.status.name}, {len(self.support())} non-zeros, "
+            f"Recovery({self.problem.size}, {self.status.name}, {len(self.support())} non-zeros, "
             f"gap {c.gap:.0e}, residual {c.residual:.0e}{unique})"
         )
         return with_hint(found, self.hint)
@@ -106,7 +105,7 @@ class Recovery(Answer):
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
-        (m, n), c = self.problem.shape, self.certificate
+        n, c = len(self.x), self.certificate
         rows = {
             "status": f"{self.status.name}: {self.status}",
             "non-zeros": f"{len(self.support())} of {n}",
@@ -115,11 +114,15 @@ class Recovery(Answer):
             "worst row": f"{c.backward_error:.2g}  (|A x - y| / (|A| |x| + |y|), the largest)",
             "unique": "yes, proved" if c.unique else "not proved",
         }
-        return as_html(f"Recovery, {m} x {n}", rows | ({} if self.hint is None else {"hint": self.hint}))
+        return as_html(f"Recovery, {self.problem.size}", rows | ({} if self.hint is None else {"hint": self.hint}))
 
     @cached_property
     def hint(self) -> str | None:
         """Why x may have fitted noise in y, and what to call then; None where nothing speaks for it."""
+        if not self.problem.groups.single:  # entries of a group are no choices of their own
+            return fitted_noise(
+                self.status.name, self.problem.shape, nonzeros=None, residual=self.certificate.residual
+            )
         count: int | None = int(np.count_nonzero(self.x))
         if self.model is not None:  # at depth 1 no start says what counts as non-zero
             count = standing_out(self.x, self.support()) if self.product_scale > 0 else None

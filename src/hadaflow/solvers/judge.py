@@ -7,7 +7,7 @@ import numpy as np
 from hadaflow._span import Span
 from hadaflow._types import Float, Vector
 from hadaflow._validation import norm
-from hadaflow.certificates import CLOSEST, MOST_COLUMNS, Certificate, certify, exact_within, prove_fit
+from hadaflow.certificates import CLOSEST, MOST_COLUMNS, Certificate, certificate_of, exact_within, prove_fit
 from hadaflow.gauges import Gauge
 from hadaflow.operators.block import at_work
 from hadaflow.problems import Problem
@@ -33,7 +33,7 @@ def judged(
     Parameters
     ----------
     problem : Problem
-        The data, in their own units; its operator may be metered.
+        The data as real numbers, in their own units; its operator may be metered.
     gauge : Gauge
         What x is thought to minimise.
     x, dual : ndarrays of shapes (n,) and (m,)
@@ -45,13 +45,16 @@ def judged(
     most_columns : int
         How many columns may be asked of a LinearOperator to prove uniqueness.
     """
-    certificate = certify(
+    on = np.flatnonzero(x)
+    certificate = certificate_of(
         problem,
-        x,
+        x.astype(np.float64),
         dual,
-        gauge=gauge,
+        gauge,
         noise_level=noise_level if status is Status.NOISE_LEVEL else 0.0,
         least_squares=status is Status.LEAST_SQUARES,
+        on=np.union1d(on, gauge.free) if len(gauge.free) else on,
+        measured=True,
         most_columns=most_columns,
     )
     exact = exact_within(problem)

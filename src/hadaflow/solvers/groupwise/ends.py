@@ -179,8 +179,10 @@ class _Stationary:
         self.nu = self.nu + length * (moved if self.basis is None else self.basis @ moved)
         return bool(np.isfinite(self.values).all())
 
-    def _ending(self) -> Ending:
-        return Ending(self.face, self.values, self.nu)
+    def _ending(self) -> Ending | None:
+        """The end, if X carries all of Y and not only what the range of ``A_S`` has of it."""
+        left = self.face.frame.target - self.face.block @ self.values
+        return Ending(self.face, self.values, self.nu) if norm(left) <= self.face.frame.rounding else None
 
 
 def _independent_rows(block: Vector) -> bool:

@@ -162,7 +162,7 @@ class Continuation:
         self.equations, self.target = equations, target
         n, self.groups = len(target.grade), target.groups
         self.size_y = norm(target.y) or 1.0
-        guess = equations.backward(equations.solve(Metric.of_diagonal(np.ones(n)), target.y))
+        guess = equations.backward(equations.system(Metric.of_diagonal(np.ones(n)))(target.y))
         self.size_x = float(self.groups.norms(guess).max(initial=0.0)) or 1.0
         # Begin where the start is as large as x.
         largest = max(float(branch.log_phi(branch.rest).max(initial=-np.inf)) for branch in target.branches)
@@ -238,7 +238,7 @@ class Continuation:
         for side in self.sides:
             shift += side.sign * side.value * side.branch.secant(side.error, side.slack)
         shift = self.groups.spread(shift - stiffness * self.bend) * self.direction
-        direction = self.equations.solve(self._metric(stiffness), self.gap - self.equations.forward(shift))
+        direction = self.equations.system(self._metric(stiffness))(self.gap - self.equations.forward(shift))
         moved = self.equations.backward(direction)
         along = self.groups.along(moved, self.direction)
         growth = along - self.bend
@@ -303,7 +303,7 @@ class Continuation:
             shrunk.append(branch.slack_of(np.log(side.value))[mask])
             wanted[mask] = side.sign * (side.slack[mask] - shrunk[-1])
             weight[mask] = 1.0
-        direction = self.equations.solve(Metric.of_diagonal(weight), self.equations.forward(weight * wanted))
+        direction = self.equations.system(Metric.of_diagonal(weight))(self.equations.forward(weight * wanted))
         moved = self.equations.backward(direction)
         missed = float(np.abs((moved - wanted)[weight == 1.0]).max(initial=0.0))
         if missed > _MISSED * float(np.abs(wanted).max()):

@@ -157,18 +157,20 @@ class _Solver:
 def _affine_limit(unit: UnitProblem, mirror: Mirror) -> _Found:
     """Depth 1: the solution nearest to the start, ``x0 + A^T z`` with ``A A^T z = y - A x0``."""
     n = unit.operator.shape[1]
-    grade: Vector = np.asarray(mirror.slope(np.zeros(n)))
-    x0: Vector = np.asarray(mirror.x(np.zeros(n)), dtype=np.float64) * unit.size_a / unit.size_y
+    groups = unit.gauge.groups
+    rest = np.zeros(groups.count or n)
+    grade: Vector = np.asarray(groups.spread(np.asarray(mirror.slope(rest))))
+    x0: Vector = np.asarray(groups.spread(np.asarray(mirror.x(rest), dtype=np.float64))) * unit.size_a / unit.size_y
     equations = normal_equations(unit.operator, unit.data_rounding)
     target, inconsistent = equations.project(unit.y)
     x, nu = x0, equations.zero_dual()
-    size = norm(target)
-    relative = grade / grade.max()
+    size, relative = norm(target), grade / grade.max()
+    solve = equations.system(Metric.of_diagonal(relative))
     for _ in range(10):  # refinement
         gap = target - equations.forward(x)
         if norm(gap) <= 1e-14 * size:
             break
-        nu = nu + equations.solve(Metric.of_diagonal(relative), gap)
+        nu = nu + solve(gap)
         x = x0 + relative * equations.backward(nu)
     residual = norm(target - equations.forward(x)) / size if size > 0 else norm(equations.forward(x))
     status = Status.LEAST_SQUARES if inconsistent else Status.LIMIT

@@ -74,12 +74,17 @@ class KrylovEquations:
     def lift(self, nu: Vector) -> Vector:
         return nu
 
-    def solve(self, metric: Metric, rhs: Vector) -> Vector:
+    def system(self, metric: Metric) -> Callable[[Vector], Vector]:
+        precondition = self._preconditioner(metric.diagonal)
+        return lambda rhs: self._solve(metric, precondition, rhs)
+
+    def _solve(
+        self, metric: Metric, precondition: Callable[[Vector, Vector], tuple[Vector, Vector]], rhs: Vector
+    ) -> Vector:
         size = norm(rhs)
         solution = np.zeros_like(rhs)
         if size == 0.0:
             return solution
-        precondition = self._preconditioner(metric.diagonal)
         residual, correlation = rhs.copy(), self.operator.rmatvec(rhs) if self.carried else rhs
         direction, along = precondition(residual, correlation)  # and its correlation
         old = float(residual @ direction)

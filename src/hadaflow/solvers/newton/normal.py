@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,8 @@ _REFINED = 2
 LARGEST_FACTOR = 5000  # rows up to which m x m factorisations are the better way
 LARGEST_COPY = 25_000_000  # entries up to which an A that is not at hand is turned into a matrix for them
 
+Solve = Callable[[Vector], Vector]
+
 
 class NormalEquations(Protocol):
     """What the limit solver asks of A. Dual vectors may live in a reduced space; ``lift`` brings them back.
@@ -39,8 +42,8 @@ class NormalEquations(Protocol):
     def backward(self, nu: Vector) -> Vector:
         """A^T nu."""
 
-    def solve(self, metric: Metric, rhs: Vector) -> Vector:
-        """The v with ``A D A^T v = rhs``, D > 0."""
+    def system(self, metric: Metric) -> Solve:
+        """A function that takes a right-hand side to the v with ``A D A^T v = rhs``, D > 0."""
 
     def project(self, y: Vector) -> tuple[Vector, bool]:
         """y as a right-hand side within the range of A, and whether that changed it."""
@@ -85,10 +88,10 @@ class FactoredEquations:
     def backward(self, nu: Vector) -> Vector:
         return np.asarray(self.columns.T @ nu)
 
-    def solve(self, metric: Metric, rhs: Vector) -> Vector:
-        if len(rhs) == 0:
-            return rhs
-        return _Definite(row_gram(metric.half(self.columns))).solve(rhs)
+    def system(self, metric: Metric) -> Solve:
+        if self.columns.shape[0] == 0:
+            return np.array
+        return _Definite(row_gram(metric.half(self.columns))).solve
 
     def project(self, y: Vector) -> tuple[Vector, bool]:
         return (y, False) if self.rows is None else self.rows.project(y)
@@ -144,16 +147,16 @@ class RepeatedEquations:
     def backward(self, nu: Vector) -> Vector:
         return np.asarray(self.columns.T @ nu.reshape(-1, self.repeats)).ravel()
 
-    def solve(self, metric: Metric, rhs: Vector) -> Vector:
-        if len(rhs) == 0:
-            return rhs
+    def system(self, metric: Metric) -> Solve:
+        if self.columns.shape[0] == 0:
+            return np.array
         k, groups = self.repeats, metric.groups
         rows = groups.rows(k)
         base = _Definite(row_gram(columns_scaled(self.columns, np.sqrt(groups.spread(metric.tangential)[::k]))))
         excess = metric.radial - metric.tangential
         slow = np.flatnonzero(excess > _TURNING * float(excess.max(initial=0.0)))
         if len(slow) == 0 or groups.single:
-            return np.ascontiguousarray(base.solve(rhs.reshape(-1, k))).ravel()
+            return lambda rhs: np.ascontiguousarray(base.solve(rhs.reshape(-1, k))).ravel()
         e = np.asarray(metric.direction).reshape(-1, k)
         solved = base.solve(self.columns)
         inner = (self.columns.T @ solved) * (e @ e.T)
@@ -166,10 +169,13 @@ class RepeatedEquations:
             q[slow] = small.solve(groups.along(self.backward(v), e.ravel())[slow])
             return np.asarray(v - solved @ (e * np.reshape(groups.spread(q), (-1, k)))).ravel()
 
-        v = once(rhs)
-        for _ in range(_REFINED):
-            v = v + once(rhs - self.forward(metric.times(self.backward(v))))
-        return v
+        def refined(rhs: Vector) -> Vector:
+            v = once(rhs)
+            for _ in range(_REFINED):
+                v = v + once(rhs - self.forward(metric.times(self.backward(v))))
+            return v
+
+        return refined
 
     def project(self, y: Vector) -> tuple[Vector, bool]:
         found = [self.one.project(column) for column in y.reshape(-1, self.repeats).T]
