@@ -62,7 +62,7 @@ def nearest(unit: UnitProblem, start: Vector) -> Nearest | None:
     (Lawson and Hanson 1974, chapter 23).
     """
     operator = unit.operator
-    m, n = operator.shape
+    m, n = operator.shape[0] // operator.repeats, operator.shape[1] // operator.repeats
     if not operator.costs.cheap_columns or float(m) * n * min(m, n) > _MOST_WORK:
         return None
     return _of_range(unit) if unit.gauge.finite else _Cone(unit, start).search()
@@ -81,7 +81,10 @@ def start_dual(unit: UnitProblem, near: Nearest) -> Vector:
     Where signs of x are forbidden as much of the residual is added as brings the others inside theirs: it is orthogonal
     to the columns on the support, and points away from all others.
     """
-    gauge, support = unit.gauge, Span(at_work(unit.operator.columns(near.index)))
+    gauge, k = unit.gauge, unit.operator.repeats
+    if k > 1:
+        return _start_dual_of_columns(unit, near)
+    support = Span(at_work(unit.operator.columns(near.index)))
     nu = on_bounds(support, np.zeros(len(unit.y)), gauge.on(near.index).face(near.values))
     if gauge.finite or norm(near.residual) == 0:
         return nu
@@ -94,12 +97,22 @@ def start_dual(unit: UnitProblem, near: Nearest) -> Vector:
     return nu + 2 * float((beyond[over] / np.abs(correlation[over])).max()) * near.residual
 
 
+def _start_dual_of_columns(unit: UnitProblem, near: Nearest) -> Vector:
+    """The same where A acts on several columns."""
+    k = unit.operator.repeats
+    support = Span(at_work(unit.operator.base_columns(near.index[::k] // k)))
+    face = unit.gauge.on(near.index).face(near.values).reshape(-1, k)
+    return np.column_stack([support.dual_with(column) for column in np.ascontiguousarray(face.T)]).ravel()
+
+
 def _of_range(unit: UnitProblem) -> Nearest:
-    n = unit.operator.shape[1]
-    whole = Span(at_work(unit.operator.columns(np.arange(n))))
-    residual = whole.project_out(unit.y)
-    values = whole.least_squares(unit.y, np.zeros(n))
-    index = np.flatnonzero(values)
+    k = unit.operator.repeats
+    n = unit.operator.shape[1] // k
+    whole = Span(at_work(unit.operator.base_columns(np.arange(n))))
+    targets = np.ascontiguousarray(unit.y.reshape(-1, k).T)
+    residual = np.column_stack([whole.project_out(y) for y in targets]).ravel()
+    values = np.column_stack([whole.least_squares(y, np.zeros(n)) for y in targets]).ravel()
+    index = unit.gauge.groups.whole(np.flatnonzero(values))
     return Nearest(unit.y - residual, residual, index, values[index])
 
 

@@ -84,7 +84,7 @@ class Frame:
     def face(self, chosen: Index) -> Face:
         """The columns of some groups."""
         index = self.rows_of(chosen)
-        return Face(self, chosen, index, dense(at_work(self.unit.operator.base_columns(index))))
+        return Face(self, chosen, index)
 
     def whole(self, face: Face, values: Vector) -> Vector:
         """X on a face as a vector of all coordinates."""
@@ -105,14 +105,16 @@ class Face:
         The groups.
     index : int array of shape (C,)
         Their rows of X, group by group.
-    block : ndarray of shape (m, C)
-        Their columns of A.
     """
 
     frame: Frame
     chosen: Index
     index: Index
-    block: Vector
+
+    @cached_property
+    def block(self) -> Vector:
+        """Their columns of A, shape (m, C)."""
+        return dense(at_work(self.frame.unit.operator.base_columns(self.index)))
 
     @cached_property
     def groups(self) -> Groups:
@@ -134,32 +136,23 @@ class Face:
 
     def part(self, kept: Index) -> Face:
         """The face of some of these groups, by their places."""
-        inside = np.isin(self._place, kept)
-        face = Face(self.frame, self.chosen[kept], self.index[inside], self.block[:, inside])
-        if "gram" in vars(self):
-            vars(face)["gram"] = self.gram[np.ix_(inside, inside)]
-        return face
+        if len(kept) == len(self.chosen):
+            return self
+        inside = self.inside(kept)
+        return _Part(self.frame, self.chosen[kept], self.index[inside], self, inside)
 
     def with_groups(self, new: Index) -> Face:
         """The face with more groups, behind those that it has."""
         more = self.frame.face(new)
-        block = np.asfortranarray(np.hstack([self.block, more.block]))
-        face = Face(self.frame, np.append(self.chosen, new), np.append(self.index, more.index), block)
-        old = len(self.index)
-        gram = np.empty((len(face.index),) * 2)
-        gram[:old, :old] = self.gram
-        gram[:, old:] = block.T @ more.block
-        gram[old:, :old] = gram[:old, old:].T
-        vars(face)["gram"] = gram
-        return face
+        return _Joined(self.frame, np.append(self.chosen, new), np.append(self.index, more.index), self, more)
 
     def inside(self, kept: Index) -> Index:
         """The rows of some of the groups, as places of the face."""
-        return np.flatnonzero(np.isin(self._place, kept))
-
-    @cached_property
-    def _place(self) -> Index:
-        return np.arange(len(self.index)) if self.groups.labels is None else self.groups.labels
+        if self.groups.labels is None:
+            return kept
+        mask = np.zeros(len(self.chosen), dtype=bool)
+        mask[kept] = True
+        return np.flatnonzero(mask[self.groups.labels])
 
     # ---- of matrices of shape (C, L) -----------------------------------------------------------------------
 
@@ -188,3 +181,48 @@ class Face:
         """``<e_g, M_gh e_h>`` for a matrix M of the rows, (C, C), as one of the groups, (k, k)."""
         product = matrix * (e @ e.T)
         return np.asarray(self.groups.sums(self.groups.sums(product).T))
+
+
+@dataclass(frozen=True, eq=False)
+class _Part(Face):
+    """Some groups of a face: what is known of that need not be asked for again."""
+
+    whole_face: Face
+    places: Index
+
+    @cached_property
+    def block(self) -> Vector:
+        return self.whole_face.block[:, self.places]
+
+    @cached_property
+    def gram(self) -> Vector:
+        return self.whole_face.gram[self.places[:, None], self.places]
+
+    @cached_property
+    def correlation(self) -> Vector:
+        return self.whole_face.correlation[self.places]
+
+
+@dataclass(frozen=True, eq=False)
+class _Joined(Face):
+    """Two faces in one."""
+
+    first: Face
+    second: Face
+
+    @cached_property
+    def block(self) -> Vector:
+        return np.asfortranarray(np.hstack([self.first.block, self.second.block]))
+
+    @cached_property
+    def gram(self) -> Vector:
+        old, size = len(self.first.index), len(self.index)
+        gram = np.empty((size, size))
+        gram[:old, :old] = self.first.gram
+        gram[:, old:] = self.block.T @ self.second.block
+        gram[old:, :old] = gram[:old, old:].T
+        return gram
+
+    @cached_property
+    def correlation(self) -> Vector:
+        return np.vstack([self.first.correlation, self.second.correlation])

@@ -30,7 +30,7 @@ _INSIDE = 1 + 1e-11  # bound, with its rounding, off the face
 #: Bounds off the face that the dual state at the end is sought within, and its accuracy.
 _PROOFS = ((0.99, 5e-10), (1.0, 1e-10))
 _EXTENSIONS = 12
-_ASSEMBLIES = 4.0  # of A D A^T, that leaps may take the work of
+_ASSEMBLIES, _ANYWAY = 3.0, 1.5e8  # of A D A^T, that leaps may take the work of; and operations besides
 
 
 def leap(unit: UnitProblem, progress: ProgressCallback | None) -> tuple[End, int]:
@@ -68,7 +68,7 @@ class _Leaps:
         first = max(1, int(np.searchsorted(rows, _FIRST * m)))
         self.face = frame.face(order[:first])
         self.x = np.zeros((len(self.face.index), frame.columns))
-        self.most = _ASSEMBLIES * (float(m) * m * n + float(m) ** 3)
+        self.most = _ASSEMBLIES * (float(m) * m * n + float(m) ** 3) + _ANYWAY
 
     def run(self) -> Ending | None:
         frame = self.frame
@@ -76,7 +76,8 @@ class _Leaps:
         penalty = _NEXT * top
         for _ in range(_ROUNDS):
             lasso = GroupLasso(self.face, self.face.correlation, np.full(len(self.face.chosen), penalty))
-            self.x, settled = lasso.settle(self.x, _LOOSE)
+            self.x, settled = lasso.settle(self.x, _LOOSE, self.most - self.work)
+            self.work += lasso.work
             residual = frame.target - self.face.block @ self.x
             reach = frame.reach(residual)
             self._count(residual)
@@ -111,8 +112,6 @@ class _Leaps:
 
     def _count(self, residual: Vector) -> None:
         self.count += 1
-        k = float(len(self.face.index))
-        self.work += 4 * k**2 * self.frame.columns + 8 * float(np.count_nonzero(self.x[:, 0])) ** 3 / 3
         if self.progress is not None:
             self.progress(Progress("leaps", None, f"{self.count} leaps, residual {norm(residual):.1e}"))
 
@@ -146,8 +145,9 @@ class _Leaps:
                 goal = np.zeros_like(self.x)
                 goal[self._rows_of(flat)] = -flat.e
                 pinned = np.isin(self.face.chosen, flat.face.chosen)
-                v, settled = GroupLasso(self.face, goal, np.where(pinned, 0.0, bound)).settle(v, accuracy)
-                self.work += 4 * float(len(v)) ** 2
+                lasso = GroupLasso(self.face, goal, np.where(pinned, 0.0, bound))
+                v, settled = lasso.settle(v, accuracy, self.most - self.work)
+                self.work += lasso.work
                 if not settled or self.work > self.most:
                     return None
                 nu = -self.face.block @ v

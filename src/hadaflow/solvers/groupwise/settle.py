@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import scipy.linalg as la
 
@@ -14,14 +12,14 @@ _ROUNDS = 60
 _DROPS = 8  # rounds in which groups that would turn round leave a face
 _PARTS = (1.0, 0.5, 0.25, 0.1, 0.03)  # of a Newton step, tried in turn
 _GRADIENT_STEPS = 10  # where none of them helps
+_OVERHEAD = 1e6  # operations in the time that a round of small arrays takes in any case
 _EPS = float(np.finfo(np.float64).eps)
 
 
-@dataclass(frozen=True, eq=False)
 class GroupLasso:
     """Minimise ``1/2 <X, G X> - <X, goal> + sum_g penalty_g |X_g|`` over X on a face, G its Gram matrix.
 
-    Attributes
+    Parameters
     ----------
     face : Face
         The working set.
@@ -29,54 +27,69 @@ class GroupLasso:
         What is linear.
     penalty : ndarray of shape (k,)
         Not negative; groups of penalty 0 are part of every answer.
+
+    Attributes
+    ----------
+    work : float
+        Operations so far.
     """
 
-    face: Face
-    goal: Vector
-    penalty: Vector
+    def __init__(self, face: Face, goal: Vector, penalty: Vector) -> None:
+        self.face, self.goal, self.penalty = face, goal, penalty
+        self.work = 0.0
+        groups = face.groups
+        diagonal = groups.sums(face.gram.diagonal())
+        mean = diagonal if groups.labels is None else diagonal / groups.sizes
+        self._steepness = np.where(mean > 0, mean, 1.0)
 
-    def value(self, x: Vector) -> float:
-        half = 0.5 * float((x * (self.face.gram @ x)).sum())
-        return half - float((x * self.goal).sum()) + float(self.penalty @ self.face.norms(x))
-
-    def settle(self, x: Vector, accuracy: float) -> tuple[Vector, bool]:
-        """The minimiser from a guess, and whether it was found.
+    def settle(self, x: Vector, accuracy: float, most: float) -> tuple[Vector, bool]:
+        """The minimiser from a guess, and whether it was found with at most so many operations.
 
         ``accuracy`` bounds what is left of the gradient of a group, relative to the largest penalty.
         """
         face = self.face
         enough = accuracy * float(self.penalty.max(initial=0.0))
         for _ in range(_ROUNDS):
-            shrunk, steepness = self._shrunk(x)
-            if float((face.norms(shrunk - x) * steepness).max(initial=0.0)) <= enough:
+            image = self._image(x)
+            shrunk = self._shrunk(x, image, self._steepness)
+            if float((face.norms(shrunk - x) * self._steepness).max(initial=0.0)) <= enough:
                 return x, True
             on = (face.norms(shrunk) > 0) | (self.penalty == 0)
-            trial = self._newton(np.where(face.spread(face.norms(x) > 0), x, shrunk), on)
-            moved = self._lower(x, trial)
+            trial = self._newton(np.where(face.spread(face.norms(x)) > 0, x, shrunk), on)
+            moved = self._lower(x, image, trial)
             if moved is None:
-                moved = x
-                for _ in range(_GRADIENT_STEPS):
-                    moved = self._shrunk(moved, careful=True)[0]
-                if not self.value(moved) < self.value(x):
+                moved = self._descended(x)
+                if not self._value(moved, self._image(moved)) < self._value(x, image):
                     return x, False
             x = moved
+            if self.work > most:
+                return x, False
         return x, False
 
-    def _shrunk(self, x: Vector, *, careful: bool = False) -> tuple[Vector, Vector]:
-        """A gradient step with shrinkage, and the curvature of each group that it assumes."""
+    def _image(self, x: Vector) -> Vector:
+        """``G x``, from the rows where x is not zero."""
+        on = np.flatnonzero(x[:, 0])
+        self.work += _OVERHEAD + 2.0 * len(x) * len(on) * x.shape[1]
+        return np.asarray(self.face.gram[:, on] @ x[on] if 2 * len(on) < len(x) else self.face.gram @ x)
+
+    def _value(self, x: Vector, image: Vector) -> float:
+        half = 0.5 * float(np.vdot(x, image))
+        return half - float(np.vdot(x, self.goal)) + float(self.penalty @ self.face.norms(x))
+
+    def _shrunk(self, x: Vector, image: Vector, steepness: Vector) -> Vector:
+        """A gradient step with shrinkage, for this curvature of each group."""
         face = self.face
-        gradient = face.gram @ x - self.goal
-        diagonal = face.groups.sums(face.gram.diagonal())
-        if careful:  # a bound on the largest eigenvalue: such a step cannot fail
-            diagonal = np.full_like(diagonal, float(np.abs(face.gram).sum(axis=0).max()))
-        else:
-            sizes = 1 if face.groups.labels is None else face.groups.sizes
-            diagonal = diagonal / sizes
-        steepness = np.where(diagonal > 0, diagonal, 1.0)
-        z = x - gradient / face.spread(steepness)
+        z = x - (image - self.goal) / face.spread(steepness)
         size = face.norms(z)
         left = np.maximum(size - self.penalty / steepness, 0.0)
-        return z * face.spread(np.divide(left, size, out=np.zeros_like(size), where=size > 0)), steepness
+        return np.asarray(z * face.spread(np.divide(left, size, out=np.zeros_like(size), where=size > 0)))
+
+    def _descended(self, x: Vector) -> Vector:
+        """Some gradient steps of a length that cannot fail."""
+        bound = np.full_like(self._steepness, float(np.abs(self.face.gram).sum(axis=0).max()))
+        for _ in range(_GRADIENT_STEPS):
+            x = self._shrunk(x, self._image(x), bound)
+        return x
 
     def _newton(self, x: Vector, on: Mask) -> Vector:
         """Where Newton's method leads on a face, from which groups drop that would turn round."""
@@ -85,13 +98,13 @@ class GroupLasso:
         for _ in range(_DROPS):
             inside = self.face.inside(kept)
             part = self.face.part(kept)
-            here = x[inside]
-            e = part.directions(here)
-            penalty = self.penalty[kept]
-            size = part.norms(here)
+            here, penalty = x[inside], self.penalty[kept]
+            e, size = part.directions(here), part.norms(here)
             bend = np.divide(penalty, size, out=np.zeros_like(size), where=size > 0)
             slope = self.goal[inside] - part.gram @ here - e * part.spread(penalty)
             end = here + curved(part, bend, e, slope)
+            c = float(len(inside))
+            self.work += _OVERHEAD + (c**3 / 3 if x.shape[1] == 1 else 2 * c**3) + 6 * c**2 * x.shape[1]
             turned = (part.inner(end, e) <= 0) & (penalty > 0)
             if not turned.any():
                 break
@@ -99,11 +112,13 @@ class GroupLasso:
         full[inside] = np.where(part.spread(turned), 0.0, end)
         return full
 
-    def _lower(self, x: Vector, trial: Vector) -> Vector | None:
-        before = self.value(x)
+    def _lower(self, x: Vector, image: Vector, trial: Vector) -> Vector | None:
+        """The first part of the way to a trial that lowers the value; it is a parabola and norms along the way."""
+        before, way = self._value(x, image), trial - x
+        along = self._image(trial) - image
         for part in _PARTS:
-            moved = x + part * (trial - x)
-            if self.value(moved) < before - _EPS * abs(before) or part * np.abs(trial - x).max() == 0:
+            moved = x + part * way
+            if self._value(moved, image + part * along) < before - _EPS * abs(before):
                 return moved
         return None
 

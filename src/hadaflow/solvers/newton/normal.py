@@ -17,8 +17,8 @@ from hadaflow.solvers.newton.krylov import KrylovEquations
 
 _EPS = float(np.finfo(np.float64).eps)
 _RANK_TOLERANCE = 1e-12
-_TURNING = 1e-8  # of the largest excess of a group: below, the excess matters to refinement alone
-_REFINED = 2
+_TURNING = 1e-3  # excess of a group, relative to the rest: below, it matters to refinement alone
+_REFINED = 4
 LARGEST_FACTOR = 5000  # rows up to which m x m factorisations are the better way
 LARGEST_COPY = 25_000_000  # entries up to which an A that is not at hand is turned into a matrix for them
 
@@ -154,7 +154,7 @@ class RepeatedEquations:
         rows = groups.rows(k)
         base = _Definite(row_gram(columns_scaled(self.columns, np.sqrt(groups.spread(metric.tangential)[::k]))))
         excess = metric.radial - metric.tangential
-        slow = np.flatnonzero(excess > _TURNING * float(excess.max(initial=0.0)))
+        slow = np.flatnonzero(excess > _TURNING * metric.tangential)
         if len(slow) == 0 or groups.single:
             return lambda rhs: np.ascontiguousarray(base.solve(rhs.reshape(-1, k))).ravel()
         e = np.asarray(metric.direction).reshape(-1, k)
@@ -170,9 +170,12 @@ class RepeatedEquations:
             return np.asarray(v - solved @ (e * np.reshape(groups.spread(q), (-1, k)))).ravel()
 
         def refined(rhs: Vector) -> Vector:
-            v = once(rhs)
+            v, left = once(rhs), rhs
             for _ in range(_REFINED):
-                v = v + once(rhs - self.forward(metric.times(self.backward(v))))
+                rest = rhs - self.forward(metric.times(self.backward(v)))
+                if not norm(rest) < 0.5 * norm(left):
+                    break
+                v, left = v + once(rest), rest
             return v
 
         return refined
