@@ -135,14 +135,14 @@ class LeftOut:
     def __init__(self, design: Design, train: Rows, test: Rows) -> None:
         self._design, self._test = design, test
         self._train, self._rows = as_operator(train.X), as_operator(test.X)
-        free = dense(self._rows.columns(design.free))
+        free = dense(self._rows.columns(design.split.free))
         self._free = np.column_stack([np.ones(len(test.y)), free])
         empty = self._free @ self._explained(train.y.astype(np.float64))
         self._left = test.y.astype(np.float64) - empty
 
     def errors(self, points: Points, shares: tuple[float, ...]) -> Vector:
         """Mean squared errors, shape (times, shares), of mixtures of iterate and average."""
-        columns = self._design.penalised[points.columns]
+        columns = self._design.split.penalised[points.columns]
         penalised, taken = self._rows.columns(columns), self._taken(columns)
 
         def fitted(x: Vector) -> Vector:
@@ -160,16 +160,16 @@ class LeftOut:
     def _taken(self, columns: Index) -> Vector:
         """What is explained of columns of X, shape (1 + free, v)."""
         taken = np.zeros((self._free.shape[1], len(columns)))
-        if self._design.intercept or len(self._design.free):
+        if self._design.split.intercept or len(self._design.split.free):
             for k, j in enumerate(columns):
                 taken[:, k] = self._explained(dense(self._train.columns(np.array([j]))).ravel())
         return taken
 
     def _explained(self, v: Vector) -> Vector:
         """Intercept and coefficients of the unpenalised columns that explain v."""
-        none = np.zeros(len(self._design.penalised))
+        none = np.zeros(len(self._design.split.penalised))
         coef, intercept = self._design.coefficients(none, v)
-        return np.append(intercept, coef[self._design.free])
+        return np.append(intercept, coef[self._design.split.free])
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         told = subtasks(self, list(targets.T), "target", X, y)
         fits = [self._fit_target(prepared, design, target, given, options, refit) for target in told]
         warn_if_not_ok(self, [fit[0].status for fit in fits])
-        self._keep(fits, design.penalised, single=y.ndim == 1)
+        self._keep(fits, design.split.penalised, single=y.ndim == 1)
         self.dynamics_ = options.dynamics
         return self
 
@@ -229,7 +229,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     ) -> tuple[Reading, NDArray[Any], float, Any]:
         problem = Problem(design.operator, design.target(y))
         lengths = feature_lengths(design)
-        weights = lengths if given is None else lengths * given[design.penalised]
+        weights = lengths if given is None else lengths * given[design.split.penalised]
         reading = read(problem, weights, design.rows, options)
         x = least_squares(problem, reading.x, options.positive) if refit else reading.x
         coef, intercept = prepared.back(*design.coefficients(x, y))

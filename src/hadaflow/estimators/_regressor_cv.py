@@ -219,7 +219,7 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         problem = Problem(design.operator, design.target(whole.y))
         weights = feature_lengths(design)
         if rows.feature_weights is not None:
-            weights = weights * rows.feature_weights[design.penalised]
+            weights = weights * rows.feature_weights[design.split.penalised]
         followers = followers_of(problem, weights, settings, positive)
         shares, count = settings.shares, settings.count
         found = FoldSearch(rows, folds, followers, shares, count, self.rule, self.n_jobs, self.progress).run(
