@@ -12,8 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from hadaflow._types import Vector
 from hadaflow.certificates import Certificate
-from hadaflow.estimators._cross_validation import summary
 from hadaflow.estimators._fold_search import FoldSearchResult
+from hadaflow.estimators._folds import summary
 from hadaflow.estimators._following import Follower, Saddles
 from hadaflow.estimators._readings import Reading
 from hadaflow.estimators._training import Descent, Flow, Training
@@ -100,12 +100,12 @@ def warn_of(found: FoldSearchResult) -> None:
             "such as powers of one far from zero; centre them before taking powers, or take SparseFlowRegressor, which "
             "looks at such features together",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
     if found.cut_short:
         warnings.warn(
             f"the error on rows left out is smallest at the last time compared, {found.last_time:.4g}, but the path "
             f'goes on: steps ran out before; take dynamics="saddles", or a larger init_scale or smaller depth',
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=4,
         )

@@ -1,4 +1,4 @@
-"""What the two regressions share: predictions of a linear model, lengths of its columns, least squares on a support."""
+"""What the two regressions share: dynamics, weights of features, least squares on a support, and a linear model."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hadaflow._types import Vector
-from hadaflow._validation import norm
+from hadaflow._validation import norm, one_of
 from hadaflow.estimators._design import Design
-from hadaflow.estimators._validated import is_operator, prediction_data
+from hadaflow.estimators._validated import is_operator, prediction_data, scalar
 from hadaflow.operators import as_operator
 from hadaflow.problems import Problem
 
 
 class LinearPrediction:
-    """Predictions of a linear model, for arrays, sparse matrices and linear operators."""
+    """A linear model, for arrays, sparse matrices and linear operators."""
 
     coef_: NDArray[Any]
     intercept_: Any
+    support_: NDArray[np.bool_]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """``X @ coef_.T + intercept_``.
@@ -45,15 +46,48 @@ class LinearPrediction:
             fitted = X @ self.coef_.T
         return np.asarray(fitted + self.intercept_)
 
+    def _keep_coefficients(self, coefs: list[NDArray[Any]], intercepts: list[Any], single: bool) -> None:
+        """The coefficients and intercepts of all targets, or those of the only one."""
+        self.coef_ = coefs[0] if single else np.stack(coefs)
+        kind = self.coef_.dtype
+        self.intercept_ = scalar(intercepts[0], kind) if single else np.array(intercepts, dtype=kind)
+        self.support_ = self.coef_ != 0
 
-def feature_lengths(design: Design) -> Vector:
-    """Lengths of the columns that the path sees: their mean for columns of zeros, and 1 for a LinearOperator."""
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # of BaseEstimator
+        tags.input_tags.sparse = True
+        return tags
+
+
+def dynamics_of(estimator: Any, steered: bool = False) -> str:
+    """What is followed: "auto" is training where depth or init_scale is given, or a rule steers it."""
+    one_of(estimator.dynamics, "dynamics", ("auto", "saddles", "flow", "descend"))
+    starts = {"depth": estimator.depth, "init_scale": estimator.init_scale}
+    given = {name: value for name, value in starts.items() if value is not None}
+    if estimator.dynamics == "auto":
+        return "flow" if given or steered else "saddles"
+    if estimator.dynamics == "saddles" and given:
+        name, value = next(iter(given.items()))
+        raise ValueError(
+            f'{name} belongs to dynamics="flow" and "descend", got {name}={value!r} with dynamics="saddles", whose '
+            f"start vanishes: leave one of them out"
+        )
+    return str(estimator.dynamics)
+
+
+def path_weights(design: Design, feature_weights: Vector | None) -> Vector:
+    """Lengths of the columns that the path sees, times the weights of the user.
+
+    Columns of zeros get the mean length; all have length 1 for a LinearOperator.
+    """
     if design.operator.costs.matrix_free:
-        return np.ones(design.operator.shape[1])
-    lengths = np.sqrt(design.operator.column_squares())
-    present = lengths > 0
-    # The geometric mean, by which starts are scaled, then is that of the others.
-    return np.where(present, lengths, np.exp(np.log(lengths[present]).mean()) if present.any() else 1.0)
+        lengths = np.ones(design.operator.shape[1])
+    else:
+        lengths = np.sqrt(design.operator.column_squares())
+        present = lengths > 0
+        # The geometric mean, by which starts are scaled, then is that of the others.
+        lengths = np.where(present, lengths, np.exp(np.log(lengths[present]).mean()) if present.any() else 1.0)
+    return lengths if feature_weights is None else lengths * feature_weights[design.split.penalised]
 
 
 def least_squares(problem: Problem, x: NDArray[Any], positive: bool) -> NDArray[Any]:

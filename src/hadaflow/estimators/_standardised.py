@@ -13,7 +13,7 @@ from hadaflow._types import Float, Index, Vector
 from hadaflow.estimators._design import Split
 from hadaflow.estimators._starts import weighted_start
 from hadaflow.losses import Logistic, Weighted
-from hadaflow.operators import Around, Operator, as_operator
+from hadaflow.operators import Around, Operator
 from hadaflow.operators.block import dense
 from hadaflow.problems import Problem
 
