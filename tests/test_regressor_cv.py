@@ -397,7 +397,7 @@ def test_folds_that_only_have_rows_of_weight_zero_are_as_if_absent(kind):
 def test_a_fold_that_the_splitter_leaves_empty_is_refused(kind):
     X, y = noisy(40, 6)
     with pytest.raises(ValueError, match="fold 1 of cv has no rows to test on: take fewer folds, or another splitter"):
-        kind(cv=[*KFold(2).split(X)][:1] + [(np.arange(40), [])]).fit(X, labels_of(y))
+        kind(cv=[*list(KFold(2).split(X))[:1], (np.arange(40), [])]).fit(X, labels_of(y))
     with pytest.raises(ValueError, match="n_jobs must be None or a whole number other than 0"):
         kind(n_jobs=0).fit(X, labels_of(y))
 
@@ -605,9 +605,8 @@ def test_callbacks_see_every_fold_begin_and_end(kind):
         def on_fit_task_end(self, estimator, context, **told):
             events.append(("end", context.task_name))
 
-    several = (
-        np.column_stack([y, y]) if kind is SparseFlowRegressorCV else np.digitize(y, np.quantile(y, [1 / 3, 2 / 3]))
-    )
+    classes = np.digitize(y, np.quantile(y, [1 / 3, 2 / 3]))
+    several = np.column_stack([y, y]) if kind is SparseFlowRegressorCV else classes
     kind(cv=2).set_callbacks(Listener()).fit(X, several)
     tasks = [each[1] for each in events if each[0] == "begin"][1:]
     assert tasks == [f"fold {k}" for k in range(4 if kind is SparseFlowRegressorCV else 6)]

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from hadaflow._types import Vector
-from hadaflow.certificates import Certificate
 from hadaflow.estimators._fold_search import FoldSearchResult
 from hadaflow.estimators._folds import summary
 from hadaflow.estimators._following import Follower, Saddles
-from hadaflow.estimators._readings import Reading
 from hadaflow.estimators._training import Descent, Flow, Training
 from hadaflow.problems import Problem
 
@@ -30,37 +27,18 @@ class Settings:
     count: int
 
 
-@dataclass(frozen=True, eq=False)
-class CrossValidatedFit:
-    """What is known of one target in the end."""
-
-    found: FoldSearchResult
-    reading: Reading
-    coef: NDArray[Any]
-    intercept: float
-    certificate: Certificate
-    share: float
-
-    def attributes(self) -> dict[str, Any]:
-        """Those that are lists for several targets."""
-        found, reading = self.found, self.reading
-        mean, deviation = summary(found.errors)
-        trained = found.best.follower if isinstance(found.best.follower, Training) else None
-        return {
-            "path_": reading.path,
-            "status_": reading.status,
-            "reason_": reading.reason,
-            "n_iter_": reading.steps,
-            "stop_time_": reading.time,
-            "certificate_": self.certificate,
-            "best_fraction_": self.share,
-            "depth_": None if trained is None else trained.model.depth,
-            "init_scale_": None if trained is None else trained.init_scale,
-            "times_": found.times,
-            "errors_": found.errors,
-            "mean_errors_": mean,
-            "standard_errors_": deviation,
-        }
+def attributes_of(found: FoldSearchResult) -> dict[str, Any]:
+    """What an estimator tells of the search."""
+    mean, deviation = summary(found.errors)
+    trained = found.best.follower if isinstance(found.best.follower, Training) else None
+    return {
+        "depth_": None if trained is None else trained.model.depth,
+        "init_scale_": None if trained is None else trained.init_scale,
+        "times_": found.times,
+        "errors_": found.errors,
+        "mean_errors_": mean,
+        "standard_errors_": deviation,
+    }
 
 
 def several(value: Any, name: str, default: float | None) -> list[Any]:

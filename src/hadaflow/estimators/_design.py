@@ -112,7 +112,7 @@ class Projected(Composed):
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class ColumnSplit:
     """What is penalised, and the directions that are free: the constant column and the columns of weight zero.
 
     Attributes
@@ -146,7 +146,7 @@ class Split:
     independent: Index
 
     @classmethod
-    def of(cls, X: Any, sample_weight: Vector | None, intercept: bool, feature_weights: Vector | None) -> Split:
+    def of(cls, X: Any, sample_weight: Vector | None, intercept: bool, feature_weights: Vector | None) -> ColumnSplit:
         """Of validated data; rows of weight zero have been dropped."""
         whole = as_operator(X)
         m, n = whole.shape
@@ -186,18 +186,18 @@ class Design:
     rows : int
         Degrees of freedom of y: the sum of the row weights (:func:`hadaflow.estimators._weights.relative`), rounded,
         less the rank of U.
-    split : Split
+    split : ColumnSplit
         The penalised columns, and U.
     """
 
     operator: Operator
     rows: int
-    split: Split
+    split: ColumnSplit
 
     @classmethod
     def of(cls, X: Any, sample_weight: Vector | None, intercept: bool, feature_weights: Vector | None) -> Design:
         """The design of validated data; rows of weight zero have been dropped."""
-        split = Split.of(X, sample_weight, intercept, feature_weights)
+        split = ColumnSplit.of(X, sample_weight, intercept, feature_weights)
         plain = split.root is None and not split.basis.shape[1]
         total = split.whole.shape[0] if sample_weight is None else round(float(sample_weight.sum()))
         return cls(split.inner if plain else split.projected(), max(1, total - split.basis.shape[1]), split)

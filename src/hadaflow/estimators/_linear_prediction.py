@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from hadaflow._types import Vector
 from hadaflow._validation import norm, one_of
 from hadaflow.estimators._design import Design
+from hadaflow.estimators._prepared import Prepared, Rows
+from hadaflow.estimators._readings import Reading
 from hadaflow.estimators._validated import is_operator, prediction_data, scalar
 from hadaflow.operators import as_operator
 from hadaflow.problems import Problem
@@ -46,12 +49,15 @@ class LinearPrediction:
             fitted = X @ self.coef_.T
         return np.asarray(fitted + self.intercept_)
 
-    def _keep_coefficients(self, coefs: list[NDArray[Any]], intercepts: list[Any], single: bool) -> None:
-        """The coefficients and intercepts of all targets, or those of the only one."""
-        self.coef_ = coefs[0] if single else np.stack(coefs)
-        kind = self.coef_.dtype
+    def _keep(self, fits: list[LinearFit], single: bool) -> None:
+        """What is known of all targets, in lists, or of the only one."""
+        self.coef_ = fits[0].coef if single else np.stack([fit.coef for fit in fits])
+        kind, intercepts = self.coef_.dtype, [fit.intercept for fit in fits]
         self.intercept_ = scalar(intercepts[0], kind) if single else np.array(intercepts, dtype=kind)
         self.support_ = self.coef_ != 0
+        for name in fits[0].attributes:
+            values = [fit.attributes[name] for fit in fits]
+            setattr(self, name, values[0] if single else values)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]  # of BaseEstimator
@@ -73,6 +79,56 @@ def dynamics_of(estimator: Any, steered: bool = False) -> str:
             f"start vanishes: leave one of them out"
         )
     return str(estimator.dynamics)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFit:
+    """What is known of one target in the end.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n,)
+        Coefficients of X as it was given.
+    intercept : float
+        And their intercept.
+    attributes : dict
+        What the estimator is to have besides, by name.
+    """
+
+    coef: NDArray[Any]
+    intercept: float
+    attributes: dict[str, Any]
+
+
+class Regression:
+    """Rows with one target, as a problem.
+
+    Attributes
+    ----------
+    problem : Problem
+        The penalised columns and what the free directions leave of the target.
+    weights : ndarray of shape (n,)
+        What the path counts each of them by.
+    """
+
+    def __init__(self, prepared: Prepared, design: Design, rows: Rows) -> None:
+        self._prepared, self._design, self._rows = prepared, design, rows
+        self.problem = Problem(design.operator, design.target(rows.y))
+        self.weights = path_weights(design, rows.feature_weights)
+
+    def fit(self, reading: Reading, *, positive: bool, refit: bool, **more: Any) -> LinearFit:
+        """What was read off, in terms of the data given, with further attributes."""
+        x = least_squares(self.problem, reading.x, positive) if refit else reading.x
+        coef, intercept = self._prepared.back(*self._design.coefficients(x, self._rows.y))
+        attributes = {
+            "path_": reading.path,
+            "status_": reading.status,
+            "reason_": reading.reason,
+            "n_iter_": reading.steps,
+            "stop_time_": reading.time,
+            "certificate_": reading.certificate(self.problem, self.weights, positive),
+        }
+        return LinearFit(coef, intercept, attributes | more)
 
 
 def path_weights(design: Design, feature_weights: Vector | None) -> Vector:

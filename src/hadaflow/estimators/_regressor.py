@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
 from hadaflow._validation import flag, one_of, positive_number
-from hadaflow.certificates import Certificate
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
-from hadaflow.estimators._design import Design
-from hadaflow.estimators._linear_prediction import LinearPrediction, dynamics_of, least_squares, path_weights
-from hadaflow.estimators._prepared import Prepared, Rows
-from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, Reading, ReadingOptions, read
+from hadaflow.estimators._linear_prediction import LinearPrediction, Regression, dynamics_of
+from hadaflow.estimators._prepared import Prepared
+from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, ReadingOptions, read
 from hadaflow.estimators._validated import noise_size, row_weights, training_data, warn_if_not_ok
-from hadaflow.problems import Problem
 from hadaflow.selection import criterion_prices
 from hadaflow.stopping import Rule
 
@@ -187,27 +182,16 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         X, y = training_data(self, X, y)
         prepared = Prepared.of(self, X, y, row_weights(sample_weight, len(y)))
         design = prepared.rows.design()
-        told = subtasks(self, prepared.rows.targets(), "target", X, y)
-        fits = [self._fit_target(prepared, design, rows, options, refit) for rows in told]
-        readings = [fit.reading for fit in fits]
-        warn_if_not_ok(self, [reading.status for reading in readings])
-        single = y.ndim == 1
-        self._keep_coefficients([fit.coef for fit in fits], [fit.intercept for fit in fits], single)
-        kept = {name: [getattr(reading, field) for reading in readings] for name, field in _KEPT.items()}
-        kept["certificate_"] = [fit.certificate for fit in fits]
-        for name, values in kept.items():
-            setattr(self, name, values[0] if single else values)
+        fits = []
+        for rows in subtasks(self, prepared.rows.targets(), "target", X, y):
+            regression = Regression(prepared, design, rows)
+            reading = read(regression.problem, regression.weights, design.rows, options)
+            fits.append(regression.fit(reading, positive=options.positive, refit=refit, sigma_=reading.sigma))
+        warn_if_not_ok(self, [fit.attributes["status_"] for fit in fits])
+        self._keep(fits, single=y.ndim == 1)
         self.path_features_ = design.split.penalised
         self.dynamics_ = options.dynamics
         return self
-
-    def _fit_target(self, prepared: Prepared, design: Design, rows: Rows, options: ReadingOptions, refit: bool) -> _Fit:
-        problem = Problem(design.operator, design.target(rows.y))
-        weights = path_weights(design, rows.feature_weights)
-        reading = read(problem, weights, design.rows, options)
-        x = least_squares(problem, reading.x, options.positive) if refit else reading.x
-        coef, intercept = prepared.back(*design.coefficients(x, rows.y))
-        return _Fit(reading, coef, intercept, reading.certificate(problem, weights, options.positive))
 
     def _options(self) -> ReadingOptions:
         """The parameters, checked, with what follows from "auto"."""
@@ -253,23 +237,3 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 f'stop="{self.stop}" reads a model off the saddle path, but {asked} asks for training: leave that out, '
                 f"or pass one of {', '.join(map(repr, TRAINING_STOPS))} or a rule"
             )
-
-
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """What is known of one target in the end."""
-
-    reading: Reading
-    coef: NDArray[Any]
-    intercept: float
-    certificate: Certificate
-
-
-_KEPT = {
-    "path_": "path",
-    "stop_time_": "time",
-    "status_": "status",
-    "reason_": "reason",
-    "sigma_": "sigma",
-    "n_iter_": "steps",
-}

@@ -10,15 +10,13 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from hadaflow._renamed import renamed
 from hadaflow._validation import callback, flag, one_of, positive_number, whole_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, with_callbacks
-from hadaflow.estimators._cv_fit import CrossValidatedFit, Settings, followers_of, reason_of, several, warn_of
-from hadaflow.estimators._design import Design
-from hadaflow.estimators._fold_search import FoldSearch
+from hadaflow.estimators._cv_fit import Settings, attributes_of, followers_of, reason_of, several, warn_of
+from hadaflow.estimators._fold_search import FoldSearch, FoldSearchResult
 from hadaflow.estimators._folds import Folds
-from hadaflow.estimators._linear_prediction import LinearPrediction, dynamics_of, least_squares, path_weights
+from hadaflow.estimators._linear_prediction import LinearFit, LinearPrediction, Regression, dynamics_of
 from hadaflow.estimators._prepared import Prepared, Rows
 from hadaflow.estimators._readings import Reading
 from hadaflow.estimators._validated import is_operator, row_weights, training_data
-from hadaflow.problems import Problem
 from hadaflow.results import Status
 
 #: Shares of the iterate in what is read out; the running average at the same time has the rest.
@@ -184,38 +182,28 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         prepared = Prepared.of(self, X, y, row_weights(sample_weight, len(y)))
         targets, design = prepared.rows.targets(), prepared.rows.design()
         folds = Folds.of(self, (X, y, groups), prepared, len(targets))
-        fits = [self._fit_target(prepared, design, rows, folds, settings) for rows in targets]
+        fits = [self._fit_target(Regression(prepared, design, rows), rows, folds, settings) for rows in targets]
         next(folds.tasks, None)  # the end of the last
-        for fit in fits:
-            warn_of(fit.found)
-        single = y.ndim == 1
-        self._keep_coefficients([fit.coef for fit in fits], [fit.intercept for fit in fits], single)
-        of_each = [fit.attributes() for fit in fits]
-        for name, value in of_each[0].items():
-            setattr(self, name, value if single else [each[name] for each in of_each])
+        for _, found in fits:
+            warn_of(found)
+        self._keep([fit for fit, _ in fits], single=y.ndim == 1)
         self.path_features_ = design.split.penalised
         self.dynamics_, self.shares_ = settings.dynamics, settings.shares
         return self
 
     def _fit_target(
-        self, prepared: Prepared, design: Design, rows: Rows, folds: Folds, settings: Settings
-    ) -> CrossValidatedFit:
-        positive, shares = bool(self.positive), settings.shares
-        problem = Problem(design.operator, design.target(rows.y))
-        weights = path_weights(design, rows.feature_weights)
-        followers = followers_of(problem, weights, settings, positive)
-        found = FoldSearch(rows, folds, followers, shares, settings.count, self.rule).run(problem)
-        best = found.best
-        share = shares[found.choice.share]
+        self, regression: Regression, rows: Rows, folds: Folds, settings: Settings
+    ) -> tuple[LinearFit, FoldSearchResult]:
+        problem, positive = regression.problem, bool(self.positive)
+        followers = followers_of(problem, regression.weights, settings, positive)
+        found = FoldSearch(rows, folds, followers, settings.shares, settings.count, self.rule).run(problem)
+        best, share = found.best, settings.shares[found.choice.share]
         path, points, dual = best.follower.arrive(problem, best.horizon, found.time)
         x = points.mixed(0, share, problem.shape[1]).astype(problem.dtype)
         steps = best.horizon.steps
         reading = Reading(x, path, found.time, Status.STOPPED, reason_of(found, share), None, steps, dual)
-        x = least_squares(problem, x, positive) if self.refit else x
-        coef, intercept = prepared.back(*design.coefficients(x, rows.y))
-        return CrossValidatedFit(
-            found, reading, coef, intercept, reading.certificate(problem, weights, positive), share
-        )
+        more = attributes_of(found) | {"best_fraction_": share}
+        return regression.fit(reading, positive=positive, refit=self.refit, **more), found
 
     def _settings(self) -> Settings:
         dynamics = dynamics_of(self)

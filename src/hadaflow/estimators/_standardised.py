@@ -10,7 +10,7 @@ import scipy.linalg as la
 import scipy.sparse as sp
 
 from hadaflow._types import Float, Index, Vector
-from hadaflow.estimators._design import Split
+from hadaflow.estimators._design import ColumnSplit
 from hadaflow.estimators._starts import weighted_start
 from hadaflow.losses import Logistic, Weighted
 from hadaflow.operators import Around, Operator
@@ -97,7 +97,7 @@ class Features:
 
     operator: Standardised
     total: float
-    _split: Split
+    _split: ColumnSplit
     _weights: Vector | None
     _explained: Vector
     _combination: Vector
@@ -107,7 +107,7 @@ class Features:
         cls, X: Any, weights: Vector | None, intercept: bool, feature_weights: Vector | None, positive: bool
     ) -> Features:
         """The features of validated rows, none of them of weight zero."""
-        split = Split.of(X, weights, intercept, feature_weights)
+        split = ColumnSplit.of(X, weights, intercept, feature_weights)
         total = float(split.whole.shape[0] if split.root is None else split.root @ split.root)
         explained = np.empty((0, len(split.penalised)))
         if split.basis.shape[1]:
