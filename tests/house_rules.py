@@ -219,7 +219,6 @@ EXCEPTIONS = {
     },
     sparse_or_not: {
         "estimators/_prepared.py",
-        "estimators/_regressor_cv.py",
         "estimators/_standardised.py",
     },
     homely_words: {

@@ -25,8 +25,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import hadaflow as hf
 from hadaflow import stopping
 from hadaflow.estimators import SparseFlowClassifier, _standardised
-from hadaflow.estimators._logistic import LabelledRows, LogisticOptions, Run
+from hadaflow.estimators._logistic import LogisticOptions, Run
 from hadaflow.estimators._maximum_likelihood import maximum_likelihood
+from hadaflow.estimators._prepared import Rows
 from hadaflow.estimators._read_offs import held_out, pooled
 from hadaflow.estimators._standardised import Features
 from hadaflow.losses import Logistic, Loss, Squared, Weighted
@@ -187,11 +188,24 @@ def test_the_time_is_that_of_the_smallest_held_out_loss():
     assert f"{total[40] / sum(len(test) for _, test in splits):.2g}" in model.reason_
 
 
+def test_the_losses_compared_are_kept():
+    X, y = drawn(90, 10)
+    model = SparseFlowClassifier(cv=list(ShuffleSplit(3, random_state=0).split(X))).fit(X, y)
+    assert model.errors_.shape == (len(model.times_), 3)
+    np.testing.assert_allclose(model.mean_errors_, model.errors_.mean(axis=1))
+    best = model.mean_errors_.argmin()
+    assert model.stop_time_ == pytest.approx(model.times_[best])
+    assert f"{model.mean_errors_[best]:.4g} per row over 3 folds" in model.reason_
+    many = SparseFlowClassifier(cv=2).fit(X, np.digitize(X[:, 0], [-0.5, 0.5]))
+    assert len(many.errors_) == len(many.times_) == len(many.mean_errors_) == 3
+    assert not hasattr(many.set_params(stop="criterion").fit(X, y), "errors_")
+
+
 def plain_run(X, y, **options):
     given = {"dynamics": "flow", "depth": 3.0, "init_scale": 1e-4 ** (1 / 3), "stop": "auto", "criterion": "ebic"}
     labels = 2.0 * y - 1
     return Run(
-        LabelledRows(X, labels, None, True, None),
+        Rows(X, labels, None, True, None),
         LogisticOptions(**(given | {"positive": False, "progress": None} | options)),
     )
 
@@ -200,13 +214,13 @@ def test_times_of_different_numbers_of_rows_compare():
     """Rows that stand there twice leave the curve of the loss over time per row as it is."""
     X, y = drawn(60, 8)
     run = plain_run(X, y)
-    twice = LabelledRows(np.vstack([X, X]), np.tile(run.data.labels, 2), None, True, None)
-    grid, one = pooled([held_out(run.data, run.data, run.options)])
-    other, two = pooled([held_out(twice, run.data, run.options)])
+    twice = Rows(np.vstack([X, X]), np.tile(run.rows.y, 2), None, True, None)
+    grid, one = pooled([held_out(run.rows, run.rows, run.options)])
+    other, two = pooled([held_out(twice, run.rows, run.options)])
     assert other[0] == pytest.approx(grid[0])
     common = grid[grid <= min(grid[-1], other[-1])]
     assert len(common) > 50
-    np.testing.assert_allclose(np.interp(common, other, two), np.interp(common, grid, one), rtol=2e-2)
+    np.testing.assert_allclose(np.interp(common, other, two[:, 0]), np.interp(common, grid, one[:, 0]), rtol=2e-2)
 
 
 @pytest.mark.parametrize("criterion", ["ebic", "bic", "aic"])
@@ -573,7 +587,7 @@ def test_progress_is_told():
         ({"refit": None}, TypeError, "refit must be True or False"),
         ({"cv": 1}, ValueError, "cv must be a finite number >= 2"),
         ({"cv": 2.5}, ValueError, "Expected `cv` as an integer"),
-        ({"cv": [([], [0, 1])]}, ValueError, "cv gives no fold with rows to train on"),
+        ({"cv": [([], [0, 1])]}, ValueError, "fold 0 of cv has no rows to train on"),
         ({"cv": GroupKFold(2)}, ValueError, "'groups' parameter should not be None"),
         ({"class_weight": "even"}, ValueError, "class_weight must be 'balanced', a dict or None, got 'even'"),
         ({"class_weight": {0: -1}}, ValueError, "class_weight must not be negative"),

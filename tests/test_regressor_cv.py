@@ -28,9 +28,10 @@ from sklearn.model_selection import (
 )
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from hadaflow.estimators import SparseFlowRegressor, SparseFlowRegressorCV
+from hadaflow.estimators import SparseFlowClassifier, SparseFlowRegressor, SparseFlowRegressorCV
 from hadaflow.estimators import _following as following
 from hadaflow.estimators import _training as training
+from hadaflow.estimators._folds import choose, summary
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -373,6 +374,52 @@ def test_weights_are_repetitions(dynamics):
     np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=rtol, atol=1e-9)
 
 
+def labels_of(y):
+    return (y > np.median(y)).astype(int)
+
+
+@pytest.mark.parametrize("kind", [SparseFlowRegressorCV, SparseFlowClassifier])
+def test_folds_that_only_have_rows_of_weight_zero_are_as_if_absent(kind):
+    X, y = noisy(40, 6)
+    y = y if kind is SparseFlowRegressorCV else labels_of(y)
+    w, folds = np.repeat([0.0, 1.0], [10, 30]), list(KFold(4).split(X))
+    model = kind(cv=folds).fit(X, y, sample_weight=w)
+    assert model.errors_.shape[-1] == 3
+    inside = [(train[train >= 10] - 10, test - 10) for train, test in folds[1:]]
+    np.testing.assert_array_equal(model.coef_, kind(cv=inside).fit(X[10:], y[10:]).coef_)
+    by_number = kind(cv=3).fit(X, y, sample_weight=w)
+    np.testing.assert_array_equal(by_number.errors_, kind(cv=3).fit(X[10:], y[10:]).errors_)
+    with pytest.raises(ValueError, match="no fold of cv has rows of positive weight both to train on and to test on"):
+        kind(cv=folds[:1]).fit(X, y, sample_weight=w)
+
+
+@pytest.mark.parametrize("kind", [SparseFlowRegressorCV, SparseFlowClassifier])
+def test_a_fold_that_the_splitter_leaves_empty_is_refused(kind):
+    X, y = noisy(40, 6)
+    with pytest.raises(ValueError, match="fold 1 of cv has no rows to test on: take fewer folds, or another splitter"):
+        kind(cv=[*list(KFold(2).split(X))[:1], (np.arange(40), [])]).fit(X, labels_of(y))
+    with pytest.raises(ValueError, match="n_jobs must be None or a whole number other than 0"):
+        kind(n_jobs=0).fit(X, labels_of(y))
+
+
+def test_folds_of_different_sizes_may_count_by_weights():
+    rng = np.random.default_rng(0)
+    errors, counts = rng.uniform(1, 2, (1, 7, 1, 3)), np.array([1.0, 2.0, 5.0])
+    mean, deviation = summary(errors, counts)
+    np.testing.assert_allclose(mean, errors @ counts / 8)
+    np.testing.assert_allclose(deviation**2, (errors - mean[..., None]) ** 2 @ counts / 8 / 2)
+    assert choose(errors, weights=counts).time == mean[0, :, 0].argmin()
+    np.testing.assert_allclose(summary(errors)[1], errors.std(axis=-1, ddof=1) / np.sqrt(3))
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e78, 1e150])
+def test_targets_whose_squares_are_large(size):
+    X, y = noisy()
+    plain, model = (SparseFlowRegressorCV(rule="one_se").fit(X, target) for target in (y, size * y))
+    np.testing.assert_allclose(model.coef_, size * plain.coef_, rtol=1e-9)
+    np.testing.assert_allclose(model.standard_errors_ / size**2, plain.standard_errors_, rtol=1e-7)
+
+
 # ---- options and kinds of data ----------------------------------------------------------------------------------
 
 
@@ -528,18 +575,21 @@ def test_grid_search():
     assert search.score(X, y) > 0.8
 
 
-def test_progress_is_told_after_each_fold():
-    X, y = noisy()
+@pytest.mark.parametrize("kind", [SparseFlowRegressorCV, SparseFlowClassifier])
+def test_progress_is_told_after_each_fold(kind):
+    X, y = noisy(n=6)
     seen = []
-    SparseFlowRegressorCV(cv=3, progress=seen.append).fit(X, y)
+    kind(cv=3, progress=seen.append).fit(X, labels_of(y))
     folds = [each for each in seen if each.stage == "cross-validation"]
     assert [each.fraction for each in folds] == pytest.approx([1 / 3, 2 / 3, 1])
     assert folds[-1].message == "fold 3 of 3"
 
 
-def test_callbacks_see_every_fold_begin_and_end():
+@pytest.mark.parametrize("kind", [SparseFlowRegressorCV, SparseFlowClassifier])
+def test_callbacks_see_every_fold_begin_and_end(kind):
+    """Of two targets, or of three classes."""
     pytest.importorskip("sklearn.callback")
-    X, y = noisy()
+    X, y = noisy(n=6)
     events = []
 
     class Listener:
@@ -555,10 +605,11 @@ def test_callbacks_see_every_fold_begin_and_end():
         def on_fit_task_end(self, estimator, context, **told):
             events.append(("end", context.task_name))
 
-    model = SparseFlowRegressorCV(cv=2).set_callbacks(Listener())
-    model.fit(X, np.column_stack([y, y]))
+    classes = np.digitize(y, np.quantile(y, [1 / 3, 2 / 3]))
+    several = np.column_stack([y, y]) if kind is SparseFlowRegressorCV else classes
+    kind(cv=2).set_callbacks(Listener()).fit(X, several)
     tasks = [each[1] for each in events if each[0] == "begin"][1:]
-    assert tasks == ["fold 0", "fold 1", "fold 2", "fold 3"]
+    assert tasks == [f"fold {k}" for k in range(4 if kind is SparseFlowRegressorCV else 6)]
     assert [each for each in events if each[0] == "end"][:-1] == [("end", task) for task in tasks]
     assert events[-1] == "teardown"
 
@@ -610,8 +661,6 @@ def test_bad_data():
         model.fit(X, y, groups=np.zeros(19))
     with pytest.raises(ValueError, match="cross-validation leaves out rows of X, which a LinearOperator does not have"):
         model.fit(aslinearoperator(X), y)
-    with pytest.raises(ValueError, match=r"fold 0 of cv has no rows to test on \(of positive sample_weight\)"):
-        model.fit(X, y, sample_weight=np.repeat([0.0, 1.0], [4, 16]))
     with pytest.raises(ValueError, match="n_splits=5 greater than the number of samples: n_samples=4"):
         model.fit(X[:4], y[:4])
     with pytest.raises(ValueError, match=r"no time could be compared: .* broke off before it, or errors overflowed"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,13 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
 
 from hadaflow._types import Vector
-from hadaflow._validation import flag, one_of, positive_number, whole_number
+from hadaflow._validation import callback, flag, one_of, positive_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
-from hadaflow.estimators._labels import check_folds, classes, stratified
-from hadaflow.estimators._logistic import LabelledRows, LogisticFit, LogisticOptions, Run
+from hadaflow.estimators._folds import Folds
+from hadaflow.estimators._logistic import LogisticFit, LogisticOptions, Run
 from hadaflow.estimators._prepared import Prepared
-from hadaflow.estimators._read_offs import Fold, read_off
-from hadaflow.estimators._validated import column_weights, prepared_data, row_weights, warn_if_not_ok
+from hadaflow.estimators._read_offs import read_off
+from hadaflow.estimators._validated import row_weights, training_data, warn_if_not_ok
 from hadaflow.estimators._weights import reweighted
 from hadaflow.selection import criterion_prices
 from hadaflow.stopping import Rule
@@ -58,7 +59,8 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
           paths.
         - A rule. It sees the path on features of root mean square 1, followed by the free directions.
     cv : int, cross-validation splitter or iterable of splits, default 5
-        Folds of "auto"; a number gives stratified ones, no more of them than the smallest class has rows.
+        Folds of "auto"; a number gives stratified ones, no more of them than the smallest class has rows. Rows of
+        weight 0 are as if absent, and so is a fold that has no others to train on or to test on.
     criterion : {"ebic", "fdr", "bic", "aic"}, default "ebic"
         Prices of features in "criterion" (:func:`hadaflow.criterion_prices`), on top of ``-2 log likelihood``.
     fit_intercept : bool, default True
@@ -74,9 +76,9 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         Whether to replace the coefficients by maximum likelihood on their support; where that does not exist, they
         stay.
     n_jobs : int, optional
-        Folds followed at a time.
+        Processes that share the folds (joblib); on one machine the result is the same to the last bit.
     progress : callable, optional
-        Called now and then with a :class:`hadaflow.Progress`.
+        Called now and then with a :class:`hadaflow.Progress`, in "auto" after each fold too.
 
     Attributes
     ----------
@@ -93,6 +95,12 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
     stop_time_, status_, reason_, n_iter_
         Flow time at which the path was read off; the :class:`hadaflow.Status` of the path; why there; steps of the
         path. Lists for more than two classes.
+    times_ : ndarray of shape (n_times,)
+        Times compared by "auto", in time of ``path_``.
+    errors_ : ndarray of shape (n_times, n_folds)
+        Log losses per row (weighted by sample_weight and class_weight) on the rows left out.
+    mean_errors_ : ndarray of shape (n_times,)
+        Their mean over all rows left out. These three are there with "auto" alone, and lists for more than two classes.
     path_ : FlowPath or Trajectory, or a list of them
         The path on all data: on penalised features of root mean square 1, about their mean if there is an intercept,
         followed by free directions of the same size. It holds on to the training data.
@@ -190,32 +198,24 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         -------
         self
         """
-        from sklearn.utils.multiclass import check_classification_targets
-        from sklearn.utils.validation import validate_data
-
-        options, intercept, refit = (
-            self._options(),
-            flag(self.fit_intercept, "fit_intercept"),
-            flag(self.refit, "refit"),
-        )
-        X, y = validate_data(self, X, y, accept_sparse=("csc", "csr"), dtype=(np.float64, np.float32))
-        check_classification_targets(y)
-        given = self._feature_weights(X.shape[1])
-        weights = self._row_weights(y, sample_weight)
-        kept = np.arange(len(y)) if weights is None else np.flatnonzero(weights)
-        folds = self._folds(X, y, kept, groups) if options.stop == "auto" else []
-        if len(kept) < len(y):
-            X, y, weights = X[kept], y[kept], weights[kept]  # type: ignore[index]
-            weights = None if (weights == 1).all() else weights
-        self.classes_ = classes(self, y)
-        check_folds(folds, y, self.classes_)
-        prepared = prepared_data(X, intercept)
+        options, refit = self._options(), flag(self.refit, "refit")
+        X, y = training_data(self, X, y, labels=True, formats="csr")
+        prepared = Prepared.of(self, X, y, self._row_weights(y, sample_weight))
+        rows = prepared.rows
+        self.classes_ = np.unique(rows.y)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs rows of at least 2 classes with positive weight, but y has 1 class: "
+                f"{self.classes_[0]!s}"
+            )
         names = list(self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
+        folds = Folds.of(self, (X, y, groups), prepared, len(names)) if options.stop == "auto" else None
         fits = []
-        for name in subtasks(self, names, "class", X, y):
-            labels = np.where(y == name, 1.0, -1.0).astype(X.dtype)
-            run = Run(LabelledRows(prepared.X, labels, weights, intercept, given), options)
-            fits.append((read_off(run, folds, self._spread, refit), run))
+        for name in subtasks(self, names, "class", X, y) if folds is None else names:
+            run = Run(replace(rows, y=np.where(rows.y == name, 1.0, -1.0).astype(X.dtype)), options)
+            fits.append((read_off(run, folds, refit), run))
+        if folds is not None:
+            next(folds.tasks, None)  # the end of the last
         self._keep(fits, prepared, X.dtype)
         warn_if_not_ok(self, [fit.status for fit, _ in fits])
         return self
@@ -254,12 +254,6 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         """
         return np.asarray(np.exp(self.predict_log_proba(X)))
 
-    def _spread(self, function: Any, tasks: list[Any]) -> list[Any]:
-        """Results of the tasks, some at a time."""
-        from sklearn.utils.parallel import Parallel, delayed
-
-        return list(Parallel(n_jobs=self.n_jobs)(delayed(function)(*task) for task in tasks))
-
     def _keep(self, fits: list[tuple[LogisticFit, Run]], prepared: Prepared, dtype: Any) -> None:
         rows = [prepared.back(*run.features.coefficients(fit.x)) for fit, run in fits]
         self.coef_ = np.stack([coef for coef, _ in rows]).astype(dtype)
@@ -268,16 +262,10 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         self.path_features_ = fits[0][1].features.path_features
         for name, attribute in _KEPT.items():
             values = [getattr(fit, attribute) for fit, _ in fits]
-            setattr(self, name, values[0] if len(values) == 1 else values)
-
-    def _feature_weights(self, n: int) -> Vector | None:
-        given = column_weights(self.feature_weights, n)
-        if given is not None and (given == 0).any():
-            if self.positive:
-                raise ValueError("positive=True cannot bind unpenalised features: give them a small feature_weight")
-            if (given == 0).all():
-                raise ValueError("feature_weights are zero everywhere: that is logistic regression, not a sparse one")
-        return given
+            if values[0] is None:  # nothing was compared
+                self.__dict__.pop(name, None)  # of an earlier fit
+            else:
+                setattr(self, name, values[0] if len(values) == 1 else values)
 
     def _row_weights(self, y: NDArray[Any], sample_weight: Any) -> Vector | None:
         """Weights of rows and classes together; None if all are 1."""
@@ -305,30 +293,12 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
             )
         return reweighted(weights, factors[place])
 
-    def _folds(self, X: Any, y: NDArray[Any], kept: NDArray[np.intp], groups: Any) -> list[Fold]:
-        """Pairs of training and test rows, counted among those kept."""
-        from sklearn.model_selection import check_cv
-
-        if groups is not None and len(groups) != len(y):
-            raise ValueError(f"groups must have one entry per row of X ({len(y)}), got {len(groups)}")
-        if self.cv is None or isinstance(self.cv, (int, np.integer)):
-            return stratified(y[kept], whole_number(5 if self.cv is None else self.cv, "cv", minimum=2))
-        place = np.full(len(y), -1)
-        place[kept] = np.arange(len(kept))
-        folds = []
-        for train, test in check_cv(self.cv, y, classifier=True).split(X, y, groups):
-            fold = place[np.arange(len(y))[train]], place[np.arange(len(y))[test]]
-            folds.append((fold[0][fold[0] >= 0], fold[1][fold[1] >= 0]))
-        folds = [(train, test) for train, test in folds if len(train) and len(test)]
-        if not folds:
-            raise ValueError(f"cv gives no fold with rows to train on and rows to test on, got {self.cv!r}")
-        return folds
-
     def _options(self) -> LogisticOptions:
         """The parameters, checked, with what follows from "auto"."""
         one_of(self.dynamics, "dynamics", ("auto", "flow", "descend"))
         if not isinstance(self.stop, Rule):
             one_of(self.stop, "stop", _STOPS)
+        callback(self.progress, "progress")
         depth, scale = positive_number(self.depth, "depth", minimum=2.0, strict=False), self.init_scale
         criterion_prices(1, 1, criterion=self.criterion)  # type: ignore[arg-type]  # checks the name
         return LogisticOptions(
@@ -347,4 +317,13 @@ class SparseFlowClassifier(CallbackSupportMixin, LinearClassifierMixin, SparseCo
         return tags
 
 
-_KEPT = {"path_": "path", "stop_time_": "time", "status_": "status", "reason_": "reason", "n_iter_": "steps"}
+_KEPT = {
+    "path_": "path",
+    "stop_time_": "time",
+    "status_": "status",
+    "reason_": "reason",
+    "n_iter_": "steps",
+    "times_": "times",
+    "errors_": "errors",
+    "mean_errors_": "mean_errors",
+}

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from hadaflow._types import Vector
-from hadaflow.certificates import Certificate
-from hadaflow.estimators._cross_validation import summary
 from hadaflow.estimators._fold_search import FoldSearchResult
+from hadaflow.estimators._folds import summary
 from hadaflow.estimators._following import Follower, Saddles
-from hadaflow.estimators._readings import Reading
 from hadaflow.estimators._training import Descent, Flow, Training
 from hadaflow.problems import Problem
 
@@ -30,37 +27,18 @@ class Settings:
     count: int
 
 
-@dataclass(frozen=True, eq=False)
-class CrossValidatedFit:
-    """What is known of one target in the end."""
-
-    found: FoldSearchResult
-    reading: Reading
-    coef: NDArray[Any]
-    intercept: float
-    certificate: Certificate
-    share: float
-
-    def attributes(self) -> dict[str, Any]:
-        """Those that are lists for several targets."""
-        found, reading = self.found, self.reading
-        mean, deviation = summary(found.errors)
-        trained = found.best.follower if isinstance(found.best.follower, Training) else None
-        return {
-            "path_": reading.path,
-            "status_": reading.status,
-            "reason_": reading.reason,
-            "n_iter_": reading.steps,
-            "stop_time_": reading.time,
-            "certificate_": self.certificate,
-            "best_fraction_": self.share,
-            "depth_": None if trained is None else trained.model.depth,
-            "init_scale_": None if trained is None else trained.init_scale,
-            "times_": found.times,
-            "errors_": found.errors,
-            "mean_errors_": mean,
-            "standard_errors_": deviation,
-        }
+def attributes_of(found: FoldSearchResult) -> dict[str, Any]:
+    """What an estimator tells of the search."""
+    mean, deviation = summary(found.errors)
+    trained = found.best.follower if isinstance(found.best.follower, Training) else None
+    return {
+        "depth_": None if trained is None else trained.model.depth,
+        "init_scale_": None if trained is None else trained.init_scale,
+        "times_": found.times,
+        "errors_": found.errors,
+        "mean_errors_": mean,
+        "standard_errors_": deviation,
+    }
 
 
 def several(value: Any, name: str, default: float | None) -> list[Any]:
@@ -100,12 +78,12 @@ def warn_of(found: FoldSearchResult) -> None:
             "such as powers of one far from zero; centre them before taking powers, or take SparseFlowRegressor, which "
             "looks at such features together",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
     if found.cut_short:
         warnings.warn(
             f"the error on rows left out is smallest at the last time compared, {found.last_time:.4g}, but the path "
             f'goes on: steps ran out before; take dynamics="saddles", or a larger init_scale or smaller depth',
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=4,
         )

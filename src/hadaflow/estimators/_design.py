@@ -112,6 +112,66 @@ class Projected(Composed):
 
 
 @dataclass(frozen=True, eq=False)
+class ColumnSplit:
+    """What is penalised, and the directions that are free: the constant column and the columns of weight zero.
+
+    Attributes
+    ----------
+    whole : Operator
+        All columns.
+    inner : Operator
+        The penalised ones.
+    penalised, free : int array
+        Which columns are penalised, and which are not.
+    intercept : bool
+        Whether the constant column is there; it is the first of the directions.
+    root : ndarray of shape (m,) or None
+        Roots of the weights of the rows; None for ones.
+    directions : ndarray of shape (m, q)
+        ``W^(1/2) U``, what is free in weighted rows.
+    basis : ndarray of shape (m, rank)
+        An orthonormal basis of its span.
+    independent : int array of shape (rank,)
+        Directions of the same span, none of which the others explain.
+    """
+
+    whole: Operator
+    inner: Operator
+    penalised: Index
+    free: Index
+    intercept: bool
+    root: Vector | None
+    directions: Vector
+    basis: Vector
+    independent: Index
+
+    @classmethod
+    def of(cls, X: Any, sample_weight: Vector | None, intercept: bool, feature_weights: Vector | None) -> ColumnSplit:
+        """Of validated data; rows of weight zero have been dropped."""
+        whole = as_operator(X)
+        m, n = whole.shape
+        zero = np.zeros(n, dtype=bool) if feature_weights is None else feature_weights == 0
+        free, penalised = np.flatnonzero(zero), np.flatnonzero(~zero)
+        root = None if sample_weight is None else np.sqrt(sample_weight)
+        directions = dense(whole.columns(free)) if len(free) else np.empty((m, 0))
+        directions = np.column_stack([np.ones((m, int(intercept))), directions])
+        if root is not None:
+            directions *= root[:, None]
+        inner = as_operator(X[:, penalised]) if len(free) else whole
+        return cls(whole, inner, penalised, free, intercept, root, directions, *orthonormal(directions))
+
+    def rooted(self, r: Vector) -> Vector:
+        """Rows multiplied by the roots of their weights."""
+        if self.root is None:
+            return r
+        return np.asarray(r * (self.root if r.ndim == 1 else self.root[:, None]))
+
+    def projected(self) -> Projected:
+        """The penalised columns in weighted rows, without what the directions explain."""
+        return Projected(self.inner, self.root, self.basis)
+
+
+@dataclass(frozen=True, eq=False)
 class Design:
     """The data of a regression with what is not penalised eliminated.
 
@@ -123,51 +183,29 @@ class Design:
     ----------
     operator : Operator
         ``P W^(1/2) A`` on the penalised columns.
-    penalised : int array
-        Which columns of X these are.
-    free : int array
-        The others.
     rows : int
         Degrees of freedom of y: the sum of the row weights (:func:`hadaflow.estimators._weights.relative`), rounded,
         less the rank of U.
+    split : ColumnSplit
+        The penalised columns, and U.
     """
 
     operator: Operator
-    penalised: Index
-    free: Index
     rows: int
-    intercept: bool
-    _whole: Operator
-    _root: Vector | None
-    _unpenalised: Vector
-    _basis: Vector
-    _kept: Index
+    split: ColumnSplit
 
     @classmethod
     def of(cls, X: Any, sample_weight: Vector | None, intercept: bool, feature_weights: Vector | None) -> Design:
         """The design of validated data; rows of weight zero have been dropped."""
-        whole = as_operator(X)
-        m, n = whole.shape
-        zero = np.zeros(n, dtype=bool) if feature_weights is None else feature_weights == 0
-        free, penalised = np.flatnonzero(zero), np.flatnonzero(~zero)
-        root = None if sample_weight is None else np.sqrt(sample_weight)
-        unpenalised = dense(whole.columns(free)) if len(free) else np.empty((m, 0))
-        if intercept:
-            unpenalised = np.column_stack([np.ones(m), unpenalised])
-        weighted = unpenalised if root is None else unpenalised * root[:, None]
-        basis, kept = orthonormal(weighted)
-        operator = whole if not len(free) else as_operator(X[:, penalised])
-        if root is not None or basis.shape[1]:
-            operator = Projected(operator, root, basis)
-        total = m if sample_weight is None else round(float(sample_weight.sum()))
-        return cls(
-            operator, penalised, free, max(1, total - len(kept)), intercept, whole, root, weighted[:, kept], basis, kept
-        )
+        split = ColumnSplit.of(X, sample_weight, intercept, feature_weights)
+        plain = split.root is None and not split.basis.shape[1]
+        total = split.whole.shape[0] if sample_weight is None else round(float(sample_weight.sum()))
+        return cls(split.inner if plain else split.projected(), max(1, total - split.basis.shape[1]), split)
 
     def target(self, y: Float) -> Float:
         """y as the problem sees it, in its dtype."""
-        wide = self._rooted(y.astype(np.float64))
-        left = wide - self._basis @ (self._basis.T @ wide)
+        wide, basis = self.split.rooted(y.astype(np.float64)), self.split.basis
+        left = wide - basis @ (basis.T @ wide)
         # What the projection leaves of a y that U explains is rounding, not a signal.
         rounding = float(np.finfo(y.dtype).eps) * 4 * float(np.abs(wide).max(initial=0.0))
         if float(np.abs(left).max(initial=0.0)) <= rounding:
@@ -176,24 +214,22 @@ class Design:
 
     def coefficients(self, x: Float, y: Float) -> tuple[Float, float]:
         """All coefficients and the intercept, for x on the penalised columns."""
-        coef = np.zeros(self._whole.shape[1])
-        coef[self.penalised] = x
-        if len(self._kept) == 0:
+        split = self.split
+        coef = np.zeros(split.whole.shape[1])
+        coef[split.penalised] = x
+        if len(split.independent) == 0:
             return coef.astype(y.dtype), 0.0
         support = np.flatnonzero(coef)
         fitted = np.zeros(len(y))
         if len(support):
-            fitted = np.asarray(self._whole.columns(support) @ coef[support]).ravel()
-        left = self._rooted(y.astype(np.float64) - fitted)
-        lengths = np.linalg.norm(self._unpenalised, axis=0)
-        values = la.lstsq(self._unpenalised / lengths, left, check_finite=False)[0]
-        full = np.zeros(len(self.free) + self.intercept)
-        full[self._kept] = values / lengths
-        coef[self.free] = full[int(self.intercept) :]
-        return coef.astype(y.dtype), float(full[0]) if self.intercept else 0.0
-
-    def _rooted(self, r: Vector) -> Vector:
-        return r if self._root is None else r * self._root
+            fitted = np.asarray(split.whole.columns(support) @ coef[support]).ravel()
+        left = split.rooted(y.astype(np.float64) - fitted)
+        directions = split.directions[:, split.independent]
+        lengths = np.linalg.norm(directions, axis=0)
+        full = np.zeros(split.directions.shape[1])
+        full[split.independent] = la.lstsq(directions / lengths, left, check_finite=False)[0] / lengths
+        coef[split.free] = full[int(split.intercept) :]
+        return coef.astype(y.dtype), float(full[0]) if split.intercept else 0.0
 
 
 def orthonormal(columns: Vector) -> tuple[Vector, Index]:

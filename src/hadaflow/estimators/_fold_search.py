@@ -1,19 +1,73 @@
-"""All candidates over all folds: the search of the regressor with cross-validation."""
+"""All candidates over all folds of a regression, one path each, by their errors on the rows left out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from hadaflow._types import Vector
-from hadaflow.estimators._cross_validation import Choice, Fold, Rows, Track, all_errors, choose
-from hadaflow.estimators._following import Follower, Horizon
+from hadaflow._types import Index, Vector
+from hadaflow.estimators._design import Design
+from hadaflow.estimators._folds import Choice, Folds, choose
+from hadaflow.estimators._following import Follower, Horizon, Points
+from hadaflow.estimators._prepared import Rows
+from hadaflow.operators import as_operator
+from hadaflow.operators.block import dense
 from hadaflow.problems import Problem
-from hadaflow.results import Progress, ProgressCallback
 
 _NEAR = 1.25  # times later than the smallest error, the path has to have been followed
+
+
+@dataclass(frozen=True, eq=False)
+class FoldSearch:
+    """Cross-validation, ready to run.
+
+    Attributes
+    ----------
+    rows : Rows
+        All data.
+    folds : Folds
+        Which of them are left out.
+    followers : list of Follower
+        What is compared.
+    shares : tuple of float
+        Shares of the iterate that are compared.
+    count : int
+        Times that are compared.
+    rule : str
+        "min" or "one_se".
+    """
+
+    rows: Rows
+    folds: Folds
+    followers: list[Follower]
+    shares: tuple[float, ...]
+    count: int
+    rule: str
+
+    def run(self, problem: Problem) -> FoldSearchResult:
+        """To half as many active coordinates as there are rows, as a rule far too many; else to the end of the path."""
+        tracks = self._to(problem, self.followers, self.rows.half)
+        short = [k for k, track in enumerate(tracks) if not track.seen_beyond]
+        if short:
+            longer = self._to(problem, [self.followers[k] for k in short], None)
+            for k, track in zip(short, longer, strict=True):
+                tracks[k] = track
+        return FoldSearchResult(choose(np.stack([track.errors for track in tracks]), self.rule), tracks)
+
+    def _to(self, problem: Problem, followers: list[Follower], most: int | None) -> list[Compared]:
+        horizons = [follower.survey(problem, most, self.folds.progress) for follower in followers]
+        tracks = [
+            Track(follower, horizon.grid(self.count), horizon.steps)
+            for follower, horizon in zip(followers, horizons, strict=True)
+        ]
+        job = partial(fold_errors, whole=self.rows.total, tracks=tracks, shares=self.shares)
+        errors = self.folds.run(job, self.rows, again=most is None)
+        return [
+            Compared(track.follower, horizon, track.times, each)
+            for track, horizon, each in zip(tracks, horizons, np.stack(errors, axis=-1), strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,67 +147,91 @@ class FoldSearchResult:
         return self.choice.smallest == self.choice.last and not whole
 
 
+# ---- one fold --------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, eq=False)
-class FoldSearch:
-    """Cross-validation, ready to run.
+class Track:
+    """One path to take on every fold.
 
     Attributes
     ----------
-    rows : Rows
-        All data.
-    folds : list of pairs of int arrays
-        Rows to train on, rows left out.
-    followers : list of Follower
-        What is compared.
-    shares : tuple of float
-        Shares of the iterate that are compared.
-    count : int
-        Times that are compared.
-    rule : str
-        "min" or "one_se".
-    n_jobs : int or None
-        Processes.
-    progress : callable or None
-        Told after each fold.
+    follower : Follower
+        What is followed.
+    times : ndarray of shape (T,)
+        When it is looked at, in time of the path on all data.
+    steps : int
+        How many steps or jumps that path took.
     """
 
-    rows: Rows
-    folds: list[Fold]
-    followers: list[Follower]
-    shares: tuple[float, ...]
-    count: int
-    rule: str
-    n_jobs: int | None
-    progress: ProgressCallback | None
+    follower: Follower
+    times: Vector
+    steps: int
 
-    def run(self, problem: Problem, tasks: Iterator[int]) -> FoldSearchResult:
-        """To half as many active coordinates as there are rows, as a rule far too many; else to the end of the path."""
-        tracks = self._to(problem, self.followers, self.rows.half, tasks)
-        short = [k for k, track in enumerate(tracks) if not track.seen_beyond]
-        if short:
-            longer = self._to(problem, [self.followers[k] for k in short], None, iter(()))
-            for k, track in zip(short, longer, strict=True):
-                tracks[k] = track
-        return FoldSearchResult(choose(np.stack([track.errors for track in tracks]), self.rule), tracks)
 
-    def _to(
-        self, problem: Problem, followers: list[Follower], most: int | None, tasks: Iterator[int]
-    ) -> list[Compared]:
-        horizons = [follower.survey(problem, most, self.progress) for follower in followers]
-        tracks = [
-            Track(follower, horizon.grid(self.count), horizon.steps)
-            for follower, horizon in zip(followers, horizons, strict=True)
-        ]
-        errors = []
-        next(tasks, None)
-        for each in all_errors(self.rows, self.folds, tracks, self.shares, self.n_jobs):
-            errors.append(each)
-            if self.progress is not None:
-                message = f"fold {len(errors)} of {len(self.folds)}"
-                self.progress(Progress("cross-validation", len(errors) / len(self.folds), message))
-            if len(errors) < len(self.folds):
-                next(tasks, None)
-        return [
-            Compared(track.follower, horizon, track.times, each)
-            for track, horizon, each in zip(tracks, horizons, np.stack(errors, axis=-1), strict=True)
-        ]
+def fold_errors(train: Rows, test: Rows, whole: float, tracks: list[Track], shares: tuple[float, ...]) -> Vector:
+    """Mean squared errors of the rows left out, shape (tracks, times, shares); infinite where a path broke off before.
+
+    Time runs as fast as there are rows: ``1/2 sum_j w_j (...)^2`` over a part of the ``whole`` does at time t what the
+    sum over all rows does at t times that part. On the saddle path it runs for each feature as fast as the rows show of
+    its square length, if that is more: an event that falls on a few rows, none of them left out, comes in no earlier
+    than on all data.
+    """
+    design = train.design()
+    problem = Problem(design.operator, design.target(train.y))
+    errors = []
+    with np.errstate(over="ignore"):  # errors beyond the range of doubles are infinite
+        left_out = LeftOut(design, train, test)
+        for track in tracks:
+            points = track.follower.points(
+                problem, train.total / whole, track.times, track.steps, averaged=min(shares) < 1
+            )
+            errors.append(left_out.errors(points, shares))
+    return np.stack(errors)
+
+
+class LeftOut:
+    """Predictions for rows left out, straight from points of a path.
+
+    The constant column and the unpenalised ones get what they explain of ``y - A x`` on the training rows. That is
+    linear in x: it is found once per column that x uses, not once per x.
+    """
+
+    def __init__(self, design: Design, train: Rows, test: Rows) -> None:
+        self._design, self._test = design, test
+        self._train, self._rows = as_operator(train.X), as_operator(test.X)
+        free = dense(self._rows.columns(design.split.free))
+        self._free = np.column_stack([np.ones(len(test.y)), free])
+        empty = self._free @ self._explained(train.y.astype(np.float64))
+        self._left = test.y.astype(np.float64) - empty
+
+    def errors(self, points: Points, shares: tuple[float, ...]) -> Vector:
+        """Mean squared errors, shape (times, shares), of mixtures of iterate and average."""
+        columns = self._design.split.penalised[points.columns]
+        penalised, taken = self._rows.columns(columns), self._taken(columns)
+
+        def fitted(x: Vector) -> Vector:
+            return np.asarray((penalised @ x.T).T - (x @ taken.T) @ self._free.T)
+
+        iterates = fitted(points.iterates)
+        averages = iterates if min(shares) == 1 else fitted(points.averages)
+        errors = np.empty((len(iterates), len(shares)))
+        for k, share in enumerate(shares):
+            squares = (share * iterates + (1 - share) * averages - self._left) ** 2
+            errors[:, k] = np.average(squares, axis=1, weights=self._test.weights)
+        errors[~points.reached] = np.inf
+        return errors
+
+    def _taken(self, columns: Index) -> Vector:
+        """What is explained of columns of X, shape (1 + free, v)."""
+        taken = np.zeros((self._free.shape[1], len(columns)))
+        if self._design.split.intercept or len(self._design.split.free):
+            for k, j in enumerate(columns):
+                taken[:, k] = self._explained(dense(self._train.columns(np.array([j]))).ravel())
+        return taken
+
+    def _explained(self, v: Vector) -> Vector:
+        """Intercept and coefficients of the unpenalised columns that explain v."""
+        none = np.zeros(len(self._design.split.penalised))
+        coef, intercept = self._design.coefficients(none, v)
+        return np.append(intercept, coef[self._design.split.free])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import scipy.linalg as la
@@ -16,6 +15,7 @@ from hadaflow.convergence import quietly
 from hadaflow.dynamics.descent import descend
 from hadaflow.dynamics.flow import flow
 from hadaflow.estimators._maximum_likelihood import maximum_likelihood
+from hadaflow.estimators._prepared import Rows
 from hadaflow.estimators._standardised import Features
 from hadaflow.losses import Logistic
 from hadaflow.models import HadamardPower
@@ -54,37 +54,11 @@ class LogisticOptions:
     progress: ProgressCallback | None
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledRows:
-    """Rows with labels -1 and +1; weights of rows and of features, where there are any."""
-
-    X: Any
-    labels: Float
-    weights: Vector | None
-    intercept: bool
-    feature_weights: Vector | None
-
-    @property
-    def total(self) -> float:
-        """Sum of the weights of the rows."""
-        return float(len(self.labels) if self.weights is None else self.weights.sum())
-
-    @property
-    def share(self) -> float:
-        """Share of the label +1."""
-        up = self.labels > 0
-        return float(up.mean() if self.weights is None else self.weights[up].sum() / self.weights.sum())
-
-    def rows(self, index: Index) -> LabelledRows:
-        """Some of the rows."""
-        weights = None if self.weights is None else self.weights[index]
-        return replace(self, X=self.X[index], labels=self.labels[index], weights=weights)
-
-    def loss(self, coef: Vector, intercept: Vector) -> float:
-        """The loss of these coefficients, a sum over the rows."""
-        p = np.asarray(self.X @ coef + intercept, dtype=np.float64)
-        terms = Logistic().terms(p, self.labels.astype(np.float64))
-        return float(terms.sum() if self.weights is None else terms @ self.weights)
+def held_out_loss(rows: Rows, coef: Vector, intercept: Vector) -> float:
+    """The loss of these coefficients on rows with labels -1 and +1, a sum."""
+    p = np.asarray(rows.X @ coef + intercept, dtype=np.float64)
+    terms = Logistic().terms(p, rows.y.astype(np.float64))
+    return float(terms.sum() if rows.weights is None else terms @ rows.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +75,17 @@ class LogisticFit:
         Flow time of x.
     reason : str
         In words, with the numbers that decided.
+    times, errors, mean_errors : ndarray of shape (times,), (times, folds) and (times,), or None
+        Flow times that were compared, and the losses per row there on the rows left out.
     """
 
     x: Float
     path: Path
     time: float
     reason: str
+    times: Vector | None = None
+    errors: Vector | None = None
+    mean_errors: Vector | None = None
 
     @property
     def status(self) -> Status:
@@ -124,18 +103,20 @@ class Run:
 
     Attributes
     ----------
+    rows : Rows
+        Rows with labels -1 and +1.
     features : Features
         The columns that the flow sees; the first ``inner`` are penalised.
     problem : Problem
         The logistic problem on them.
     """
 
-    def __init__(self, data: LabelledRows, options: LogisticOptions) -> None:
-        self.data, self.options = data, options
-        self.features = Features.of(data.X, data.weights, data.intercept, data.feature_weights, options.positive)
+    def __init__(self, rows: Rows, options: LogisticOptions) -> None:
+        self.rows, self.options = rows, options
+        self.features = Features.of(rows.X, rows.weights, rows.intercept, rows.feature_weights, options.positive)
         self.inner = self.features.operator.inner
-        self.problem = self.features.problem(data.labels)
-        self.start = self.features.start(options.depth, options.init_scale, data.feature_weights)
+        self.problem = self.features.problem(rows.y)
+        self.start = self.features.start(options.depth, options.init_scale, rows.feature_weights)
         self.model = HadamardPower(options.depth, "positive" if options.positive else "both")
         self._product_scale = math.exp(options.depth * float(np.log(self.start[: self.inner]).mean()))
 
@@ -150,7 +131,7 @@ class Run:
                 descend, self.problem, self.model, init_scale=self.start, stop=stop, record=record, progress=progress
             )
         # The error allowed is a mean over rows: it has to be the same whether rows count twice or stand there twice.
-        tolerance = min(0.1, _TOLERANCE * math.sqrt(self.features.total / len(self.data.labels)))
+        tolerance = min(0.1, _TOLERANCE * math.sqrt(self.features.total / len(self.rows.y)))
         return quietly(
             flow,
             self.problem,
@@ -262,7 +243,8 @@ class _WithinNoise(stopping.When):
 
     def __init__(self, run: Run) -> None:
         # dF/dp at the true x has a variance that is at most this on the mean (Jensen): that of the labels.
-        deviation = math.sqrt(run.data.share * (1 - run.data.share) * run.features.total)
+        up = float(np.average(run.rows.y > 0, weights=run.rows.weights))
+        deviation = math.sqrt(up * (1 - up) * run.features.total)
         level = np.full(run.problem.shape[1], deviation * math.sqrt(2 * math.log(max(2, run.inner))))
         level[run.inner :] *= _IDLE
         message = f"no gradient beyond what chance makes, {level[0]:.4g},"

@@ -1,8 +1,8 @@
-"""Columns brought near zero and into range before anything else is done to them, and coefficients back."""
+"""Training data, ready for a path: rows that count, columns brought near zero and into range; and coefficients back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from hadaflow._types import Float, Index, Vector
+from hadaflow._validation import flag
+from hadaflow.estimators._design import Design
+from hadaflow.estimators._validated import column_weights, is_operator
 from hadaflow.operators import as_operator
 
 _FAR = 100.0  # standard deviations from zero: so far, centring afterwards costs digits, and steps of every solver
@@ -19,33 +22,95 @@ _LEAST, _MOST = 1e-250, 1e250  # square lengths beyond leave the range of double
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """``(X - shift) 2^exponents``, a copy of X only where there is need.
+class Rows:
+    """Validated rows, none of them of weight zero.
 
     Attributes
     ----------
-    X : ndarray or sparse matrix of shape (m, n)
-        The columns.
+    X : ndarray or sparse matrix of shape (m, n), or linear operator
+        Features.
+    y : ndarray of shape (m,) or (m, targets)
+        Targets or labels.
+    weights : ndarray of shape (m,) or None
+        How often each row counts; None for once.
+    intercept : bool
+        Whether there is one.
+    feature_weights : ndarray of shape (n,) or None
+        Those of the user; 0 for unpenalised.
+    """
+
+    X: Any
+    y: NDArray[Any]
+    weights: Vector | None
+    intercept: bool
+    feature_weights: Vector | None
+
+    @property
+    def total(self) -> float:
+        """How many rows that are."""
+        return float(len(self.y) if self.weights is None else self.weights.sum())
+
+    @property
+    def half(self) -> int:
+        """Half of them."""
+        return max(1, round(self.total) // 2)
+
+    def take(self, index: Index) -> Rows:
+        """Some of the rows."""
+        weights = None if self.weights is None else self.weights[index]
+        return replace(self, X=self.X[index], y=self.y[index], weights=weights)
+
+    def targets(self) -> list[Rows]:
+        """The rows with one target each."""
+        return [self] if self.y.ndim == 1 else [replace(self, y=y) for y in self.y.T]
+
+    def design(self) -> Design:
+        """The regression that they make."""
+        return Design.of(self.X, self.weights, self.intercept, self.feature_weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What an estimator fits: rows that count, of ``(X - shift) 2^exponents``, a copy of X only where there is need.
+
+    Attributes
+    ----------
+    rows : Rows
+        The rows.
+    kept : int array
+        Which of the rows given they are.
     shift : ndarray of shape (n,) or None
         What was taken off each column; None for nothing.
     exponents : int array of shape (n,) or None
         Powers of two that came to each column; None for none.
     """
 
-    X: Any
+    rows: Rows
+    kept: Index
     shift: Vector | None
     exponents: Index | None
 
     @classmethod
-    def of(cls, X: Any, intercept: bool) -> Prepared:
-        """X for a model with an intercept, which takes up any shift, or without one."""
-        shift = _shift(X) if intercept and not sp.issparse(X) else None
-        if shift is not None:
-            X = X - shift.astype(X.dtype)
-        exponents = _exponents(X)
-        if exponents is not None:
-            X = _scaled(X, exponents)
-        return cls(X, shift, exponents)
+    def of(cls, estimator: Any, X: Any, y: NDArray[Any], weights: Vector | None) -> Prepared:
+        """From validated X and y and relative weights, by the parameters that all estimators have.
+
+        An intercept takes up any shift; without one there is none.
+        """
+        intercept = flag(estimator.fit_intercept, "fit_intercept")
+        feature_weights = column_weights(estimator.feature_weights, X, flag(estimator.positive, "positive"))
+        kept = np.arange(len(y)) if weights is None else np.flatnonzero(weights)
+        if weights is not None and len(kept) < len(y):
+            if is_operator(X):
+                raise ValueError("sample_weight of 0 needs the rows of X, which a LinearOperator does not have")
+            X, y, weights = X[kept], y[kept], weights[kept]
+            weights = None if (weights == 1).all() else weights
+        shift = exponents = None
+        if not is_operator(X):
+            shift = _shift(X) if intercept and not sp.issparse(X) else None
+            X = X if shift is None else X - shift.astype(X.dtype)
+            exponents = _exponents(X)
+            X = X if exponents is None else _scaled(X, exponents)
+        return cls(Rows(X, y, weights, intercept, feature_weights), kept, shift, exponents)
 
     def back(self, coef: Float, intercept: Any) -> tuple[Float, Any]:
         """Coefficients of X as it was, and the intercept, for rows of coefficients or one."""

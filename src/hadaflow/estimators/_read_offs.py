@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from hadaflow._types import Float, Index, Vector
-from hadaflow.estimators._logistic import LabelledRows, LogisticFit, LogisticOptions, Run, at_end, by_rule
+from hadaflow.estimators._folds import Folds, choose, summary
+from hadaflow.estimators._logistic import LogisticFit, LogisticOptions, Run, at_end, by_rule, held_out_loss
+from hadaflow.estimators._prepared import Rows
 from hadaflow.problems import Problem
 from hadaflow.selection import criterion_prices
 from hadaflow.snapshots import Snapshot
 from hadaflow.stopping import Rule, Verdict, Watch
-
-#: Times in units of one over rows, losses on the rows left out, and a time before which no feature is selected.
-Curve = tuple[Vector, Vector, float]
-Fold = tuple[Index, Index]
 
 _PATIENCE = 10.0  # factor in flow time to wait for something better: plateaus are long
 _NOTICEABLE = 1e-3  # of the held-out loss: a fall that makes it worth waiting for more
 _GRID = 200  # times to choose among
 
 
-def read_off(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]], refit: bool) -> LogisticFit:
-    """Follow a path, and read it off where the options of the run say."""
-    if run.options.stop == "auto":
-        fit = cross_validated(run, folds, spread)
+def read_off(run: Run, folds: Folds | None, refit: bool) -> LogisticFit:
+    """Follow a path, and read it off where the options of the run say; folds are those of "auto"."""
+    if folds is not None:
+        fit = cross_validated(run, folds)
     elif run.options.stop == "criterion":
         return by_criterion(run)  # maximum likelihood already
     else:
@@ -43,35 +41,60 @@ def read_off(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]]
 # ---- cross-validation -----------------------------------------------------------------------------------------
 
 
-def cross_validated(run: Run, folds: Sequence[Fold], spread: Callable[..., list[Curve]]) -> LogisticFit:
-    """The end of the path at the time of the smallest loss on rows left out."""
-    tasks = [(run.data.rows(train), run.data.rows(test), run.options) for train, test in folds]
-    grid, errors = pooled(spread(held_out, tasks))
-    error = errors / sum(test.total for _, test, _ in tasks)
-    best = int(error.argmin())
-    path = run.follow(None, float(grid[best]) / run.features.total)
-    message = f"{error[best]:.4g} per row over {len(folds)} folds"
-    return at_end(run, path, f"smallest cross-validated log loss, {message}: {path.reason}")
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The loss on the rows left out of one fold, along the path of the others.
+
+    Attributes
+    ----------
+    times : ndarray of shape (T,)
+        Flow times, in units of one over the rows trained on.
+    losses : ndarray of shape (T,)
+        The loss per row.
+    rows : float
+        How many are left out.
+    first : float
+        A time before which no feature is selected.
+    """
+
+    times: Vector
+    losses: Vector
+    rows: float
+    first: float
 
 
-def held_out(train: LabelledRows, test: LabelledRows, options: LogisticOptions) -> Curve:
+def cross_validated(run: Run, folds: Folds) -> LogisticFit:
+    """The end of the path at the time of the smallest loss on rows left out, each of which counts alike."""
+    curves = folds.run(partial(held_out, options=replace(run.options, progress=None)), run.rows)
+    grid, errors = pooled(curves)
+    counts = np.array([curve.rows for curve in curves])
+    choice = choose(errors[None, :, None], weights=counts)  # of one track, and of the iterate alone
+    times = grid / run.features.total
+    path = run.follow(None, float(times[choice.time]))
+    message = f"{choice.error:.4g} per row over {len(folds)} folds"
+    fit = at_end(run, path, f"smallest cross-validated log loss, {message}: {path.reason}")
+    return replace(fit, times=times, errors=errors, mean_errors=summary(errors, counts)[0])
+
+
+def held_out(train: Rows, test: Rows, options: LogisticOptions) -> Curve:
     """The loss on the test rows along the path of the training rows."""
     run = Run(train, options)
     rule = _HeldOut(run, test)
     run.follow(rule)
-    times, errors = np.array(rule.seen).T
-    return times * run.features.total, errors, run.first_time() * run.features.total
+    times, losses = np.array(rule.seen).T
+    total = run.features.total
+    return Curve(times * total, losses / test.total, test.total, run.first_time() * total)
 
 
-def pooled(curves: Sequence[Curve]) -> tuple[Vector, Vector]:
-    """Times at which all curves are known, from before the first feature on, and the sums of their losses there."""
-    first = min(curve[2] for curve in curves)
-    last = min(float(times[-1]) for times, _, _ in curves)
+def pooled(curves: list[Curve]) -> tuple[Vector, Vector]:
+    """Times at which all curves are known, from before the first feature on, and losses there, shape (times, folds)."""
+    first = min(curve.first for curve in curves)
+    last = min(float(curve.times[-1]) for curve in curves)
     if not 0 < first < last:  # no feature is pulled
-        return np.array([last or 1.0]), np.array([sum(float(errors[-1]) for _, errors, _ in curves)])
+        return np.array([last or 1.0]), np.array([[curve.losses[-1] for curve in curves]])
     grid = np.geomspace(first, last, _GRID)
-    sums = [np.interp(np.log(grid), np.log(times[1:]), errors[1:]) for times, errors, _ in curves]
-    return grid, np.sum(sums, axis=0)
+    known = [np.interp(np.log(grid), np.log(curve.times[1:]), curve.losses[1:]) for curve in curves]
+    return grid, np.stack(known, axis=-1)
 
 
 @dataclass
@@ -82,7 +105,7 @@ class _HeldOut(Rule):
     """
 
     run: Run
-    rows: LabelledRows
+    rows: Rows
     seen: list[tuple[float, float]] = field(default_factory=list)
     instant = False
 
@@ -91,7 +114,7 @@ class _HeldOut(Rule):
 
         def look(snapshot: Snapshot) -> Verdict | None:
             nonlocal smallest, since, under_way
-            error = self.rows.loss(*self.run.features.coefficients(snapshot.x))
+            error = held_out_loss(self.rows, *self.run.features.coefficients(snapshot.x))
             self.seen.append((snapshot.time, error))
             if not under_way:
                 under_way, since = self.run.under_way(snapshot.x), snapshot.time

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
-from hadaflow._types import Index, Vector
 from hadaflow._validation import flag, one_of, positive_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
-from hadaflow.estimators._design import Design
-from hadaflow.estimators._linear_prediction import LinearPrediction, feature_lengths, least_squares
+from hadaflow.estimators._linear_prediction import LinearPrediction, Regression, dynamics_of
 from hadaflow.estimators._prepared import Prepared
-from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, Reading, ReadingOptions, read
-from hadaflow.estimators._validated import (
-    column_weights,
-    is_operator,
-    noise_size,
-    prepared_data,
-    row_weights,
-    scalar,
-    training_data,
-    warn_if_not_ok,
-)
-from hadaflow.problems import Problem
+from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, ReadingOptions, read
+from hadaflow.estimators._validated import noise_size, row_weights, training_data, warn_if_not_ok
 from hadaflow.selection import criterion_prices
 from hadaflow.stopping import Rule
 
@@ -194,67 +180,24 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         options = self._options()
         refit = flag(self.refit, "refit")
         X, y = training_data(self, X, y)
-        weights = row_weights(sample_weight, len(y))
-        X, y, weights = _counted(X, y, weights)
-        given = column_weights(self.feature_weights, X.shape[1])
-        prepared = prepared_data(X, flag(self.fit_intercept, "fit_intercept"))
-        design = self._design(prepared.X, weights, given)
-        targets = y[:, None] if y.ndim == 1 else y
-        told = subtasks(self, list(targets.T), "target", X, y)
-        fits = [self._fit_target(prepared, design, target, given, options, refit) for target in told]
-        warn_if_not_ok(self, [fit[0].status for fit in fits])
-        self._keep(fits, design.penalised, single=y.ndim == 1)
+        prepared = Prepared.of(self, X, y, row_weights(sample_weight, len(y)))
+        design = prepared.rows.design()
+        fits = []
+        for rows in subtasks(self, prepared.rows.targets(), "target", X, y):
+            regression = Regression(prepared, design, rows)
+            reading = read(regression.problem, regression.weights, design.rows, options)
+            fits.append(regression.fit(reading, positive=options.positive, refit=refit, sigma_=reading.sigma))
+        warn_if_not_ok(self, [fit.attributes["status_"] for fit in fits])
+        self._keep(fits, single=y.ndim == 1)
+        self.path_features_ = design.split.penalised
         self.dynamics_ = options.dynamics
         return self
 
-    def _design(self, X: Any, weights: Vector | None, given: Vector | None) -> Design:
-        intercept = flag(self.fit_intercept, "fit_intercept")
-        if given is not None and (given == 0).any():
-            if self.positive:
-                raise ValueError("positive=True cannot bind features of feature_weights 0: give them a small weight")
-            if (given == 0).all():
-                raise ValueError("feature_weights are zero everywhere: that is least squares, not sparse regression")
-            if is_operator(X):
-                raise ValueError("feature_weights of 0 need the columns of X, which a LinearOperator does not have")
-        return Design.of(X, weights, intercept, given)
-
-    def _fit_target(
-        self,
-        prepared: Prepared,
-        design: Design,
-        y: NDArray[Any],
-        given: Vector | None,
-        options: ReadingOptions,
-        refit: bool,
-    ) -> tuple[Reading, NDArray[Any], float, Any]:
-        problem = Problem(design.operator, design.target(y))
-        lengths = feature_lengths(design)
-        weights = lengths if given is None else lengths * given[design.penalised]
-        reading = read(problem, weights, design.rows, options)
-        x = least_squares(problem, reading.x, options.positive) if refit else reading.x
-        coef, intercept = prepared.back(*design.coefficients(x, y))
-        return reading, coef, intercept, reading.certificate(problem, weights, options.positive)
-
-    def _keep(self, fits: list[tuple[Reading, NDArray[Any], float, Any]], features: Index, single: bool) -> None:
-        readings, coefs, intercepts, certificates = (list(column) for column in zip(*fits, strict=True))
-        self.coef_ = coefs[0] if single else np.stack(coefs)
-        self.intercept_ = (
-            scalar(intercepts[0], self.coef_.dtype) if single else np.array(intercepts, dtype=self.coef_.dtype)
-        )
-        self.support_ = self.coef_ != 0
-        self.path_features_ = features
-        self.certificate_ = certificates[0] if single else certificates
-        for name, field in _KEPT.items():
-            values = [getattr(reading, field) for reading in readings]
-            setattr(self, name, values[0] if single else values)
-
     def _options(self) -> ReadingOptions:
         """The parameters, checked, with what follows from "auto"."""
-        one_of(self.dynamics, "dynamics", ("auto", "saddles", "flow", "descend"))
-        trained = self.depth is not None or self.init_scale is not None or isinstance(self.stop, Rule)
-        dynamics = self.dynamics
-        if dynamics == "auto":
-            dynamics = "flow" if trained else "saddles"
+        if not isinstance(self.stop, Rule):
+            one_of(self.stop, "stop", SADDLE_STOPS)
+        dynamics = dynamics_of(self, steered=isinstance(self.stop, Rule))
         self._check_pairs(dynamics)
         sigma = noise_size(self.sigma)
         uses = ("discrepancy", "null_gradient") if dynamics == "saddles" else ("auto", "discrepancy", "null_gradient")
@@ -280,15 +223,7 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
 
     def _check_pairs(self, dynamics: str) -> None:
         """Raise ValueError where parameters exclude each other."""
-        if not isinstance(self.stop, Rule):
-            one_of(self.stop, "stop", SADDLE_STOPS)
         if dynamics == "saddles":
-            for name, value in (("depth", self.depth), ("init_scale", self.init_scale)):
-                if value is not None:
-                    raise ValueError(
-                        f'{name} belongs to dynamics="flow" and "descend", got {name}={value!r} with '
-                        f'dynamics="saddles", whose start vanishes: leave one of them out'
-                    )
             if isinstance(self.stop, Rule):
                 raise ValueError(
                     f'rules steer dynamics="flow" and "descend", got stop={self.stop!r} with dynamics="saddles": '
@@ -302,28 +237,3 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 f'stop="{self.stop}" reads a model off the saddle path, but {asked} asks for training: leave that out, '
                 f"or pass one of {', '.join(map(repr, TRAINING_STOPS))} or a rule"
             )
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-
-_KEPT = {
-    "path_": "path",
-    "stop_time_": "time",
-    "status_": "status",
-    "reason_": "reason",
-    "sigma_": "sigma",
-    "n_iter_": "steps",
-}
-
-
-def _counted(X: Any, y: NDArray[Any], weights: Vector | None) -> tuple[Any, NDArray[Any], Vector | None]:
-    """Without the rows that count nothing."""
-    if weights is None or weights.all():
-        return X, y, weights
-    if is_operator(X):
-        raise ValueError("sample_weight of 0 needs the rows of X, which a LinearOperator does not have")
-    kept = np.flatnonzero(weights)
-    return X[kept], y[kept], weights[kept]

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import numbers
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import scipy.sparse as sp
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.model_selection import check_cv
 
 from hadaflow._renamed import renamed
-from hadaflow._types import Vector
 from hadaflow._validation import callback, flag, one_of, positive_number, whole_number
-from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
-from hadaflow.estimators._cross_validation import Fold, Rows
-from hadaflow.estimators._cv_fit import CrossValidatedFit, Settings, followers_of, reason_of, several, warn_of
-from hadaflow.estimators._fold_search import FoldSearch
-from hadaflow.estimators._linear_prediction import LinearPrediction, feature_lengths, least_squares
-from hadaflow.estimators._prepared import Prepared
+from hadaflow.estimators._callbacks import CallbackSupportMixin, with_callbacks
+from hadaflow.estimators._cv_fit import Settings, attributes_of, followers_of, reason_of, several, warn_of
+from hadaflow.estimators._fold_search import FoldSearch, FoldSearchResult
+from hadaflow.estimators._folds import Folds
+from hadaflow.estimators._linear_prediction import LinearFit, LinearPrediction, Regression, dynamics_of
+from hadaflow.estimators._prepared import Prepared, Rows
 from hadaflow.estimators._readings import Reading
-from hadaflow.estimators._regressor import SparseFlowRegressor
-from hadaflow.estimators._validated import (
-    column_weights,
-    is_operator,
-    prepared_data,
-    row_weights,
-    scalar,
-    training_data,
-)
-from hadaflow.problems import Problem
+from hadaflow.estimators._validated import is_operator, row_weights, training_data
 from hadaflow.results import Status
 
 #: Shares of the iterate in what is read out; the running average at the same time has the rest.
@@ -63,7 +47,8 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         The smallest mean error, or the earliest time (the simplest model) within one standard error of it, at the same
         share, depth and init_scale.
     cv : int, splitter of scikit-learn or iterable of (train, test), optional
-        How rows are left out; default five folds in the order of the rows.
+        How rows are left out; default five folds in the order of the rows. Rows of weight 0 are as if absent, and so is
+        a fold that has no others to train on or to test on.
     n_times : int, default 100
         Times compared, evenly spread in log-time.
     fit_intercept, positive, feature_weights, refit
@@ -193,106 +178,40 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
             raise ValueError(
                 "cross-validation leaves out rows of X, which a LinearOperator does not have: take SparseFlowRegressor"
             )
-        X, y = training_data(self, X, y)
-        X = X.tocsr() if sp.issparse(X) else X
-        weights = row_weights(sample_weight, len(y))
-        given = column_weights(self.feature_weights, X.shape[1])
-        prepared = prepared_data(X, bool(self.fit_intercept))
-        folds = self._folds(X, y, weights, groups)
-        targets = [y] if y.ndim == 1 else list(y.T)
-        tasks = subtasks(self, list(range(len(folds) * len(targets))), "fold", X, y)
-        fits = []
-        for target in targets:
-            rows = Rows(prepared.X, target, weights, bool(self.fit_intercept), given)
-            fits.append(self._fit_target(prepared, rows, folds, settings, tasks))
-        next(tasks, None)  # the end of the last
-        self._keep(fits, single=y.ndim == 1)
+        X, y = training_data(self, X, y, formats="csr")
+        prepared = Prepared.of(self, X, y, row_weights(sample_weight, len(y)))
+        targets, design = prepared.rows.targets(), prepared.rows.design()
+        folds = Folds.of(self, (X, y, groups), prepared, len(targets))
+        fits = [self._fit_target(Regression(prepared, design, rows), rows, folds, settings) for rows in targets]
+        next(folds.tasks, None)  # the end of the last
+        for _, found in fits:
+            warn_of(found)
+        self._keep([fit for fit, _ in fits], single=y.ndim == 1)
+        self.path_features_ = design.split.penalised
         self.dynamics_, self.shares_ = settings.dynamics, settings.shares
         return self
 
     def _fit_target(
-        self, prepared: Prepared, rows: Rows, folds: list[Fold], settings: Settings, tasks: Iterator[int]
-    ) -> CrossValidatedFit:
-        positive = bool(self.positive)
-        whole = rows.take(np.arange(len(rows.y)))
-        design = SparseFlowRegressor._design(self, whole.X, whole.weights, whole.feature_weights)
-        problem = Problem(design.operator, design.target(whole.y))
-        weights = feature_lengths(design)
-        if rows.feature_weights is not None:
-            weights = weights * rows.feature_weights[design.penalised]
-        followers = followers_of(problem, weights, settings, positive)
-        shares, count = settings.shares, settings.count
-        found = FoldSearch(rows, folds, followers, shares, count, self.rule, self.n_jobs, self.progress).run(
-            problem, tasks
-        )
-        warn_of(found)
-        best = found.best
-        share = shares[found.choice.share]
+        self, regression: Regression, rows: Rows, folds: Folds, settings: Settings
+    ) -> tuple[LinearFit, FoldSearchResult]:
+        problem, positive = regression.problem, bool(self.positive)
+        followers = followers_of(problem, regression.weights, settings, positive)
+        found = FoldSearch(rows, folds, followers, settings.shares, settings.count, self.rule).run(problem)
+        best, share = found.best, settings.shares[found.choice.share]
         path, points, dual = best.follower.arrive(problem, best.horizon, found.time)
         x = points.mixed(0, share, problem.shape[1]).astype(problem.dtype)
         steps = best.horizon.steps
         reading = Reading(x, path, found.time, Status.STOPPED, reason_of(found, share), None, steps, dual)
-        kept = least_squares(problem, x, positive) if self.refit else x
-        coef, intercept = prepared.back(*design.coefficients(kept, whole.y))
-        return CrossValidatedFit(
-            found, reading, coef, intercept, reading.certificate(problem, weights, positive), share
-        )
-
-    def _folds(self, X: Any, y: NDArray[Any], weights: Vector | None, groups: Any) -> list[Fold]:
-        """Rows to train on and rows left out, as indices."""
-        if isinstance(self.cv, numbers.Number):
-            whole_number(self.cv, "cv", minimum=2)
-        if groups is not None and len(groups) != len(y):
-            raise ValueError(f"groups must have one entry per row of X ({len(y)}), got {len(groups)}")
-        count = np.arange(len(y))
-        folds = [(count[train], count[test]) for train, test in check_cv(self.cv).split(X, y, groups)]
-        if not folds:
-            raise ValueError(
-                "cv leaves out nothing: it has to give at least one pair of rows to train on and rows to test on"
-            )
-        for k, fold in enumerate(folds):
-            for index, purpose in zip(fold, ("train", "test"), strict=True):
-                if len(index) == 0 or (weights is not None and not weights[index].any()):
-                    raise ValueError(
-                        f"fold {k} of cv has no rows to {purpose} on (of positive sample_weight): take fewer folds, "
-                        f"or another splitter"
-                    )
-        return folds
-
-    def _keep(self, fits: list[CrossValidatedFit], single: bool) -> None:
-        self.coef_ = fits[0].coef if single else np.stack([fit.coef for fit in fits])
-        intercepts = [fit.intercept for fit in fits]
-        self.intercept_ = (
-            scalar(intercepts[0], self.coef_.dtype) if single else np.array(intercepts, dtype=self.coef_.dtype)
-        )
-        self.support_ = self.coef_ != 0
-        weights = self.feature_weights
-        self.path_features_ = np.flatnonzero(np.ones(self.n_features_in_) if weights is None else weights)
-        of_each = [fit.attributes() for fit in fits]
-        for name, value in of_each[0].items():
-            setattr(self, name, value if single else [each[name] for each in of_each])
+        more = attributes_of(found) | {"best_fraction_": share}
+        return regression.fit(reading, positive=positive, refit=self.refit, **more), found
 
     def _settings(self) -> Settings:
-        one_of(self.dynamics, "dynamics", ("auto", "saddles", "flow", "descend"))
+        dynamics = dynamics_of(self)
         one_of(self.read_out, "read_out", READ_OUTS)
         one_of(self.rule, "rule", ("min", "one_se"))
         count = whole_number(self.n_times, "n_times", minimum=2)
-        for name in ("fit_intercept", "positive", "refit"):
-            flag(getattr(self, name), name)
+        flag(self.refit, "refit")
         callback(self.progress, "progress")
-        if self.n_jobs is not None and (not isinstance(self.n_jobs, numbers.Integral) or self.n_jobs == 0):
-            raise ValueError(
-                f"n_jobs must be None or a whole number other than 0 (-1 for all cores), got {self.n_jobs!r}"
-            )
-        trained = self.depth is not None or self.init_scale is not None
-        dynamics = ("flow" if trained else "saddles") if self.dynamics == "auto" else self.dynamics
-        if dynamics == "saddles":
-            for name, value in (("depth", self.depth), ("init_scale", self.init_scale)):
-                if value is not None:
-                    raise ValueError(
-                        f'{name} belongs to dynamics="flow" and "descend", got {name}={value!r} with '
-                        f'dynamics="saddles", whose start vanishes: leave one of them out'
-                    )
         depths = [
             positive_number(each, "depth", minimum=2.0, strict=False) for each in several(self.depth, "depth", 3.0)
         ]
@@ -306,8 +225,3 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
     def best_share_(self) -> Any:
         """The old name of ``best_fraction_``."""
         return renamed("best_share_", "best_fraction_", self.best_fraction_)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

@@ -10,10 +10,10 @@ import scipy.linalg as la
 import scipy.sparse as sp
 
 from hadaflow._types import Float, Index, Vector
-from hadaflow.estimators._design import Projected, orthonormal
+from hadaflow.estimators._design import ColumnSplit
 from hadaflow.estimators._starts import weighted_start
 from hadaflow.losses import Logistic, Weighted
-from hadaflow.operators import Around, Operator, as_operator
+from hadaflow.operators import Around, Operator
 from hadaflow.operators.block import dense
 from hadaflow.problems import Problem
 
@@ -97,11 +97,8 @@ class Features:
 
     operator: Standardised
     total: float
-    _width: int
+    _split: ColumnSplit
     _weights: Vector | None
-    _penalised: Index
-    _free: Index
-    _intercept: bool
     _explained: Vector
     _combination: Vector
 
@@ -110,32 +107,28 @@ class Features:
         cls, X: Any, weights: Vector | None, intercept: bool, feature_weights: Vector | None, positive: bool
     ) -> Features:
         """The features of validated rows, none of them of weight zero."""
-        whole = as_operator(X)
-        m, n = whole.shape
-        zero = np.zeros(n, dtype=bool) if feature_weights is None else feature_weights == 0
-        free, penalised = np.flatnonzero(zero), np.flatnonzero(~zero)
-        root = np.ones(m) if weights is None else np.sqrt(weights)
-        total = float(root @ root)
-        directions = np.column_stack([np.ones((m, int(intercept))), dense(whole.columns(free))]) * root[:, None]
-        basis, _ = orthonormal(directions)
-        inner = whole if not len(free) else as_operator(X[:, penalised])
-        explained = (
-            inner.rmatmat(basis * root[:, None]).T / np.sqrt(total) if basis.shape[1] else np.empty((0, len(penalised)))
-        )
-        inner = Projected(inner, None if weights is None else root, basis)
+        split = ColumnSplit.of(X, weights, intercept, feature_weights)
+        total = float(split.whole.shape[0] if split.root is None else split.root @ split.root)
+        explained = np.empty((0, len(split.penalised)))
+        if split.basis.shape[1]:
+            explained = split.inner.rmatmat(split.rooted(split.basis)).T / np.sqrt(total)
+        inner = split.projected()
         squares = inner.column_squares() / total
         scale = np.divide(1.0, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
-        basis = basis * np.sqrt(total)
-        lengths = np.linalg.norm(directions, axis=0)
+        basis = split.basis * np.sqrt(total)
+        lengths = np.linalg.norm(split.directions, axis=0)
         lengths[lengths == 0] = 1.0
-        combination = la.lstsq(directions / lengths, basis)[0] / lengths[:, None] if len(lengths) else np.empty((0, 0))
-        operator = Standardised(inner, scale, basis, positive, sp.issparse(X) and m * n > _MOST_DENSE)
-        return cls(operator, total, n, weights, penalised, free, intercept, explained, combination)
+        combination = np.empty((0, 0))
+        if len(lengths):
+            combination = la.lstsq(split.directions / lengths, basis)[0] / lengths[:, None]
+        by_products = sp.issparse(X) and X.shape[0] * X.shape[1] > _MOST_DENSE
+        operator = Standardised(inner, scale, basis, positive, by_products)
+        return cls(operator, total, split, weights, explained, combination)
 
     @property
     def path_features(self) -> Index:
         """Which features the coordinates are; -1 for the free directions."""
-        return np.concatenate([self._penalised, np.full(self.operator.shape[1] - self.operator.inner, -1)])
+        return np.concatenate([self._split.penalised, np.full(self.operator.shape[1] - self.operator.inner, -1)])
 
     @property
     def free_directions(self) -> Index:
@@ -149,7 +142,7 @@ class Features:
 
     def start(self, depth: float, init_scale: float, feature_weights: Vector | None) -> Vector:
         """Init scales: small ones, by weight, for what is penalised, large ones for what is free."""
-        weights = np.ones(self.operator.inner) if feature_weights is None else feature_weights[self._penalised]
+        weights = np.ones(self.operator.inner) if feature_weights is None else feature_weights[self._split.penalised]
         # However light, a penalised feature starts small: with a positive model its start is its first coefficient.
         small = np.minimum(weighted_start(depth, init_scale, weights, 1.0), max(init_scale, _LIGHTEST ** (1 / depth)))
         if depth > 2:  # however heavy, it is to be told from its barrier once it has come in
@@ -159,9 +152,10 @@ class Features:
 
     def coefficients(self, x: Float) -> tuple[Vector, Vector]:
         """All coefficients and the intercept, for x of shape (..., columns)."""
+        split = self._split
         inner, free = self.operator.split(x.astype(np.float64))
         values = (free - inner @ self._explained.T) @ self._combination.T
-        coef = np.zeros((*x.shape[:-1], self._width))
-        coef[..., self._penalised] = inner
-        coef[..., self._free] = values[..., int(self._intercept) :]
-        return coef, values[..., 0] if self._intercept else np.zeros(x.shape[:-1])
+        coef = np.zeros((*x.shape[:-1], split.whole.shape[1]))
+        coef[..., split.penalised] = inner
+        coef[..., split.free] = values[..., int(split.intercept) :]
+        return coef, values[..., 0] if split.intercept else np.zeros(x.shape[:-1])

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from hadaflow._types import Vector
 from hadaflow._validation import check_finite, positive_number, real_array
-from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._weights import relative
 from hadaflow.operators import as_operator
 from hadaflow.results import Status
@@ -27,18 +27,16 @@ def is_operator(X: Any) -> bool:
     return hasattr(X, "matvec") and hasattr(X, "shape")
 
 
-def training_data(estimator: Any, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
-    """X and y, finite and of one floating dtype; y of shape (m,) or (m, targets)."""
-    if not is_operator(X):
-        X, y = validate_data(
-            estimator,
-            X,
-            y,
-            accept_sparse=("csc", "csr"),
-            dtype=(np.float64, np.float32),
-            multi_output=True,
-            y_numeric=True,
-        )
+def training_data(
+    estimator: Any, X: Any, y: Any, *, labels: bool = False, formats: Any = ("csc", "csr")
+) -> tuple[Any, NDArray[Any]]:
+    """X and y, finite and of one floating dtype, y of shape (m,) or (m, targets); or X and labels as they are."""
+    if labels or not is_operator(X):
+        kind = {} if labels else {"multi_output": True, "y_numeric": True}
+        X, y = validate_data(estimator, X, y, accept_sparse=formats, dtype=(np.float64, np.float32), **kind)
+        if labels:
+            check_classification_targets(y)
+            return X, y
         return X, np.asarray(y).astype(X.dtype, copy=False)
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")
@@ -78,19 +76,28 @@ def row_weights(sample_weight: Any, count: int) -> Vector | None:
     return None if (weights == 1).all() else weights
 
 
-def column_weights(feature_weights: Any, n: int) -> Vector | None:
-    """Weights of the features, not negative and finite."""
+def column_weights(feature_weights: Any, X: Any, positive: bool) -> Vector | None:
+    """Weights of the features, finite and not negative; those of weight 0 must be known, free to move, and not all."""
     if feature_weights is None:
         return None
     weights = real_array(feature_weights, "feature_weights", 1).astype(np.float64)
-    if len(weights) != n:
-        raise ValueError(f"feature_weights must have one entry per feature ({n}), got {len(weights)}")
+    if len(weights) != X.shape[1]:
+        raise ValueError(f"feature_weights must have one entry per feature ({X.shape[1]}), got {len(weights)}")
     check_finite(weights, "feature_weights")
     if weights.min() < 0:
         raise ValueError(
             f"feature_weights must not be negative, but entry {int(weights.argmin())} is {weights.min():g}; "
             f"0 leaves a feature unpenalised"
         )
+    if (weights == 0).any():
+        if positive:
+            raise ValueError(
+                "positive=True cannot bind unpenalised features, those of feature_weights 0: give them a small weight"
+            )
+        if not weights.any():
+            raise ValueError("feature_weights are zero everywhere: with nothing penalised, nothing becomes sparse")
+        if is_operator(X):
+            raise ValueError("feature_weights of 0 need the columns of X, which a LinearOperator does not have")
     return _in_reach(weights)
 
 
@@ -106,11 +113,6 @@ def _in_reach(weights: Vector) -> Vector:
     result = np.zeros(len(weights))
     result[present] = np.exp(np.clip(logs, -_WIDEST, _WIDEST))
     return result
-
-
-def prepared_data(X: Any, intercept: bool) -> Prepared:
-    """X with its columns near zero and in range; an operator as it is."""
-    return Prepared(X, None, None) if is_operator(X) else Prepared.of(X, intercept)
 
 
 def scalar(value: Any, dtype: Any) -> Any:
