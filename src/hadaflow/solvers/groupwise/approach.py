@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from hadaflow._types import Index, Vector
+from hadaflow._validation import norm
+from hadaflow.groups import Metric
 from hadaflow.results import Progress, ProgressCallback, Status
 from hadaflow.solvers.groupwise.ends import Ending, Flat, stationary
 from hadaflow.solvers.groupwise.frame import Face, Frame
@@ -22,6 +24,8 @@ _NEAR = 0.3  # complementarity, relative to the norm, from which on ends are tri
 _INSIDE = 1 + 1e-11  # bound, with its rounding, off the face
 _CROSSOVERS = 5  # rounds in which groups beyond their bounds join a face
 _JOINING = 0.1  # of the groups of a face, that may join it
+_REFINED = 3  # rounds that bring the last point of the path to y
+_CARRIED = 1e-9  # relative residual up to which it is said to carry y
 _NEWCOMER = 1e-2  # size of such a group, relative to the median of the others
 
 
@@ -38,7 +42,7 @@ def approach(unit: UnitProblem, progress: ProgressCallback | None) -> tuple[End,
     nowhere = End(np.zeros(n), unit.y, Status.NOT_CONVERGED)
     if foreign:
         return nowhere, 0
-    steps, last = 0, nowhere
+    steps, last = 0, None
     with np.errstate(all="ignore"):
         search = _Ends(frame, equations)
         for point in central_path(equations, target, unit.gauge.groups, n):
@@ -50,8 +54,20 @@ def approach(unit: UnitProblem, progress: ProgressCallback | None) -> tuple[End,
                 nu = np.ascontiguousarray(ending.nu).ravel()
                 return End(frame.whole(ending.face, ending.values), nu, Status.EXACT), steps
             if np.isfinite(point.x).all():
-                last = End(point.x, equations.lift(point.nu), Status.NOT_CONVERGED)
-    return last, steps
+                last = point
+        return (nowhere if last is None else _carried(last, equations, target, unit)), steps
+
+
+def _carried(point: CentralPoint, equations: NormalEquations, target: Vector, unit: UnitProblem) -> End:
+    """A point of the path moved to where it carries y to rounding, each group by as much as its size allows."""
+    x, groups = point.x, unit.gauge.groups
+    size = np.maximum(point.sizes, 1e-12 * float(point.sizes.max(initial=0.0)))
+    metric = Metric(groups, size, size, groups.polar(x)[1])
+    solve = equations.system(metric)
+    for _ in range(_REFINED):
+        x = x + metric.times(equations.backward(solve(target - equations.forward(x))))
+    left = norm(unit.operator.matvec(x) - unit.y)
+    return End(x, equations.lift(point.nu), Status.EXACT if left <= _CARRIED * norm(unit.y) else Status.NOT_CONVERGED)
 
 
 class _Ends:

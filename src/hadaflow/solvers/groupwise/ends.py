@@ -160,7 +160,7 @@ class _Stationary:
         else:
             schur = face.folded(self.block.T @ solved, e)
         right = face.inner(e, solved.T @ f) + radial
-        t = la.cho_solve(definite(np.array(schur)), right, check_finite=False)
+        t = _shortest(schur, right, min(len(right), self.target.size))
         moved = la.cho_solve(factor, f - self.block @ (e * face.spread(t)), check_finite=False)
         change = e * face.spread(t) + spread * face.across(self.off_bounds + self.block.T @ moved, e)
         ahead = face.inner(e, self.values + change)
@@ -183,6 +183,17 @@ class _Stationary:
         """The end, if X carries all of Y and not only what the range of ``A_S`` has of it."""
         left = self.face.frame.target - self.face.block @ self.values
         return Ending(self.face, self.values, self.nu) if norm(left) <= self.face.frame.rounding else None
+
+
+def _shortest(matrix: Vector, rhs: Vector, rank: int) -> Vector:
+    """The shortest solution of a system with a positive matrix of at most this rank, which may be singular."""
+    if rank == len(rhs):
+        factor, failed = la.lapack.dpotrf(matrix, lower=1, clean=0)
+        if not failed and float(factor.diagonal().min()) > _SAFE * float(factor.diagonal().max()):
+            return np.asarray(la.lapack.dpotrs(factor, rhs, lower=1)[0])
+    bends, axes = la.eigh(matrix, check_finite=False)
+    kept = bends > max(_RANK, len(rhs) * 1e-15) * float(bends[-1])
+    return np.asarray(axes[:, kept] @ ((axes.T @ rhs)[kept] / bends[kept]))
 
 
 def _independent_rows(block: Vector) -> bool:
