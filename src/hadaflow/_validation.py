@@ -112,11 +112,11 @@ def whole_number(value: object, name: str, *, minimum: int = 1) -> int:
     return int(value if isinstance(value, (int, np.integer)) else number)  # a float has no room for all digits
 
 
-def positive_vector(value: object, name: str, length: int) -> NDArray[np.float64]:
-    """``value`` as a float64 vector of positive finite numbers, one per coordinate of x."""
+def positive_vector(value: object, name: str, length: int, of: str = "column of A") -> NDArray[np.float64]:
+    """``value`` as a float64 vector of positive finite numbers, one per column of A or whatever they are of."""
     vector = real_array(value, name, 1).astype(np.float64)
     if len(vector) != length:
-        raise ValueError(f"{name} must have one entry per column of A ({length}), got {len(vector)}")
+        raise ValueError(f"{name} must have one entry per {of} ({length}), got {len(vector)}")
     check_finite(vector, name)
     if vector.min(initial=np.inf) <= 0:
         raise ValueError(f"{name} must be positive, but entry {int(vector.argmin())} is {vector.min():g}")

@@ -85,7 +85,7 @@ class Groups:
         if self.labels is None:
             return z
         if z.ndim == 1:
-            return np.bincount(self.labels, z, minlength=self.count)
+            return np.asarray(np.bincount(self.labels, z, minlength=self.count), dtype=np.float64)
         return np.asarray(self._indicator @ z)
 
     def norms(self, z: Vector) -> Vector:
@@ -110,6 +110,10 @@ class Groups:
         radius = self.norms(z)
         inverse = np.divide(1.0, radius, out=np.zeros_like(radius), where=radius > 0)
         return radius, z * self.spread(inverse)
+
+    def directions(self, z: Vector) -> Vector:
+        """``z_g / |z_g|``, 0 where z_g is; of single coordinates their signs."""
+        return np.sign(z) if self.labels is None else np.asarray(self.polar(z)[1])
 
     def along(self, z: Vector, direction: Any) -> Vector:
         """Inner product of z with a direction in each group, shape (G,)."""
@@ -209,6 +213,9 @@ class Metric:
         return np.asarray(columns * spread(across) + folded[:, self.groups.labels] * self.direction)
 
 
+_LISTS = (list, tuple, range, np.ndarray)
+
+
 def _labels(value: Any, n: int, name: str) -> Index:
     """Numbers of groups in the order in which they first appear."""
     if isinstance(value, (bool, np.bool_, str, bytes)):
@@ -218,7 +225,7 @@ def _labels(value: Any, n: int, name: str) -> Index:
         if size < 1 or n % size:
             raise ValueError(f"{name}={size} must divide the {n} coordinates of x into groups of that size")
         return np.arange(n) // size
-    if isinstance(value, Sequence) and all(isinstance(each, (list, tuple, range, np.ndarray)) and np.ndim(each) for each in value):
+    if isinstance(value, Sequence) and all(isinstance(each, _LISTS) and np.ndim(each) for each in value):
         return _of_lists(value, n, name)
     labels = np.asarray(value)
     if labels.shape != (n,):

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._types import Float, Vector
-
-Array = NDArray[Any]
+from hadaflow._types import Float, Index, Vector
 
 
 @dataclass(frozen=True)
@@ -53,27 +51,27 @@ class Layout:
             return str(dtype)
         return "complex64" if dtype == np.float32 else "complex128"
 
-    def x(self, real: Float) -> Array:
+    def x(self, real: Float) -> NDArray[Any]:
         """A real vector as the user's x: of shape (n,) or (n, k), complex if x is."""
         return self._user(real, self.complex_x)
 
-    def y(self, real: Float) -> Array:
+    def y(self, real: Float) -> NDArray[Any]:
         """The same for y, and for dual vectors."""
         return self._user(real, self.complex_y)
 
-    def real_x(self, x: Array) -> Float:
+    def real_x(self, x: NDArray[Any]) -> Float:
         """The user's x as a real vector."""
         return self._real(x, self.complex_x)
 
-    def real_y(self, y: Array) -> Float:
+    def real_y(self, y: NDArray[Any]) -> Float:
         """The user's y, or a dual vector, as a real vector."""
         return self._real(y, self.complex_y)
 
-    def coordinates(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    def coordinates(self, rows: Index) -> Index:
         """The real coordinates of these rows of x."""
         return rows if self.width == 1 else (rows[:, None] * self.width + np.arange(self.width)).ravel()
 
-    def rows(self, index: NDArray[np.intp]) -> NDArray[np.intp]:
+    def rows(self, index: Index) -> Index:
         """The rows of x that these real coordinates belong to."""
         return index if self.width == 1 else np.unique(index // self.width)
 
@@ -81,7 +79,7 @@ class Layout:
         """Norm of each row of x: the modulus of a complex number, the length of a row of a matrix."""
         return np.abs(real) if self.width == 1 else np.linalg.norm(real.reshape(-1, self.width), axis=1)
 
-    def _user(self, real: Float, complex_: bool) -> Array:
+    def _user(self, real: Float, complex_: bool) -> NDArray[Any]:
         k = self.columns
         if not complex_:
             return real if k is None else real.reshape(-1, k)
@@ -91,7 +89,7 @@ class Layout:
         z.real, z.imag = parts[:, 0], parts[:, 1]
         return z[:, 0] if k is None else z
 
-    def _real(self, v: Array, complex_: bool) -> Float:
+    def _real(self, v: NDArray[Any], complex_: bool) -> Float:
         if not complex_:
             return np.ascontiguousarray(v).reshape(-1)
         matrix = v.reshape(len(v), -1)

@@ -50,7 +50,8 @@ def gauge_of(weights: object, positive: object, gauge: object, problem: Problem)
         if positive:
             kind = "complex numbers have no sign" if problem.layout.complex_x else "signs are no matter of a group"
             raise ValueError(f"positive=True works coordinate by coordinate: {kind}; leave one of the two out")
-        return GroupNorm(groups, None if weights is None else positive_vector(weights, "weights", groups.count))
+        given = None if weights is None else positive_vector(weights, "weights", groups.count, "group")
+        return GroupNorm(groups, given)
     if weights is not None or positive:
         raise ValueError("weights and positive describe an l1 norm: leave them out where a gauge is given")
     instance(gauge, Gauge, "gauge")

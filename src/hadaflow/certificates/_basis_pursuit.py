@@ -5,22 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hadaflow._types import Index, Vector
 from hadaflow._validation import coordinates, instance, norm, positive_number
 from hadaflow.certificates._arguments import gauge_of, placed
 from hadaflow.certificates._fit import CLOSEST, prove_fit
-from hadaflow.certificates._uniqueness import independent, separates
+from hadaflow.certificates._held_dual import HeldDual
+from hadaflow.certificates._uniqueness import independent
 from hadaflow.gauges import Gauge
-from hadaflow.operators import Columns, Operator, Scaled
-from hadaflow.operators.around import even_rows
-from hadaflow.operators.block import at_work, lengths_of
+from hadaflow.operators import Columns, Operator
+from hadaflow.operators.block import at_work
 from hadaflow.problems import Problem, require_squared
 
 _EPS = float(np.finfo(np.float64).eps)
 _MOST_ENTRIES = 1 << 26  # of columns that are brought here to be looked at row by row
-_COSTLESS = 4.0  # units of rounding up to which a dual coordinate whose bound is 0 counts as 0
 MOST_COLUMNS = 2048  # asked of a LinearOperator, one product each
 
 
@@ -189,7 +187,7 @@ def certificate_of(
     fit, correlation = problem.operator.matvec_and_rmatvec(x, dual)
     columns = at_work(problem.operator.columns(on)) if measured and _affordable(problem.operator, on) else None
     terms = np.abs(y) + _terms(problem.operator, np.abs(x), on, columns)
-    judge = _Dual.of(problem.operator, dual, correlation, gauge, on, columns)
+    judge = HeldDual.of(problem.operator, dual, correlation, gauge, on, columns)
 
     lower = judge.lower_bound(fit if least_squares else y, noise_level * norm(dual))
     l1_norm = gauge.value(x)
@@ -227,95 +225,6 @@ def certificate_of(
     )
 
 
-@dataclass(frozen=True)
-class _Dual:
-    """A dual vector held against the bounds of the dual problem, rows of A brought to about the same length.
-
-    Attributes
-    ----------
-    operator : Operator
-        A with even rows.
-    vector : ndarray of shape (m,)
-        The dual vector for it.
-    factors : ndarray of shape (m,) or None
-        What rows were multiplied by.
-    sizes : ndarray of shape (n,)
-        Sizes of ``A_i^T dual`` in units of their bounds.
-    doubtful : ndarray of shape (n,)
-        The same with what rounding may have taken from them, where that decides which one is the largest.
-    columns : ndarray or sparse array, or None
-        Columns of this operator on the support, if they are at hand already.
-    """
-
-    operator: Operator
-    vector: Vector
-    factors: Vector | None
-    sizes: Vector
-    doubtful: Vector
-    columns: Columns
-
-    @classmethod
-    def of(
-        cls,
-        operator: Operator,
-        dual: Vector,
-        correlation: Vector,
-        gauge: Gauge,
-        on: Index,
-        columns: Columns,
-    ) -> _Dual:
-        factors = even_rows(operator)
-        if factors is not None:
-            operator, dual = Scaled(operator, 1.0, None, factors), dual / factors
-            columns = None
-        slack = _slack(len(dual)) * norm(dual)
-        rounding = np.zeros_like(correlation)
-        costless = gauge.costless
-        if len(costless):  # no dual state but 0 will do: what is no more than rounding counts as that
-            rounding[costless] = _COSTLESS * slack * lengths_of(operator.columns(costless))
-        sizes = gauge.sizes(correlation, rounding)
-        top, near = float(sizes.max()), np.array([int(sizes.argmax())])
-        if operator.costs.cheap_columns:  # all that rounding may have lifted above the largest, or kept below it
-            near = np.flatnonzero(gauge.sizes(correlation, -slack * operator.size_bound) >= top)
-        measured = np.zeros(len(rounding), dtype=bool)
-        measured[costless] = True
-        if columns is not None and top > 0:
-            known = ~measured[on]
-            rounding[on[known]] = -slack * lengths_of(columns)[known]
-            measured[on] = True
-        near = near[~measured[near]]
-        if len(near) and top > 0:
-            rounding[near] = -slack * _lengths(operator, near)
-        return cls(operator, dual, factors, sizes, gauge.sizes(correlation, rounding), columns)
-
-    @property
-    def highest(self) -> float:
-        """Largest size."""
-        return float(self.sizes.max())
-
-    def lower_bound(self, target: Vector, noise: float) -> float:
-        """``<target, dual> - noise`` over the largest size, lowered by what rounding may have added to either."""
-        top = float(self.doubtful.max())
-        if not 0 < top < np.inf:
-            return 0.0
-        if self.factors is not None:
-            target = target * self.factors
-        terms = target * self.vector
-        return max(0.0, (float(terms.sum()) - noise - _slack(len(target)) * float(np.abs(terms).sum())) / top)
-
-    def margin(self, off: NDArray[np.bool_]) -> float:
-        """How far the largest size off the support stays below the largest of all, relatively."""
-        return 1.0 - float(self.sizes[off].max(initial=0.0)) / self.highest if 0 < self.highest < np.inf else 1.0
-
-    def proves_unique(self, x: Vector, on: Index, gauge: Gauge) -> bool:
-        """Whether x, supported on ``on`` and optimal, is the only minimiser."""
-        if not x.any():
-            return len(gauge.costless) == 0  # no other point has norm zero
-        if not 0 < self.highest < np.inf:
-            return False
-        return separates(self.operator, on, x, self.vector / self.highest, gauge, self.columns)
-
-
 def _coordinates(support: object, problem: Problem) -> Index:
     """Real coordinates of a support that the user named."""
     layout = problem.layout
@@ -325,11 +234,6 @@ def _coordinates(support: object, problem: Problem) -> Index:
 def _relative(residual: Vector, y: Vector, factors: Vector | None) -> float:
     """Length of a residual relative to that of y (with rows multiplied by factors); absolute where y = 0."""
     return norm(residual) / (norm(y if factors is None else y * factors) or 1.0)
-
-
-def _lengths(operator: Operator, index: Index) -> Vector:
-    """Lengths of some columns."""
-    return lengths_of(operator.columns(index)) if operator.repeats == 1 else operator.column_lengths[index]
 
 
 def _affordable(operator: Operator, on: Index) -> bool:
@@ -346,8 +250,3 @@ def _terms(operator: Operator, sizes: Vector, on: Index, columns: Columns) -> Ve
     if columns is None:
         return operator.abs_matvec(sizes)
     return np.asarray(abs(columns) @ sizes[on]) + operator.cancelled.terms(sizes)
-
-
-def _slack(terms: int) -> float:
-    """Relative rounding of a sum of so many products."""
-    return 2 * _EPS * float(np.sqrt(terms))

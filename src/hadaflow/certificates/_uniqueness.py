@@ -49,7 +49,7 @@ def separates(operator: Operator, on: Index, x: Vector, dual: Vector, gauge: Gau
     idle = ~np.isin(met, on)
     aim[idle] = gauge.meets(theta)[met][idle]
     if not gauge.polyhedral:
-        return _groups_separate(operator, met, aim, dual, theta, gauge)
+        return _groups_separate(operator, met, aim, theta, gauge)
     columns = columns if columns is not None and len(met) == len(on) else at_work(operator.columns(met))
     factored = _factored(columns)
     if factored is None:
@@ -82,19 +82,17 @@ def _meeting(theta: Vector, on: Index, gauge: Gauge) -> Index:
     return np.union1d(on, np.flatnonzero(sizes >= 1 - _INSIDE))
 
 
-def _groups_separate(
-    operator: Operator, met: Index, aim: Vector, dual: Vector, theta: Vector, gauge: Gauge
-) -> bool:
+def _groups_separate(operator: Operator, met: Index, aim: Vector, theta: Vector, gauge: Gauge) -> bool:
     """The same where directions count: of each group one vector, however many coordinates it has."""
     groups, k = gauge.groups.on(met), operator.repeats
     if not (groups.norms(aim - theta[met]) <= _MET * groups.norms(aim)).all():
         return False
     rows = met[::k] // k
-    gram = _reach_gram(at_work(operator.base_columns(rows)), groups, groups.polar(aim)[1].reshape(-1, k))
+    gram = _image_gram(at_work(operator.base_columns(rows)), groups, groups.directions(aim).reshape(-1, k))
     return gram is not None and _factored_gram(*gram, operator.shape[0]) is not None
 
 
-def _reach_gram(columns: Any, groups: Groups, directions: Vector) -> tuple[Vector, Vector] | None:
+def _image_gram(columns: Any, groups: Groups, directions: Vector) -> tuple[Vector, Vector] | None:
     """Gram matrix of the unit vectors along ``A_g e_g``, and their lengths; None if one of them is zero."""
     rows = groups.rows(directions.shape[1])
     gram = gram_of(columns) * (directions @ directions.T)

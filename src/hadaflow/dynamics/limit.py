@@ -83,6 +83,8 @@ def limit(
     groups = problem.groups
     mirror = model.mirror(init_scale, groups.count or problem.shape[1])
     if not groups.single and not mirror.odd:
-        raise ValueError(f"{model!r} knows one sign, but a group, or a complex number, has directions: take sign='both'")
+        raise ValueError(
+            f"{model!r} knows one sign, but a group (or a complex number) has directions: take sign='both'"
+        )
     end = end_of_flow(problem, mirror, Effort(tolerance, max_steps, progress))
     return reported(end, f"{tolerance:.2g} of both")

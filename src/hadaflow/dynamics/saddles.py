@@ -25,7 +25,7 @@ from hadaflow.solvers.path.finish import follow
 from hadaflow.solvers.path.walk import Terms, Walk
 from hadaflow.units import to_unit
 
-_INSTEAD = "the path is not piecewise constant there; ask hadaflow.recover for its end, or hadaflow.limit at a small scale"
+_INSTEAD = "the path is not piecewise constant there; ask hadaflow.recover for its end, or limit at a small scale"
 
 
 def saddles(

@@ -71,7 +71,7 @@ class GroupNorm(Gauge):
         return np.asarray(self._groups.spread(factor) * x)
 
     def face(self, x: Vector) -> Vector:
-        return np.asarray(self._groups.spread(self._bounds) * self._groups.polar(x)[1])
+        return np.asarray(self._groups.spread(self._bounds) * self._groups.directions(x))
 
     def opens(self, direction: Vector) -> Mask:
         return np.asarray(direction != 0)

@@ -17,10 +17,8 @@ from hadaflow.operators.base import Operator
 from hadaflow.operators.block import Columns
 from hadaflow.operators.costs import PassCosts
 
-Complex = NDArray[np.complex128]
 
-
-def as_complex(v: Vector) -> Complex:
+def as_complex(v: Vector) -> NDArray[Any]:
     """Interleaved real numbers as complex ones: of shape (2n,) or (2n, k), to (n,) or (n, k)."""
     if v.ndim == 1:
         return np.ascontiguousarray(v, dtype=np.float64).view(np.complex128)
@@ -109,7 +107,7 @@ class ComplexOperator(Operator):
         """A product with the adjoint as coordinates of x."""
         return np.asarray(product.real, dtype=np.float64) if self._real else as_real(np.asarray(product))
 
-    def _adjoint(self, r: Complex) -> Any:
+    def _adjoint(self, r: NDArray[Any]) -> Any:
         return (r.T.conj() @ self._matrix).conj().T  # no copy of A
 
     def _by_products(self, index: Index) -> Vector:

@@ -105,13 +105,12 @@ def is_complex(value: Any) -> bool:
     """Whether an array, sparse matrix or operator holds complex numbers."""
     if isinstance(value, Operator):
         return False
-    dtype = getattr(value, "dtype", None)
-    if dtype is None and not hasattr(value, "shape"):  # lists of numbers
+    if not hasattr(value, "dtype"):  # lists of numbers
         try:
-            dtype = np.asarray(value).dtype
+            value = np.asarray(value)
         except ValueError:  # ragged: others say so
             return False
-    return dtype is not None and np.dtype(dtype).kind == "c"
+    return value.dtype is not None and np.dtype(value.dtype).kind == "c"
 
 
 def _check_size(shape: tuple[int, ...]) -> None:

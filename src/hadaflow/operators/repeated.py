@@ -52,11 +52,11 @@ class Repeated(Around):
         return np.repeat(self._operator.column_squares(), self.repeats)
 
     @property
-    def row_lengths(self) -> Vector:  # type: ignore[override]  # the inner operator keeps them
+    def row_lengths(self) -> Vector:  # the inner operator keeps them
         return np.repeat(self._operator.row_lengths, self.repeats)
 
     @property
-    def column_lengths(self) -> Vector:  # type: ignore[override]
+    def column_lengths(self) -> Vector:
         return np.repeat(self._operator.column_lengths, self.repeats)
 
     def abs_matvec(self, v: Vector) -> Vector:

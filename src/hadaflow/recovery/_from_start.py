@@ -31,7 +31,7 @@ def from_start(
     gauge = gauge_of(None, positive and model.depth > 1, None, problem)
     meter = Metered(problem.operator)
     metered = problem.with_data(meter, problem.y)
-    x, dual = layout.real_x(end.x).astype(np.float64), layout.real_y(end.dual)
+    x, dual = layout.real_x(end.x).astype(np.float64), layout.real_y(end.dual).astype(np.float64)
     duals = [dual, *_sharpened(metered, x, dual, support, gauge)]
     certificates = [
         certificate_of(

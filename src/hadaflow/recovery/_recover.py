@@ -17,7 +17,7 @@ from hadaflow.recovery._vanishing_start import vanishing_start
 from hadaflow.results import ProgressCallback, Recovery
 
 
-def recover(
+def recover(  # noqa: PLR0913  # a public door: each is a choice of its own
     A: Any,
     y: Any,
     *,

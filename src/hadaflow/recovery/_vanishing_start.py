@@ -96,7 +96,7 @@ def _least_squares(problem: Problem, options: Options, best: Recovery, tried: li
 def _real(recovery: Recovery) -> tuple[Float, Vector]:
     """x and the dual vector as real ones."""
     layout = recovery.problem.layout
-    return layout.real_x(recovery.x), layout.real_y(recovery.dual)
+    return layout.real_x(recovery.x), layout.real_y(recovery.dual).astype(np.float64)
 
 
 def _refined(problem: Problem, unit: UnitProblem, options: Options, end: End, recovery: Recovery) -> Recovery:

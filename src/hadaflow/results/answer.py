@@ -83,8 +83,9 @@ class Answer(Outcome):
         Parameters
         ----------
         threshold : float, optional
-            Keep ``|x_i| > threshold``, in units of x; of x in groups, those of larger norm. Default: the geometric mean of product scale and largest entry,
-            ``sqrt(a^D max |x|)``; 0 for the scale -> 0 solution, whose zeros are exact.
+            Keep ``|x_i| > threshold``, in units of x; of x in groups, those of larger norm. Default: the geometric mean
+            of product scale and largest entry, ``sqrt(a^D max |x|)``; 0 for the scale -> 0 solution, whose zeros are
+            exact.
 
         Returns
         -------
@@ -115,7 +116,7 @@ class Answer(Outcome):
             threshold = default_threshold(sizes, self.product_scale)
         else:
             threshold = positive_number(threshold, "threshold", strict=False)
-        return sizes > threshold
+        return np.asarray(sizes > threshold)
 
     def refit(self, threshold: float | None = None) -> Float:
         """Least squares on the support: ``argmin ||A z - y||_2`` over z supported there, shape (n,).

@@ -120,9 +120,7 @@ class Recovery(Answer):
     def hint(self) -> str | None:
         """Why x may have fitted noise in y, and what to call then; None where nothing speaks for it."""
         if not self.problem.groups.single:  # entries of a group are no choices of their own
-            return fitted_noise(
-                self.status.name, self.problem.shape, nonzeros=None, residual=self.certificate.residual
-            )
+            return fitted_noise(self.status.name, self.problem.shape, nonzeros=None, residual=self.certificate.residual)
         count: int | None = int(np.count_nonzero(self.x))
         if self.model is not None:  # at depth 1 no start says what counts as non-zero
             count = standing_out(self.x, self.support()) if self.product_scale > 0 else None

@@ -36,7 +36,7 @@ def approach(unit: UnitProblem, progress: ProgressCallback | None) -> tuple[End,
     ``NOT_CONVERGED`` comes with the last point of the path.
     """
     frame = Frame(unit)
-    m, n = unit.operator.shape
+    n = unit.operator.shape[1]
     equations = normal_equations(unit.operator, unit.data_rounding)
     target, foreign = equations.project(unit.y)
     nowhere = End(np.zeros(n), unit.y, Status.NOT_CONVERGED)
@@ -100,12 +100,12 @@ class _Ends:
         if key in self.failed:
             return None
         face = self.frame.face(active)
-        found = self._bent(face, point.x.reshape(-1, self.frame.columns)[face.index], nu)
+        found = self._stationary(face, point.x.reshape(-1, self.frame.columns)[face.index], nu)
         if found is None:
             self.failed.add(key)
         return found
 
-    def _bent(self, face: Face, values: Vector, nu: Vector) -> Ending | None:
+    def _stationary(self, face: Face, values: Vector, nu: Vector) -> Ending | None:
         """Newton's method on the face, which groups beyond their bounds join."""
         for _ in range(_CROSSOVERS):
             ending = stationary(face, values, nu)
@@ -118,13 +118,13 @@ class _Ends:
             if len(beyond) > _JOINING * len(face.chosen) + 2:
                 return None
             wider = face.with_groups(beyond)
-            pull = wider.block.T @ nu
-            start = wider.directions(pull) * (_NEWCOMER * float(np.median(face.norms(values))))
+            correlation = wider.block.T @ nu
+            start = wider.directions(correlation) * (_NEWCOMER * float(np.median(face.norms(values))))
             start[: len(values)] = values
             face, values = wider, start
         return None
 
     def _beyond(self, ending: Ending) -> Index:
-        reach = self.frame.reach(ending.nu)
-        reach[ending.face.chosen] = 0.0
-        return np.flatnonzero(reach > _INSIDE)
+        norms = self.frame.dual_norms(ending.nu)
+        norms[ending.face.chosen] = 0.0
+        return np.flatnonzero(norms > _INSIDE)

@@ -155,8 +155,8 @@ class _Stationary:
         solved = la.cho_solve(factor, self.block, check_finite=False)
         f = self.gap - self.block @ (spread * (tangential + e * face.spread(radial)))
         if e.shape[1] == 1:
-            reach = face.groups.fold(self.block, e[:, 0])
-            schur = reach.T @ face.groups.fold(solved, e[:, 0])
+            images = face.groups.fold(self.block, e[:, 0])
+            schur = images.T @ face.groups.fold(solved, e[:, 0])
         else:
             schur = face.folded(self.block.T @ solved, e)
         right = face.inner(e, solved.T @ f) + radial
@@ -191,9 +191,9 @@ def _shortest(matrix: Vector, rhs: Vector, rank: int) -> Vector:
         factor, failed = la.lapack.dpotrf(matrix, lower=1, clean=0)
         if not failed and float(factor.diagonal().min()) > _SAFE * float(factor.diagonal().max()):
             return np.asarray(la.lapack.dpotrs(factor, rhs, lower=1)[0])
-    bends, axes = la.eigh(matrix, check_finite=False)
-    kept = bends > max(_RANK, len(rhs) * 1e-15) * float(bends[-1])
-    return np.asarray(axes[:, kept] @ ((axes.T @ rhs)[kept] / bends[kept]))
+    eigenvalues, axes = la.eigh(matrix, check_finite=False)
+    kept = eigenvalues > max(_RANK, len(rhs) * 1e-15) * float(eigenvalues[-1])
+    return np.asarray(axes[:, kept] @ ((axes.T @ rhs)[kept] / eigenvalues[kept]))
 
 
 def _independent_rows(block: Vector) -> bool:

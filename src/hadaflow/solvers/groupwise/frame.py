@@ -64,7 +64,7 @@ class Frame:
         """Relative residual that counts as none."""
         return max(1e-12, 10 * self.unit.data_rounding) * (norm(self.unit.y) or 1.0)
 
-    def reach(self, nu: Vector) -> Vector:
+    def dual_norms(self, nu: Vector) -> Vector:
         """``|A_g^T nu|`` of every group, for nu of shape (m, L); one product with A."""
         return self.unit.gauge.groups.norms(self.unit.operator.rmatvec(np.ascontiguousarray(nu).ravel()))
 

@@ -79,7 +79,7 @@ class _Leaps:
             self.x, settled = lasso.settle(self.x, _LOOSE, self.most - self.work)
             self.work += lasso.work
             residual = frame.target - self.face.block @ self.x
-            reach = frame.reach(residual)
+            norms = frame.dual_norms(residual)
             self._count(residual)
             active = np.flatnonzero(self.face.norms(self.x) > 0)
             if not settled or len(self.face.inside(active)) > _MANY * frame.shape[0] or self.work > self.most:
@@ -87,7 +87,7 @@ class _Leaps:
             end = self._finished(active, residual, penalty)
             if end is not None:
                 return end
-            new = self._outside(reach, penalty, max(20, 2 * len(active)))
+            new = self._outside(norms, penalty, max(20, 2 * len(active)))
             self._extend(new)
             if len(new) <= 0.3 * len(active) + 2:
                 penalty *= _NEXT
@@ -95,12 +95,12 @@ class _Leaps:
                 return None
         return None
 
-    def _outside(self, reach: Vector, bound: float, most: int) -> Index:
+    def _outside(self, norms: Vector, bound: float, most: int) -> Index:
         """Groups beyond a bound that are not in the working set, the farthest first."""
-        reach = np.array(reach)
-        reach[self.face.chosen] = 0.0
-        beyond = np.flatnonzero(reach > bound)
-        return beyond[np.argsort(-reach[beyond], kind="stable")][:most]
+        norms = np.array(norms)
+        norms[self.face.chosen] = 0.0
+        beyond = np.flatnonzero(norms > bound)
+        return beyond[np.argsort(-norms[beyond], kind="stable")][:most]
 
     def _extend(self, new: Index) -> None:
         if len(new) == 0:
@@ -128,9 +128,9 @@ class _Leaps:
         return self._endless(flat, penalty)
 
     def _inside(self, flat: Flat, nu: Vector) -> bool:
-        reach = self.frame.reach(nu)
-        reach[flat.face.chosen] = 0.0
-        return float(reach.max(initial=0.0)) <= _INSIDE
+        norms = self.frame.dual_norms(nu)
+        norms[flat.face.chosen] = 0.0
+        return float(norms.max(initial=0.0)) <= _INSIDE
 
     def _endless(self, flat: Flat, penalty: float) -> Ending | None:
         """A leap of infinite length, whose groups are those of X: its dual state is ``-A V``.
@@ -151,7 +151,8 @@ class _Leaps:
                 if not settled or self.work > self.most:
                     return None
                 nu = -self.face.block @ v
-                new = self._outside(self.frame.reach(nu), bound * (1 + accuracy), max(20, 2 * len(flat.face.chosen)))
+                most = max(20, 2 * len(flat.face.chosen))
+                new = self._outside(self.frame.dual_norms(nu), bound * (1 + accuracy), most)
                 if len(new) == 0:
                     break
                 self._extend(new)

@@ -100,16 +100,16 @@ class GroupLasso:
             part = self.face.part(kept)
             here, penalty = x[inside], self.penalty[kept]
             e, size = part.directions(here), part.norms(here)
-            bend = np.divide(penalty, size, out=np.zeros_like(size), where=size > 0)
+            curvature = np.divide(penalty, size, out=np.zeros_like(size), where=size > 0)
             slope = self.goal[inside] - part.gram @ here - e * part.spread(penalty)
-            end = here + curved(part, bend, e, slope)
+            end = here + curved(part, curvature, e, slope)
             c = float(len(inside))
             self.work += _OVERHEAD + (c**3 / 3 if x.shape[1] == 1 else 2 * c**3) + 6 * c**2 * x.shape[1]
             turned = (part.inner(end, e) <= 0) & (penalty > 0)
             if not turned.any():
                 break
             kept = kept[~turned]
-        full[inside] = np.where(part.spread(turned), 0.0, end)
+        full[inside] = np.where(part.spread(turned.astype(np.float64)) > 0, 0.0, end)
         return full
 
     def _lower(self, x: Vector, image: Vector, trial: Vector) -> Vector | None:
@@ -123,13 +123,13 @@ class GroupLasso:
         return None
 
 
-def curved(face: Face, bend: Vector, e: Vector, rhs: Vector) -> Vector:
-    """The d with ``G d + bend (d - e <e, d>) = rhs``, G the Gram matrix of a face.
+def curved(face: Face, curvature: Vector, e: Vector, rhs: Vector) -> Vector:
+    """The d with ``G d + curvature (d - e <e, d>) = rhs``, G the Gram matrix of a face.
 
-    For one column the matrix is formed. For several it is ``(G + diag(bend)) (x) I`` less one term of rank one per
+    For one column the matrix is formed. For several it is ``(G + diag(curvature)) (x) I`` less one term of rank one per
     group: a system of all rows, and one of all groups.
     """
-    spread = np.asarray(face.groups.spread(bend))
+    spread = np.asarray(face.groups.spread(curvature))
     if rhs.shape[1] == 1:
         matrix = np.array(face.gram)
         if face.groups.labels is not None:
@@ -137,23 +137,23 @@ def curved(face: Face, bend: Vector, e: Vector, rhs: Vector) -> Vector:
             same = labels[:, None] == labels
             matrix -= np.where(same, (e * spread[:, None]) @ e.T, 0.0)
             matrix[np.diag_indices(len(matrix))] += spread
-        return la.cho_solve(definite(matrix), rhs, check_finite=False)
+        return np.asarray(la.cho_solve(definite(matrix), rhs, check_finite=False))
     matrix = face.gram + np.diag(spread)
     factor = definite(matrix)
     inverse = la.cho_solve(factor, np.eye(len(matrix)), check_finite=False)
-    bent = np.flatnonzero(bend > 0)
-    core = np.diag(1 / bend[bent]) - face.folded(inverse, e)[np.ix_(bent, bent)]
+    curved_groups = np.flatnonzero(curvature > 0)
+    core = np.diag(1 / curvature[curved_groups]) - face.folded(inverse, e)[np.ix_(curved_groups, curved_groups)]
     lu = la.lu_factor(core, check_finite=False)
 
     def once(r: Vector) -> Vector:
         v = inverse @ r
-        q = np.zeros(len(bend))
-        q[bent] = la.lu_solve(lu, face.inner(e, v)[bent], check_finite=False)
-        return v + inverse @ (e * face.spread(q))
+        q = np.zeros(len(curvature))
+        q[curved_groups] = la.lu_solve(lu, face.inner(e, v)[curved_groups], check_finite=False)
+        return np.asarray(v + inverse @ (e * face.spread(q)))
 
     d = once(rhs)
     left = rhs - face.gram @ d - face.across(d, e) * spread[:, None]
-    return d + once(left)
+    return np.asarray(d + once(left))
 
 
 def definite(matrix: Vector) -> tuple[Vector, bool]:

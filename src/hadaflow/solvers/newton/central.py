@@ -1,7 +1,7 @@
 """The central path of a group norm: the ends of flows of infinite depth, as their scale shrinks.
 
-At infinite depth the mirror map of a group is the logarithmic barrier of a second-order cone, and the end of the flow at
-product scale W is the point of the central path with complementarity 2 W::
+At infinite depth the mirror map of a group is the logarithmic barrier of a second-order cone, and the end of the flow
+at product scale W is the point of the central path with complementarity 2 W::
 
     minimise sum_g t_g   subject to   A x = y,   |x_g| <= t_g
     maximise <y, nu>     subject to   |theta_g| <= 1,   theta = A^T nu
@@ -119,6 +119,20 @@ class _Scaling:
         return Metric(self.w.groups, flat * (1 + 2 * size**2), flat, e)
 
 
+class _Step:
+    """Newton steps from one point, with one factorisation; ``gap`` is what x does not carry of y."""
+
+    def __init__(self, equations: NormalEquations, scaling: _Scaling, gap: Vector) -> None:
+        self._equations, self._scaling, self._gap = equations, scaling, gap
+        self._solve = equations.system(scaling.metric())
+
+    def towards(self, r: Cone) -> tuple[Vector, Cone, Cone]:
+        """The changes of nu, x and s with ``W dx + W^-1 ds = W r``."""
+        move = self._solve(self._gap - self._equations.forward(r.tail))
+        ds = Cone(r.groups, np.zeros_like(r.head), -self._equations.backward(move))
+        return move, r.plus(self._scaling.on_s(self._scaling.on_s(ds)), -1.0), ds
+
+
 @dataclass(frozen=True, eq=False)
 class CentralPoint:
     """A point near the central path.
@@ -159,24 +173,14 @@ def central_path(equations: NormalEquations, y: Vector, groups: Groups, n: int) 
         if mean * count <= _CLOSE * total:
             return
         scaling = _Scaling.of(primal, dual)
-        solve, metric = equations.system(scaling.metric()), scaling.metric()
-
-        def towards(r: Cone, solve=solve, metric=metric, scaling=scaling, primal=primal):  # type: ignore[no-untyped-def]
-            """The step with ``W dx + W^-1 ds = W r``."""
-            rhs = y - equations.forward(primal.tail) - equations.forward(r.tail)
-            move = solve(rhs)
-            turn = equations.backward(move)
-            ds = Cone(groups, np.zeros(count), -turn)
-            dx = r.plus(scaling.on_s(scaling.on_s(ds)), -1.0)
-            return move, dx, ds
-
-        _, dx, ds = towards(primal.times(-1.0))
-        reach = min(1.0, primal.longest(dx), dual.longest(ds))
-        centre = (1 - reach) ** 3
+        step = _Step(equations, scaling, y - equations.forward(primal.tail))
+        _, dx, ds = step.towards(primal.times(-1.0))
+        farthest = min(1.0, primal.longest(dx), dual.longest(ds))
+        centre = (1 - farthest) ** 3
         corrector = scaling.on_x(dx).product(scaling.on_s(ds))
         wanted = scaling.point.product(scaling.point).times(-1.0).plus(corrector, -1.0)
         wanted = Cone(groups, wanted.head + centre * mean, wanted.tail)
-        move, dx, ds = towards(scaling.on_s(scaling.point.divided_into(wanted)))
+        move, dx, ds = step.towards(scaling.on_s(scaling.point.divided_into(wanted)))
         along, across = (min(1.0, _WAY * primal.longest(dx)), min(1.0, _WAY * dual.longest(ds)))
         if not np.isfinite(norm(dx.tail) + norm(move)):
             return

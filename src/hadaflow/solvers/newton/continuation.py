@@ -10,60 +10,33 @@ which leaves one m x m system, ``A diag(p steepness + q steepness) A^T dnu = y -
 Newton on nu alone it neither overshoots where x is large (there log phi is nearly linear in log p) nor loses digits
 near a barrier (slacks are carried, never recomputed).
 
-In groups theta is a radius times a direction in each of them, and the values are those of the radius. It bends as the
-direction turns: what that takes from a slack is an unknown of its own, the ``bend``, which Newton's method closes like
-any other mismatch. Single coordinates have no bend. docs/mathematics.md, "The limit" and "Groups".
+In groups theta is a radius times a direction in each of them, and the values are those of the radius. As the direction
+turns the radius grows: what that takes from a slack, the ``slack_error``, is an unknown of its own, which Newton's
+method closes like any other mismatch. Single coordinates have none. docs/mathematics.md, "The limit" and "Groups".
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hadaflow._types import Mask, Vector
+from hadaflow._types import Vector
 from hadaflow._validation import norm
-from hadaflow.groups import Groups, Metric
+from hadaflow.groups import Metric
 from hadaflow.models import Branch
 from hadaflow.results import Progress, ProgressCallback
 from hadaflow.solvers.newton.normal import NormalEquations
+from hadaflow.solvers.newton.sides import Side, Target
 
 _SHRINK = math.log(1e-1)  # of the scale in the first stage; a stage that goes well makes the next one bolder
 _BOLDEST = math.log(1e-3)
-_BOUNDARY = 0.95  # fraction of the way to a barrier that a step may go
-_KEEP = 0.1  # a branch that would shrink below this fraction is taken from its slack instead
 _LOOSE = 0.1  # accuracy that a stage needs before the next begins
 _MISSED = 1e-7  # fraction of the slacks of large entries that no nu gives, if their columns are independent
 _BENT = 6.0  # square of a move across, relative to the radius, that a step without a barrier may take
+_TURNABLE = 0.05  # of the way to a barrier, that has to be left for a slack to be taken from a new direction
 _NEGLIGIBLE = 1e-18  # relative size below which an entry of x changes no digit of A x
-
-
-@dataclass(frozen=True)
-class Target:
-    """The system ``A B(A^T nu) = y`` in units in which its numbers are of order one.
-
-    Attributes
-    ----------
-    y : ndarray of shape (m,)
-        The right-hand side, within the range of A.
-    branches : tuple of Branch
-        The curved parts of B, for all G groups.
-    grade, origin : ndarray of shape (n,)
-        Its linear part, ``origin + grade theta``.
-    groups : Groups
-        The coordinates whose theta is a radius and a direction; by default each for itself.
-    """
-
-    y: Vector
-    branches: tuple[Branch, ...]
-    grade: Vector
-    origin: Vector
-    groups: Groups = field(default_factory=Groups)
-
-    @property
-    def barrier(self) -> bool:
-        return all(branch.barrier for branch in self.branches)
 
 
 @dataclass(frozen=True)
@@ -87,74 +60,6 @@ class Outcome:
     converged: bool
 
 
-@dataclass
-class _Side:
-    """One sign of one branch: its values, their slacks, how far both are apart, and how it enters x."""
-
-    branch: Branch
-    sign: float
-    value: Vector
-    slack: Vector
-    error: Vector
-    follows: bool
-
-    @classmethod
-    def all_of(cls, branch: Branch, groups: Groups) -> list[_Side]:
-        """Both signs. A radius of a group is never negative: there the second side only shrinks, and follows."""
-        log_start = branch.log_phi(branch.rest)
-        signs = (1.0, -1.0) if branch.signed else (1.0,)
-        return [
-            cls(branch, sign, np.exp(log_start), branch.rest.copy(), np.zeros_like(log_start), _follows(sign, groups))
-            for sign in signs
-        ]
-
-    def weigh(self, gentle: Mask) -> None:
-        """Compare the values with their slacks; where a value is safe to be taken from its slack, take it."""
-        log_phi = self.branch.log_phi(self.slack)
-        error = log_phi - np.log(self.value)
-        # Below its size at rest a value is bounded by its slack, so that it may be raised to it at no risk.
-        bound = gentle | ((self.slack >= self.branch.rest) & (error > 0)) | self.follows
-        self.value = np.where(bound, np.exp(np.minimum(log_phi, 700.0)), self.value)
-        self.error = np.where(bound, 0.0, error)
-
-    def mismatch(self) -> float:
-        """Largest error, in units of x."""
-        # What a slack says of its value counts where that is the larger one, too: else nu would be left behind.
-        size = np.where(self.error > 0, np.expm1(np.minimum(self.error, 100.0)), -self.error)
-        return float((size * self.value).max(initial=0.0))
-
-    def move(self, length: float, moved: Vector, most: float) -> None:
-        """Take a Newton step of this length along ``moved``, a change of theta; the log of x stays below ``most``."""
-        growth = self.branch.steepness(self.slack) * self.sign * moved + self.branch.secant(self.error, self.slack)
-        value = self.value * (1 + length * growth)
-        self.slack = self.slack - length * self.sign * moved
-        curved = np.exp(np.minimum(self.branch.log_phi(self.slack), most))
-        self.value = np.where(value < _KEEP * self.value, np.minimum(curved, self.value), value)
-
-    def renew(self, turned: Mask, radius: Vector, most: float) -> None:
-        """Take slacks from the radius, where that costs no digits; and values, where a group has turned round."""
-        slack = self.branch.rest - self.sign * radius
-        near = self.branch.gentle(radius) | turned
-        self.slack = np.where(near, slack, self.slack)
-        fresh = np.exp(np.minimum(self.branch.log_phi(self.slack), most))
-        self.value = np.where(turned, np.minimum(fresh, self.value), self.value)
-
-    def longest(self, moved: Vector, negligible: float) -> float:
-        """The longest step, at most 1, that stays inside the barrier, or without one within twenty powers of e."""
-        growth = self.sign * moved
-        if self.branch.barrier:
-            towards = growth > 0
-            return min(1.0, _BOUNDARY * float((self.slack[towards] / growth[towards]).min(initial=np.inf)))
-        growth = self.branch.steepness(self.slack) * growth
-        room = math.log(negligible) - np.log(self.value)  # entries that are and stay negligible do not count
-        free = np.where(growth > 0, np.maximum(room, 20.0), np.where(room > 0, np.inf, 20.0))
-        return min(1.0, float((free / np.maximum(np.abs(growth), 1e-300)).min()))
-
-
-def _follows(sign: float, groups: Groups) -> bool:
-    return sign < 0 and not groups.single
-
-
 class Continuation:
     """The state of the solver and its moves."""
 
@@ -168,11 +73,11 @@ class Continuation:
         largest = max(float(branch.log_phi(branch.rest).max(initial=-np.inf)) for branch in target.branches)
         self.first = self.raised = max(0.0, math.log(self.size_x) - largest)
         self.branches = self._raised_branches()
-        self.families = [_Side.all_of(branch, self.groups) for branch in self.branches]
+        self.families = [Side.all_of(branch, self.groups) for branch in self.branches]
         self.sides = [side for sides in self.families for side in sides]
         self.theta = np.zeros(n)
         self.radius, self.direction = self.groups.polar(self.theta)
-        self.bend = np.zeros_like(self.radius)
+        self.slack_error = np.zeros_like(self.radius)
         self.nu = equations.zero_dual()
         self.length = 1.0
         self.measure()
@@ -208,8 +113,8 @@ class Continuation:
         self.residual = norm(self.gap) / self.size_y
         self.mismatch = max(side.mismatch() for side in self.sides) / self.size_x
         if not self.groups.single:
-            bent = np.abs(self.bend) * self._stiffness()
-            self.mismatch = max(self.mismatch, float(bent.max(initial=0.0)) / self.size_x)
+            missing = np.abs(self.slack_error) * self._stiffness()
+            self.mismatch = max(self.mismatch, float(missing.max(initial=0.0)) / self.size_x)
 
     def _stiffness(self) -> Vector:
         """Slope of x along the radius, shape (G,)."""
@@ -237,11 +142,11 @@ class Continuation:
         stiffness, shift = self._stiffness(), np.zeros_like(self.radius)
         for side in self.sides:
             shift += side.sign * side.value * side.branch.secant(side.error, side.slack)
-        shift = self.groups.spread(shift - stiffness * self.bend) * self.direction
+        shift = self.groups.spread(shift - stiffness * self.slack_error) * self.direction
         direction = self.equations.system(self._metric(stiffness))(self.gap - self.equations.forward(shift))
         moved = self.equations.backward(direction)
         along = self.groups.along(moved, self.direction)
-        growth = along - self.bend
+        growth = along - self.slack_error
         self.length = min(side.longest(growth, _NEGLIGIBLE * self.size_x) for side in self.sides)
         across = self._across(moved, along)
         for side in self.sides:
@@ -259,7 +164,8 @@ class Continuation:
         if self.groups.single:
             return Metric.of_diagonal(self.target.grade + stiffness)
         grade = self.groups.sums(self.target.grade) / self.groups.sizes
-        across = np.divide(self.radial, self.radius, out=stiffness.copy(), where=self.radius > 1e-8)
+        known = (self.radius > 1e-8) & (self.radial > 0)  # values far from their slacks may have the other sign
+        across = np.divide(self.radial, self.radius, out=stiffness.copy(), where=known)
         return Metric(self.groups, grade + stiffness, grade + across, self.direction)
 
     def _across(self, moved: Vector, along: Vector) -> Vector:
@@ -275,14 +181,17 @@ class Continuation:
 
     def _turn(self, ahead: Vector, across: Vector) -> None:
         """What turning took from the slacks; they are taken from the radius anew where that costs no digits."""
-        self.bend = (1 - self.length) * self.bend - self.length**2 * across / np.maximum(
+        self.slack_error = (1 - self.length) * self.slack_error - self.length**2 * across / np.maximum(
             self.radius + np.abs(ahead), 1e-300
         )
         turned = ahead < 0
+        for branch in self.branches:
+            if branch.barrier:
+                turned &= branch.rest - self.radius > _TURNABLE * branch.rest
         renewed = turned | np.logical_and.reduce([branch.gentle(self.radius) for branch in self.branches])
         for side in self.sides:
             side.renew(turned, self.radius, math.log(self.size_x))
-        self.bend = np.where(renewed, 0.0, self.bend)
+        self.slack_error = np.where(renewed, 0.0, self.slack_error)
 
     def jump(self) -> bool:
         """Go to the last scale at once if no entry of x would change any more; False if some would.
@@ -290,7 +199,13 @@ class Continuation:
         With a barrier, once all entries away from it are negligible and the columns of the others are independent, x is
         settled: what remains is to shrink the slacks of its large entries to their new values and to move nu along.
         """
-        if not self.groups.single or not self.target.barrier or self.last or len(self.target.branches) > 1 or self.target.grade.any():
+        if (
+            not self.groups.single
+            or not self.target.barrier
+            or self.last
+            or len(self.target.branches) > 1
+            or self.target.grade.any()
+        ):
             return False
         near = [side.slack < 1e-2 * side.branch.rest for side in self.sides]
         tiny = _NEGLIGIBLE * self.size_x

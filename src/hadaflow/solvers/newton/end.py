@@ -21,8 +21,9 @@ from hadaflow.models import Mirror
 from hadaflow.operators.block import lengths_of
 from hadaflow.problems import Problem
 from hadaflow.results import Limit, Stats, Status
-from hadaflow.solvers.newton.continuation import Effort, Outcome, Target, follow_scale
+from hadaflow.solvers.newton.continuation import Effort, Outcome, follow_scale
 from hadaflow.solvers.newton.normal import FactoredEquations, NormalEquations, normal_equations
+from hadaflow.solvers.newton.sides import Target
 from hadaflow.solvers.path.finish import follow
 from hadaflow.solvers.path.walk import Terms, Walk
 from hadaflow.units import UnitProblem, to_unit
@@ -101,7 +102,10 @@ class _Solver:
         outcome = self._confirmed(outcome)
         if outcome.converged:
             return outcome.x, outcome, Status.LIMIT
-        if self.mirror.signed and np.isfinite(outcome.x).all():
+        finite = bool(np.isfinite(outcome.x).all())
+        if not self.unit.gauge.polyhedral and not finite:
+            outcome = replace(outcome, x=np.zeros_like(outcome.x), nu=np.zeros_like(self.unit.y))
+        if not self.unit.gauge.polyhedral or (self.mirror.signed and finite):
             return outcome.x, outcome, Status.NOT_CONVERGED
         return self._constrained(outcome, equations.factored)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.linalg as la
@@ -19,6 +19,8 @@ _EPS = float(np.finfo(np.float64).eps)
 _RANK_TOLERANCE = 1e-12
 _TURNING = 1e-3  # excess of a group, relative to the rest: below, it matters to refinement alone
 _REFINED = 4
+_ASSEMBLED = 700  # rows of all columns together, up to which their system is formed as it is
+MOST_ASSEMBLED = 3000  # the same where nothing else will do
 LARGEST_FACTOR = 5000  # rows up to which m x m factorisations are the better way
 LARGEST_COPY = 25_000_000  # entries up to which an A that is not at hand is turned into a matrix for them
 
@@ -131,13 +133,16 @@ class _Definite:
 class RepeatedEquations:
     """The same for ``A (x) I_k``, in systems of the size of A: groups are whole rows of X.
 
-    ``A D A^T = K (x) I + sum_g excess_g a_g a_g^T`` with ``K = A diag(tangential) A^T`` and ``a_g = A_g e_g``, which are
-    matrices of shape (m, k): so one system of m rows, and one of all groups that turn slowly.
+    ``A D A^T = K (x) I + sum_g excess_g a_g a_g^T`` with ``K = A diag(tangential) A^T`` and ``a_g = A_g e_g``, which
+    are matrices of shape (m, k): so one system of m rows, and one of all groups that turn slowly.
     """
 
     factored = False
 
-    def __init__(self, columns: Columns, repeats: int, data_rounding: float = 0.0) -> None:
+    def __init__(
+        self, columns: Columns, repeats: int, data_rounding: float = 0.0, most_assembled: int = _ASSEMBLED
+    ) -> None:
+        self.most_assembled = most_assembled
         self.one, self.repeats = FactoredEquations(dense(columns), data_rounding), repeats
         self.columns = self.one.columns
 
@@ -151,6 +156,8 @@ class RepeatedEquations:
         if self.columns.shape[0] == 0:
             return np.array
         k, groups = self.repeats, metric.groups
+        if self.columns.shape[0] * k <= self.most_assembled and not groups.single:
+            return _Definite(self._assembled(metric)).solve
         rows = groups.rows(k)
         base = _Definite(row_gram(columns_scaled(self.columns, np.sqrt(groups.spread(metric.tangential)[::k]))))
         excess = metric.radial - metric.tangential
@@ -179,6 +186,21 @@ class RepeatedEquations:
             return v
 
         return refined
+
+    def _assembled(self, metric: Metric) -> Vector:
+        """``A D A^T`` of the size of all columns together: slower, and exact where D spans many decades."""
+        k, groups = self.repeats, metric.groups
+        m = self.columns.shape[0]
+        base = row_gram(columns_scaled(self.columns, np.sqrt(groups.spread(metric.tangential)[::k])))
+        matrix: Any = np.zeros((m, k, m, k))
+        for j in range(k):
+            matrix[:, j, :, j] = base
+        e = np.asarray(metric.direction).reshape(-1, k)
+        images = np.hstack([self.columns.T * e[:, [j]] for j in range(k)]).reshape(len(e), -1)
+        excess = np.sqrt(np.maximum(metric.radial - metric.tangential, 0.0))
+        bars: Any = (np.asarray(groups.rows(k).sums(images)) * excess[:, None]).reshape(-1, k, m)
+        bars = np.ascontiguousarray(bars.transpose(2, 1, 0)).reshape(m * k, -1)
+        return np.asarray(matrix.reshape(m * k, m * k) + bars @ bars.T)
 
     def project(self, y: Vector) -> tuple[Vector, bool]:
         found = [self.one.project(column) for column in y.reshape(-1, self.repeats).T]
