@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
+from hadaflow.certificates._accurate import accurate_products
 from hadaflow.certificates._uniqueness import separates
 from hadaflow.gauges import Gauge
 from hadaflow.operators import Columns, Operator, Scaled
 from hadaflow.operators.around import even_rows
-from hadaflow.operators.block import lengths_of
+from hadaflow.operators.block import dense, lengths_of
 
 _EPS = float(np.finfo(np.float64).eps)
+_BLURRED = 1e-12  # doubt about a bound, relative, that makes it worth twice the precision
+_MOST_ENTRIES = 1 << 22  # of columns that get it
 _COSTLESS = 4.0  # units of rounding up to which a dual coordinate whose bound is 0 counts as 0
 
 
@@ -78,7 +81,15 @@ class HeldDual:
         near = near[~measured[near]]
         if len(near) and top > 0:
             rounding[near] = -slack * _lengths(operator, near)
-        return cls(operator, dual, factors, sizes, gauge.sizes(correlation, rounding), columns)
+        doubtful = gauge.sizes(correlation, rounding)
+        lifted = np.setdiff1d(np.flatnonzero(doubtful >= top), costless)
+        blurred = 0 < top < np.inf and float(doubtful.max()) > (1 + _BLURRED) * top
+        if blurred and operator.costs.cheap_columns and len(lifted) * len(dual) <= _MOST_ENTRIES:
+            correlation, rounding = np.array(correlation), np.array(rounding)
+            correlation[lifted], bound = _accurately(operator, lifted, dual)
+            rounding[lifted] = np.maximum(rounding[lifted], -bound)
+            sizes, doubtful = gauge.sizes(correlation, np.maximum(rounding, 0.0)), gauge.sizes(correlation, rounding)
+        return cls(operator, dual, factors, sizes, doubtful, columns)
 
     @property
     def highest(self) -> float:
@@ -93,7 +104,11 @@ class HeldDual:
         if self.factors is not None:
             target = target * self.factors
         terms = target * self.vector
-        return max(0.0, (float(terms.sum()) - noise - _slack(len(target)) * float(np.abs(terms).sum())) / top)
+        value, doubt = float(terms.sum()), _slack(len(target)) * float(np.abs(terms).sum())
+        if doubt > _BLURRED * abs(value):
+            accurate, bound = accurate_products(target[:, None], self.vector)
+            value, doubt = (float(accurate[0]), float(bound[0])) if bound[0] < doubt else (value, doubt)
+        return max(0.0, (value - noise - doubt) / top)
 
     def margin(self, off: NDArray[np.bool_]) -> float:
         """How far the largest size off the support stays below the largest of all, relatively."""
@@ -111,6 +126,16 @@ class HeldDual:
 def _lengths(operator: Operator, index: Index) -> Vector:
     """Lengths of some columns."""
     return lengths_of(operator.columns(index)) if operator.repeats == 1 else operator.column_lengths[index]
+
+
+def _accurately(operator: Operator, index: Index, dual: Vector) -> tuple[Vector, Vector]:
+    """``A_i^T dual`` of some columns in twice the precision, and bounds on the errors."""
+    k = operator.repeats
+    rows, place = np.unique(index // k, return_inverse=True)
+    columns = dense(operator.base_columns(rows))
+    found = [accurate_products(columns, np.ascontiguousarray(part)) for part in dual.reshape(-1, k).T]
+    values, bounds = (np.column_stack(part) for part in zip(*found, strict=True))
+    return values[place, index % k], bounds[place, index % k]
 
 
 def _slack(terms: int) -> float:
