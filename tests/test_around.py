@@ -11,7 +11,7 @@ from scipy.sparse.linalg import aslinearoperator
 import hadaflow as hf
 from hadaflow.estimators._design import Projected
 from hadaflow.estimators._standardised import Standardised
-from hadaflow.operators import Around, Cancelled, Composed, Metered, Operator, PassCosts, Scaled, as_operator
+from hadaflow.operators import Around, Cancelled, Composed, Metered, Operator, PassCosts, Repeated, Scaled, as_operator
 from hadaflow.operators.block import dense
 from hadaflow.operators.former import Former
 from hadaflow.theory._rip_search import Reduced
@@ -29,6 +29,8 @@ ASKED = {
     "residual": lambda operator, v: operator.residual(v, R),
     "matvec_and_gram": lambda operator, v: operator.matvec_and_gram(v),
     "matvec_and_rmatvec": lambda operator, v: operator.matvec_and_rmatvec(v, R),
+    "matmat": lambda operator, v: operator.matmat(np.column_stack([v, v**2])),
+    "base_columns": lambda operator, v: np.kron(dense(operator.base_columns(INDEX)), np.eye(operator.repeats))[:, [0]],
     "rmatmat": lambda operator, v: operator.rmatmat(np.column_stack([R, R**2])),
     "column_squares": lambda operator, v: operator.column_squares(),
     "row_lengths": lambda operator, v: operator.row_lengths,
@@ -38,7 +40,7 @@ ASKED = {
     "spectral_square": lambda operator, v: operator.spectral_square(),
     "sweep": lambda operator, v: operator.sweep(np.dtype(float))(v, R),
 }
-DESCRIBE = {"shape", "dtype", "costs", "own_threads", "cancelled"}  # cost nothing
+DESCRIBE = {"shape", "dtype", "costs", "own_threads", "cancelled", "repeats"}  # cost nothing
 
 
 def test_every_member_of_an_operator_is_in_the_table():
@@ -93,7 +95,7 @@ def below(kind):
 
 def test_every_wrapper_is_in_the_table():
     made = {type(make(as_operator(A))) for make, _ in WRAPPERS.values()}
-    assert below(Around) - {Around, Composed} == made
+    assert below(Around) - {Around, Composed, Repeated} == made  # Repeated has other rows: tests/test_groups.py
 
 
 def parts(answer):

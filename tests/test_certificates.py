@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import aslinearoperator
 
 import hadaflow as hf
+from hadaflow.certificates._accurate import accurate_products
 
 SETTINGS = {
     "signed": {},
@@ -382,3 +383,16 @@ def test_lasso_above_the_largest_penalty():
 def test_lasso_float32():
     A, y = np.eye(3, dtype=np.float32), np.array([3.0, -2.0, 0.1], dtype=np.float32)
     assert hf.certify_lasso(hf.Problem(A, y), np.array([2.0, -1.0, 0.0], dtype=np.float32), 1.0).gap < 1e-7
+
+
+@pytest.mark.parametrize("m", [1, 2, 7, 100])
+def test_products_in_twice_the_precision(m):
+    rng = np.random.default_rng(m)
+    columns = rng.standard_normal((m, 6)) * 10.0 ** rng.integers(-12, 12, (m, 6))
+    v = rng.standard_normal(m) * 10.0 ** rng.integers(-12, 12, m)
+    values, bounds = accurate_products(columns, v)
+    for value, bound, column in zip(values, bounds, columns.T, strict=True):
+        exact = sum(Fraction(a) * Fraction(b) for a, b in zip(column, v, strict=True))
+        assert abs(Fraction(value) - exact) <= Fraction(bound)
+        assert bound <= 1e-15 * abs(exact) + 1e-25 * np.abs(column * v).sum()
+    assert np.isinf(accurate_products(np.array([[1e200]]), np.array([1e200]))[1]).all()

@@ -7,10 +7,13 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.linalg import aslinearoperator
 
 import hadaflow as hf
 from hadaflow.gauges import GroupNorm
 from hadaflow.groups import Groups
+from hadaflow.operators import Metered, Repeated, Scaled, as_operator, complex_operator
+from hadaflow.operators.block import dense
 
 TWO = np.array([[1.0, 0.0, 0.5, 0.2], [0.0, 1.0, -0.3, 0.6]])
 ROUND = np.array([[1.0, 0.2, 0.6, 0.1], [0.0, 0.6, -0.1, 1.0]])  # more coordinates on the support than rows
@@ -386,6 +389,56 @@ def test_answers_speak_of_the_data_as_they_were_given():
     again = hf.certify(r.problem, r.x, r.dual)
     assert again.gap < 1e-12
     assert again.unique
+
+
+# ---- operators ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["complex", "real unknown", "repeated", "complex repeated", "scaled repeated"])
+@pytest.mark.parametrize("kind", [np.asarray, sp.csc_array, aslinearoperator])
+def test_operators_are_the_matrix_that_is_meant(name, kind):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((3, 4)) + (1j * rng.standard_normal((3, 4)) if name != "repeated" else 0)
+    operator, matrix = {
+        "complex": lambda: (complex_operator(kind(A)), embedded(A)),
+        "real unknown": lambda: (complex_operator(kind(A), real=True), embedded(A)[:, ::2]),
+        "repeated": lambda: (Repeated(as_operator(kind(A)), 2), np.kron(A, np.eye(2))),
+        "complex repeated": lambda: (Repeated(complex_operator(kind(A)), 2), np.kron(embedded(A), np.eye(2))),
+        "scaled repeated": lambda: (
+            Metered(
+                Scaled(
+                    Repeated(complex_operator(kind(A)), 2), 0.5, np.repeat([1.0, 2, 3, 4], 4), np.repeat([1.0, 2, 3], 4)
+                )
+            ),
+            np.kron(
+                np.diag(np.repeat([1.0, 2, 3], 2)) @ embedded(A) @ np.diag(np.repeat([0.5, 1, 1.5, 2], 2)), np.eye(2)
+            ),
+        ),
+    }[name]()
+    m, n = matrix.shape
+    v, r, index = rng.standard_normal(n), rng.standard_normal(m), np.array([2, 0, 3])
+    assert operator.shape == (m, n)
+    exact = {
+        "matvec": (operator.matvec(v), matrix @ v),
+        "rmatvec": (operator.rmatvec(r), matrix.T @ r),
+        "matmat": (operator.matmat(np.column_stack([v, 2 * v])), matrix @ np.column_stack([v, 2 * v])),
+        "rmatmat": (operator.rmatmat(np.column_stack([r, 2 * r])), matrix.T @ np.column_stack([r, 2 * r])),
+        "columns": (dense(operator.columns(index)), matrix[:, index]),
+        "base": (
+            np.kron(dense(operator.base_columns(np.arange(2))), np.eye(operator.repeats)),
+            matrix[:, : 2 * operator.repeats],
+        ),
+        "pair": (np.concatenate(operator.matvec_and_gram(v)), np.concatenate([matrix @ v, matrix.T @ (matrix @ v)])),
+    }
+    if kind is not aslinearoperator:  # else lengths are estimates
+        exact |= {
+            "row lengths": (operator.row_lengths, np.linalg.norm(matrix, axis=1)),
+            "column lengths": (operator.column_lengths, np.linalg.norm(matrix, axis=0)),
+            "absolute": (operator.abs_matvec(np.abs(v)), np.abs(matrix) @ np.abs(v)),
+        }
+    for member, (found, expected) in exact.items():
+        np.testing.assert_allclose(found, expected, atol=1e-13, err_msg=member)
+    assert operator.size_bound >= np.linalg.norm(matrix, axis=0).max() * (1 - 1e-12) or kind is aslinearoperator
 
 
 # ---- the parts ------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from hadaflow._types import Index, Vector
-from hadaflow.operators.block import Columns, columns_scaled, dense, is_sparse
+from hadaflow.operators.block import Columns, columns_scaled, dense, is_sparse, row_gram
 
 
 class Groups:
@@ -84,6 +84,8 @@ class Groups:
         """Sum over each group, shape (G,); of columns, shape (n, k), those of each."""
         if self.labels is None:
             return z
+        if self._width:
+            return np.asarray(z.reshape(self.count, self._width, *z.shape[1:]).sum(axis=1))
         if z.ndim == 1:
             return np.asarray(np.bincount(self.labels, z, minlength=self.count), dtype=np.float64)
         return np.asarray(self._indicator @ z)
@@ -149,8 +151,20 @@ class Groups:
         if self.labels is None:
             return columns
         n = len(self.labels)
+        if self._width and not is_sparse(columns) and columns.flags.c_contiguous:
+            blocks = columns.reshape(len(columns), self.count, self._width)
+            return np.einsum("mgd,gd->mg", blocks, np.broadcast_to(direction, n).reshape(self.count, self._width))
         along = sp.csc_array((np.broadcast_to(direction, n), (np.arange(n), self.labels)), shape=(n, self.count))
         return columns @ along if is_sparse(columns) else np.asarray(along.T @ columns.T).T
+
+    @cached_property
+    def _width(self) -> int:
+        """Size of the groups, if all are of this size and their coordinates follow one another; else 0."""
+        assert self.labels is not None
+        width, rest = divmod(len(self.labels), max(1, self.count))
+        if rest or not width:
+            return 0
+        return width if bool((self.labels == np.arange(len(self.labels)) // width).all()) else 0
 
     @cached_property
     def _indicator(self) -> Any:
@@ -202,15 +216,17 @@ class Metric:
         spread = self.groups.spread
         return np.asarray(spread(self.tangential) + spread(self.radial - self.tangential) * self.direction**2)
 
-    def half(self, columns: Columns) -> Columns:
-        """``A D^(1/2)``, so that ``half half^T = A D A^T``."""
+    def gram(self, columns: Columns) -> Vector:
+        """``A D A^T`` for all columns of A."""
         if self.groups.single:
-            return columns_scaled(columns, np.sqrt(self.radial))
+            return row_gram(columns_scaled(columns, np.sqrt(self.radial)))
         columns = dense(columns)
-        across, along = np.sqrt(self.tangential), np.sqrt(self.radial)
-        spread = self.groups.spread
-        folded = self.groups.fold(columns, self.direction) * (along - across)
-        return np.asarray(columns * spread(across) + folded[:, self.groups.labels] * self.direction)
+        total = row_gram(columns * self.groups.spread(np.sqrt(self.tangential)))
+        excess = self.radial - self.tangential
+        folded = self.groups.fold(columns, self.direction) * np.sqrt(np.abs(excess))
+        more, less = excess > 0, excess < 0
+        total += row_gram(folded if more.all() else folded[:, more])
+        return total - row_gram(folded[:, less]) if less.any() else total
 
 
 _LISTS = (list, tuple, range, np.ndarray)

@@ -35,11 +35,15 @@ def accurate_products(columns: Vector, v: Vector) -> tuple[Vector, Vector]:
     -----
     Some 40 operations for each entry of the columns.
     """
+    with np.errstate(all="ignore"):  # what leaves the range of doubles gets an infinite bound
+        return _accurate_products(columns, v)
+
+
+def _accurate_products(columns: Vector, v: Vector) -> tuple[Vector, Vector]:
     terms, left = _product(columns, v[:, None])
     size = np.abs(terms).sum(axis=0)
     total, errors = _sum(terms)
-    total_error = left.sum(axis=0) + errors
-    value = total + total_error
+    value = total + (left.sum(axis=0) + errors)
     m = len(v)
     bound = 2 * _EPS * np.abs(value) + 8 * m * _EPS**2 * size
     in_range = max(float(np.abs(columns).max(initial=0.0)), float(np.abs(v).max(initial=0.0))) < _LARGEST

@@ -86,8 +86,9 @@ class HeldDual:
         blurred = 0 < top < np.inf and float(doubtful.max()) > (1 + _BLURRED) * top
         if blurred and operator.costs.cheap_columns and len(lifted) * len(dual) <= _MOST_ENTRIES:
             correlation, rounding = np.array(correlation), np.array(rounding)
-            correlation[lifted], bound = _accurately(operator, lifted, dual)
-            rounding[lifted] = np.maximum(rounding[lifted], -bound)
+            values, bound = _accurately(operator, lifted, dual)
+            better = bound < -rounding[lifted]
+            correlation[lifted[better]], rounding[lifted[better]] = values[better], -bound[better]
             sizes, doubtful = gauge.sizes(correlation, np.maximum(rounding, 0.0)), gauge.sizes(correlation, rounding)
         return cls(operator, dual, factors, sizes, doubtful, columns)
 

@@ -94,9 +94,11 @@ def _groups_separate(operator: Operator, met: Index, aim: Vector, theta: Vector,
 
 def _image_gram(columns: Any, groups: Groups, directions: Vector) -> tuple[Vector, Vector] | None:
     """Gram matrix of the unit vectors along ``A_g e_g``, and their lengths; None if one of them is zero."""
-    rows = groups.rows(directions.shape[1])
-    gram = gram_of(columns) * (directions @ directions.T)
-    gram = rows.sums(rows.sums(gram).T)
+    if directions.shape[1] == 1:
+        gram = gram_of(groups.fold(columns, directions[:, 0]))
+    else:
+        rows = groups.rows(directions.shape[1])
+        gram = rows.sums(rows.sums(gram_of(columns) * (directions @ directions.T)).T)
     length = np.sqrt(gram.diagonal())
     if not length.all():
         return None

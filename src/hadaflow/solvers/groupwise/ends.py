@@ -151,17 +151,18 @@ class _Stationary:
         tangential = face.across(self.off_bounds, e)
         spread = face.spread(radius)
         half = self.block * np.sqrt(spread[:, 0])
-        factor = definite(half @ half.T)
-        solved = la.cho_solve(factor, self.block, check_finite=False)
+        lower, _ = definite(half @ half.T)
         f = self.gap - self.block @ (spread * (tangential + e * face.spread(radial)))
-        if e.shape[1] == 1:
-            images = face.groups.fold(self.block, e[:, 0])
-            schur = images.T @ face.groups.fold(solved, e[:, 0])
+        if e.shape[1] == 1:  # A_g e_g are single columns then
+            solved = la.lapack.dtrtrs(lower, face.groups.fold(self.block, e[:, 0]), lower=1)[0]
+            schur = solved.T @ solved
+            right = solved.T @ la.lapack.dtrtrs(lower, f[:, 0], lower=1)[0] + radial
         else:
-            schur = face.folded(self.block.T @ solved, e)
-        right = face.inner(e, solved.T @ f) + radial
+            solved = la.lapack.dtrtrs(lower, self.block, lower=1)[0]
+            schur = face.folded(solved.T @ solved, e)
+            right = face.inner(e, solved.T @ la.lapack.dtrtrs(lower, f, lower=1)[0]) + radial
         t = _shortest(schur, right, min(len(right), self.target.size))
-        moved = la.cho_solve(factor, f - self.block @ (e * face.spread(t)), check_finite=False)
+        moved = la.cho_solve((lower, True), f - self.block @ (e * face.spread(t)), check_finite=False)
         change = e * face.spread(t) + spread * face.across(self.off_bounds + self.block.T @ moved, e)
         ahead = face.inner(e, self.values + change)
         falling = (ahead <= 0) & (radius < _FALLEN * float(radius.max(initial=0.0)))

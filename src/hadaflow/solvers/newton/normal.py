@@ -93,7 +93,7 @@ class FactoredEquations:
     def system(self, metric: Metric) -> Solve:
         if self.columns.shape[0] == 0:
             return np.array
-        return _Definite(row_gram(metric.half(self.columns))).solve
+        return _Definite(metric.gram(self.columns)).solve
 
     def project(self, y: Vector) -> tuple[Vector, bool]:
         return (y, False) if self.rows is None else self.rows.project(y)
