@@ -119,7 +119,7 @@ def test_json_on_standard_output_is_nothing_but_json(run, data):
     assert summary["certificate"] == pytest.approx(dataclasses.asdict(expected.certificate))
     assert summary["status"] == {"name": "EXACT", "ok": True, "message": str(hf.Status.EXACT), "hint": None}
     assert summary["versions"]["hadaflow"] == hf.__version__
-    assert summary["inputs"] == {"A": "A.npy", "y": "y.npy", "weights": None}
+    assert summary["inputs"] == {"A": "A.npy", "y": "y.npy", "weights": None, "groups": None}
     assert summary["outputs"] == {"output": None, "json": "-", "plot": None}
     assert summary["problem"] == {"rows": M, "columns": N, "dtype": "float64"}
     assert summary["solution"] == {"nonzeros": SPARSITY, "support_size": SPARSITY}
@@ -183,7 +183,7 @@ def test_every_option_has_one_line_of_help_at_80_columns(capsys, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     cli.main(["recover", "--help"])
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("│", "|"))]
-    assert len(rows) == 15
+    assert len(rows) == 18
     assert all(line[1:].strip().startswith(("-", "*")) for line in rows)
 
 
@@ -243,9 +243,36 @@ def test_json_to_a_file(run, folder):
     assert code == 0
     assert "summary.json" in out
     summary = json.loads((folder / "summary.json").read_text())
-    options = {"positive": False, "noise_level": 0.0, "depth": 2.0, "init_scale": 0.01, "method": "auto"}
+    options = {"positive": False, "joint": False, "real": False, "groups": None}
+    options |= {"noise_level": 0.0, "depth": 2.0, "init_scale": 0.01, "method": "auto"}
     assert summary["options"] == options
     assert summary["solution"]["nonzeros"] == N
+
+
+def test_complex_joint_and_grouped_data(run, data):
+    A, x, _ = data
+    np.save("A.npy", A + 1j * A[::-1])
+    np.save("y.npy", (A + 1j * A[::-1]) @ (1j * x))
+    assert run("--output", "x.npy")[0] == 0
+    np.testing.assert_allclose(np.load("x.npy"), 1j * x, atol=1e-12)
+    np.save("y.npy", (A + 1j * A[::-1]) @ x)
+    assert run("--real", "--output", "x.csv")[0] == 0
+    np.testing.assert_allclose(files.read_vector("x.csv"), x, atol=1e-12)
+    np.save("A.npy", A)
+    np.savetxt("Y.csv", A @ np.column_stack([x, -2 * x]), delimiter=",")
+    code, out, _ = run("--joint", "--output", "X.npz", inputs=("A.npy", "Y.csv"))
+    assert code == 0
+    assert f"{M} x {N}, 2 columns" in out
+    np.testing.assert_allclose(np.load("X.npz")["x"], np.column_stack([x, -2 * x]), atol=1e-12)
+    np.save("y.npy", A @ np.where(np.arange(N) < 4, 1.0, 0.0))
+    np.savetxt("labels.csv", np.arange(N) // 4)
+    for groups in ("4", "labels.csv"):
+        code, out, _ = run("--groups", groups)
+        assert code == 0
+        assert f"4 of {N}, in 1 of {N // 4} groups" in out
+    code, _, error = run("--groups", "7")
+    assert code == 2
+    assert "groups=7 must divide" in error
 
 
 def test_a_figure_is_saved(run, folder):

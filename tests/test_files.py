@@ -237,9 +237,6 @@ def test_a_damaged_file_never_escapes_as_another_error(tmp_path, suffix, save):
 
 
 NOT_REAL = {
-    "complex npy": (".npy", lambda p: np.save(p, MATRIX + 1j), "is complex; hadaflow works on real data"),
-    "complex mtx": (".mtx", lambda p: scipy.io.mmwrite(p, sp.coo_array(MATRIX + 1j)), "is complex"),
-    "complex mat": (".mat", lambda p: scipy.io.savemat(p, {"A": MATRIX + 1j}), "is complex"),
     "text npy": (".npy", lambda p: np.save(p, np.array([["a"]])), "holds <U1, not numbers"),
     "text mat": (".mat", lambda p: scipy.io.savemat(p, {"A": "text"}), "not numbers; convert it to float"),
     "cell mat": (".mat", lambda p: scipy.io.savemat(p, {"A": np.array([[1, "b"]], dtype=object)}), "not numbers"),
@@ -446,9 +443,23 @@ def test_a_good_output_is_left_alone_by_the_check(tmp_path):
     assert files.check_output(tmp_path / "anything") == tmp_path / "anything"
 
 
-def test_only_vectors_are_written(tmp_path):
-    with pytest.raises(ValueError, match=r"x must have shape \(n,\), got \(2, 3\); pass x\.ravel\(\)"):
-        write_vector(tmp_path / "x.npy", MATRIX)
+def test_complex_numbers_and_columns(tmp_path):
+    """Read from the kinds of files that know them; in text every part has a column of its own."""
+    for suffix, write in {
+        ".npy": lambda p: np.save(p, MATRIX + 1j),
+        ".mtx": lambda p: scipy.io.mmwrite(p, sp.coo_array(MATRIX + 1j)),
+        ".mat": lambda p: scipy.io.savemat(p, {"A": MATRIX + 1j}),
+    }.items():
+        path = tmp_path / f"A{suffix}"
+        write(path)
+        found = read_matrix(path)
+        np.testing.assert_array_equal(found.toarray() if sp.issparse(found) else found, MATRIX + 1j)
+    write_vector(tmp_path / "x.csv", [1 + 2j, 3j])
+    assert (tmp_path / "x.csv").read_text() == "x_real,x_imag\n1.0,2.0\n0.0,3.0\n"
+    write_vector(tmp_path / "x.csv", np.array([[1.0, 2.0], [3.0, 4.0]]))
+    assert (tmp_path / "x.csv").read_text() == "x_0,x_1\n1.0,2.0\n3.0,4.0\n"
+    with pytest.raises(ValueError, match=r"x must have shape \(n,\) or \(n, k\), got \(1, 2, 3\)"):
+        write_vector(tmp_path / "x.npy", MATRIX[None])
 
 
 def test_arrays_go_into_npz_only(tmp_path):

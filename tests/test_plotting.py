@@ -258,3 +258,23 @@ def test_without_matplotlib_the_extra_is_named(easy, monkeypatch, call):
 def test_matplotlib_waits_for_the_first_picture():
     program = "import sys, hadaflow, hadaflow.plotting; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["complex", "joint", "groups", "complex joint"])
+def test_recovery_of_complex_joint_and_grouped_data(kind):
+    rng = np.random.default_rng(0)
+    A, x = rng.standard_normal((20, 40)), np.zeros((40, 3) if "joint" in kind else 40)
+    x[[4, 5]] = rng.standard_normal(x[[4, 5]].shape)
+    if "complex" in kind:
+        A, x = A + 1j * rng.standard_normal(A.shape), x * np.exp(1j)
+    recovery = hf.recover(A, A @ x, groups=2 if kind == "groups" else None, joint="joint" in kind)
+    figure = plot_recovery(recovery, truth=x)
+    top, _, bottom = figure.axes[:3]
+    assert "exact to rounding" in top.get_title(loc="left")
+    assert "relative error" in top.get_title(loc="left")
+    assert bottom.get_ylim()[0] <= 0
+    dots = bottom.get_lines()[1].get_ydata()
+    np.testing.assert_allclose(dots, 1, atol=1e-9)  # the support meets its bounds
+    with pytest.raises(ValueError, match="truth must"):
+        plot_recovery(recovery, truth=x[:-1])
+    figure.canvas.draw()

@@ -123,9 +123,14 @@ class Problem:
         return f"Problem({self.size}, {self.layout.dtype_name(self.dtype)}, {kind}{groups})"
 
     @property
+    def given_shape(self) -> tuple[int, int]:
+        """``(m, n)`` of A as it was given: a complex number counts once."""
+        return self.shape[0] // self.layout.width_y, self.shape[1] // self.layout.width
+
+    @property
     def size(self) -> str:
         """``m x n`` of A as it was given, and how many columns there are."""
-        m, n = self.shape[0] // self.layout.width_y, self.shape[1] // self.layout.width
+        m, n = self.given_shape
         return f"{m} x {n}" if self.layout.columns is None else f"{m} x {n}, {self.layout.columns} columns"
 
     def with_data(self, operator: Operator, y: Float) -> Problem:

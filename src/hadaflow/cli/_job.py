@@ -95,6 +95,8 @@ class Job:
         Whether to keep still.
     scheduler : str, optional
         Where Dask is to work; A is then read there, block by block.
+    tables : tuple of str
+        Roles of inputs that are matrices though they are not A.
     """
 
     command: str
@@ -104,6 +106,7 @@ class Job:
     force: bool
     quiet: bool
     scheduler: str | None = None
+    tables: tuple[str, ...] = ()
 
     def run(self, solve: Callable[[dict[str, Any], ProgressCallback | None], Report]) -> int:
         """Read, call ``solve`` with the arrays and a callback for progress, save and report; the exit code."""
@@ -139,6 +142,8 @@ class Job:
 
     def _vector(self, given: dict[str, Path], role: str) -> Any:
         path, matrix = given[role], given.get(_partner(role))
+        if role in self.tables:
+            return files.read_matrix(path, name=role)
         try:
             return files.read_vector(path, name=role.rpartition("_")[2])
         except files.FileFormatError as error:
@@ -150,7 +155,7 @@ class Job:
 
     def _summary(self, report: Report) -> dict[str, Any]:
         """All that a script may want to know, in types that JSON has."""
-        status, (m, n) = report.status, report.problem.shape
+        status, (m, n) = report.status, report.problem.given_shape
         record = {
             "versions": {
                 "hadaflow": hf.__version__,
@@ -161,7 +166,7 @@ class Job:
             "inputs": _names(self.inputs),
             "outputs": _names(self.outputs),
             "options": self.options,
-            "problem": {"rows": m, "columns": n, "dtype": str(report.problem.dtype)},
+            "problem": {"rows": m, "columns": n, "dtype": report.problem.layout.dtype_name(report.problem.dtype)},
             "status": {"name": status.name, "ok": status.ok, "message": str(status), **report.messages},
             **report.summary,
         }
@@ -188,10 +193,9 @@ class Job:
 
     def _table(self, report: Report) -> Table:
         """The answer at a glance; in ASCII, which every terminal and every pipe can show."""
-        m, n = report.problem.shape
         saved = [str(path) for path in self.outputs.values() if path is not None]
         rows = {
-            "size": f"{m} x {n}, {self.inputs['A']} and {self.inputs['y']}",
+            "size": f"{report.problem.size}, {self.inputs['A']} and {self.inputs['y']}",
             "status": str(report.status),
             **{name: words for name, words in report.messages.items() if words is not None},
             **report.rows,

@@ -40,14 +40,14 @@ def read_matrix(path: str | os.PathLike[str], *, name: str = "A") -> Any:
     Returns
     -------
     ndarray or scipy.sparse.csc_array, shape (m, n)
-        With the dtype of the file.
+        With the dtype of the file; complex where ``.npy``, ``.npz``, ``.mtx`` or ``.mat`` holds complex numbers.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     FileFormatError
-        If the file does not hold one real matrix, or cannot be read.
+        If the file does not hold one matrix of numbers, or cannot be read.
     """
     value = _load(path, name)
     if value.ndim != 2:
@@ -86,7 +86,7 @@ def read_vector(path: str | os.PathLike[str], *, name: str = "y") -> NDArray[Any
 
 
 def _load(path: str | os.PathLike[str], name: str) -> Any:
-    """What is in the file, dense or sparse, known to be real numbers and not empty."""
+    """What is in the file, dense or sparse, known to be numbers, real or complex, and not empty."""
     file = Path(path)
     try:
         return _checked(file, _reader(file)(file, name))
@@ -115,9 +115,7 @@ def _reader(file: Path) -> Callable[[Path, str], Any]:
 
 
 def _checked(file: Path, value: Any) -> Any:
-    if value.dtype.kind == "c":
-        raise FileFormatError(f"{file} is complex; hadaflow works on real data: stack real and imaginary parts")
-    if value.dtype.kind not in "fiub":
+    if value.dtype.kind not in "fiubc":
         raise FileFormatError(f"{file} holds {value.dtype}, not numbers; convert it to float and save it again")
     if 0 in value.shape:
         raise FileFormatError(f"{file} holds no numbers (shape {value.shape}); write it again with some")

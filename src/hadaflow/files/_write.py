@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from hadaflow.files._common import FileFormatError, listed, one_line
 
@@ -19,14 +19,15 @@ VECTOR_SUFFIXES = (".npz", ".npy", ".csv")
 
 
 def write_vector(path: str | os.PathLike[str], x: ArrayLike, *, name: str = "x") -> None:
-    """Write a vector, replacing the file if there is one.
+    """Write a vector, or several as the columns of a matrix, replacing the file if there is one.
 
     Parameters
     ----------
     path : str or path-like
-        ``.npy``; ``.npz``, with one array called ``name``; or ``.csv``, with the header ``name`` and a number a line.
-    x : array_like of shape (n,)
-        What to write.
+        ``.npy``; ``.npz``, with one array called ``name``; or ``.csv``, with a header, and an entry or a row a line.
+    x : array_like of shape (n,) or (n, k)
+        What to write. In ``.csv`` the columns of a matrix are called ``name_0``, ``name_1``..., and complex numbers
+        take two columns, ``name_real`` and ``name_imag``.
     name : str, default "x"
         Name of the vector inside the file.
 
@@ -38,8 +39,8 @@ def write_vector(path: str | os.PathLike[str], x: ArrayLike, *, name: str = "x")
         If the file cannot be written; a missing folder is a FileNotFoundError.
     """
     vector = np.asarray(x)
-    if vector.ndim != 1:
-        raise ValueError(f"{name} must have shape (n,), got {vector.shape}; pass {name}.ravel()")
+    if vector.ndim not in (1, 2):
+        raise ValueError(f"{name} must have shape (n,) or (n, k), got {vector.shape}; pass {name}.ravel()")
     suffix = check_output(path, VECTOR_SUFFIXES, overwrite=True).suffix.lower()
     if suffix == ".npz":
         write_arrays(path, {name: vector})
@@ -47,7 +48,17 @@ def write_vector(path: str | os.PathLike[str], x: ArrayLike, *, name: str = "x")
         with atomic_writer(path) as handle:
             np.save(handle, vector, allow_pickle=False)
     else:
-        write_text(path, "\n".join([name, *map(str, vector), ""]))
+        write_text(path, _table(vector, name))
+
+
+def _table(x: NDArray[Any], name: str) -> str:
+    """Rows of numbers under their names."""
+    names = [name] if x.ndim == 1 else [f"{name}_{k}" for k in range(x.shape[1])]
+    columns = list(x.reshape(len(x), -1).T)
+    if x.dtype.kind == "c":
+        names = [f"{each}_{part}" for each in names for part in ("real", "imag")]
+        columns = [part for column in columns for part in (column.real, column.imag)]
+    return "\n".join([",".join(names), *(",".join(map(str, row)) for row in zip(*columns, strict=True)), ""])
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:

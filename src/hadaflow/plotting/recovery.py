@@ -37,7 +37,7 @@ def plot_recovery(
     ----------
     recovery : Recovery
         What :func:`hadaflow.recover` returned.
-    truth : array_like of shape (n,), optional
+    truth : array_like of the shape of x, optional
         The vector that was to be recovered, if known; drawn as open squares.
     axes : sequence of three matplotlib Axes, optional
         Where to draw; default a new figure.
@@ -56,7 +56,9 @@ def plot_recovery(
 
     Notes
     -----
-    A residual of rounding alone is drawn on the scale of y. The third panel shows ``A^T dual`` (over the weights)
+    Of complex numbers moduli are drawn, with the phase as colour; of matrices the lengths of their rows; of groups the
+    third panel shows norms. A residual of rounding alone is drawn on the scale of y. The third panel shows ``A^T dual``
+    (over the weights)
     divided by its largest size. Where x is a minimiser of the l1 norm, it touches the lines at +1 and -1 on the
     support, with the sign of x, and stays between them elsewhere; for non-negative x, +1 is the only bound. One pass
     over A each way; at most a few thousand line segments whatever the size, rasterised in vector formats.
@@ -72,7 +74,7 @@ def plot_recovery(
     """
     if not isinstance(recovery, Recovery):
         raise TypeError(f"recovery must be what hadaflow.recover() returned, got {type(recovery).__name__}")
-    known = checked_truth(truth, len(recovery.x))
+    known = _checked_truth(recovery, truth)
     top, middle, bottom = stacked_axes(3, pyplot=True) if axes is None else checked_axes(axes, 3)
     _draw_x(top, recovery, known)
     _draw_residual(middle, recovery)
@@ -80,27 +82,70 @@ def plot_recovery(
     return top.figure
 
 
-def _draw_x(ax: Axes, recovery: Recovery, truth: NDArray[Any] | None) -> None:
-    x, certificate = recovery.x, recovery.certificate
+def _checked_truth(recovery: Recovery, truth: ArrayLike | None) -> NDArray[Any] | None:
+    """The true x in the shape of x, if it is known."""
+    if truth is None or recovery.problem.layout.plain:
+        return checked_truth(truth, len(recovery.x))
+    known = np.asarray(truth)
+    if known.shape != recovery.x.shape or known.dtype.kind not in "fiuc" or not np.isfinite(known).all():
+        raise ValueError(f"truth must be finite numbers of the shape of x, {recovery.x.shape}, got shape {known.shape}")
+    return known
+
+
+def _sizes(v: NDArray[Any]) -> NDArray[Any]:
+    """What is drawn of x or of a residual: real numbers as they are, moduli of complex ones, lengths of rows."""
+    if v.ndim == 2:
+        return np.linalg.norm(v, axis=1)
+    return np.asarray(np.abs(v)) if v.dtype.kind == "c" else v
+
+
+def _draw_x(ax: Axes, recovery: Recovery, known: NDArray[Any] | None) -> None:
+    x, certificate = _sizes(recovery.x), recovery.certificate
+    truth = None if known is None else _sizes(known)
     if truth is not None:
         _stems(ax, truth, ORANGE, "s", size=7, hollow=True, label="truth")
     on = np.zeros_like(x)
     on[recovery.support()] = x[recovery.support()]
     _stems(ax, x - on, BLUE, "", size=0)  # what a limit leaves everywhere gets no heads
     _stems(ax, on, BLUE, "o", size=3.5, label="recovered")
-    _frame(ax, len(x), "coordinate (n = {})", "x")
-    line = "l1 norm" if recovery.weights is None else "weighted l1 norm"
+    _frame(ax, len(x), "coordinate (n = {})", _name(recovery.x, "x"))
+    if recovery.x.dtype.kind == "c" and recovery.x.ndim == 1:
+        _draw_phases(ax, recovery.x, recovery.support())
+    norm_of = "l1 norm" if recovery.gauge.polyhedral or recovery.problem.layout.complex_x else "sum of group norms"
+    line = norm_of if recovery.weights is None else f"weighted {norm_of}"
     line += f" {certificate.l1_norm:.6g}, relative gap {certificate.gap:.2g}"
-    if truth is not None:
-        error = norm(x - truth) / (norm(truth) or 1.0)
+    if known is not None:
+        error = norm(_moduli(recovery.x - known)) / (norm(_moduli(known)) or 1.0)
         line += f"\nrelative error {error:.2g}"  # beside the legend, which needs the room
         _legend(ax)
     _title(ax, f"{textwrap.fill(str(recovery.status), _TITLE_WIDTH)}\n{line}")
 
 
+def _moduli(v: Any) -> NDArray[Any]:
+    return np.asarray(np.abs(v)).ravel()
+
+
+def _name(v: NDArray[Any], name: str) -> str:
+    if v.ndim == 2:
+        return f"length of the rows of {name}"
+    return f"$|{name}|$" if v.dtype.kind == "c" else name
+
+
+def _draw_phases(ax: Axes, x: NDArray[Any], support: NDArray[np.intp]) -> None:
+    """The heads of stems in the colour of their phase, with a key."""
+    shown = support[_telling(np.abs(x[support]))]
+    heads = ax.scatter(
+        shown, np.abs(x[shown]), c=np.angle(x[shown]), cmap="twilight", vmin=-np.pi, vmax=np.pi, s=22, zorder=3,
+        edgecolors=BLUE, linewidths=0.5,
+    )  # fmt: skip
+    key = ax.figure.colorbar(heads, ax=ax, pad=0.01, fraction=0.03, ticks=[-np.pi, 0, np.pi])
+    key.ax.set_yticklabels(["$-\\pi$", "phase", "$\\pi$"])
+
+
 def _draw_residual(ax: Axes, recovery: Recovery) -> None:
     problem = recovery.problem
-    residual = problem.operator.matvec(recovery.x.astype(np.float64)) - problem.y
+    x = problem.layout.real_x(recovery.x).astype(np.float64)
+    residual = _sizes(problem.layout.y(problem.operator.matvec(x) - problem.y))
     _stems(ax, residual, "black", "o", size=2.5)
     _frame(ax, len(residual), "measurement (m = {})", "$Ax - y$")
     title = rf"residual, $\|Ax - y\|\,/\,\|y\|$ = {recovery.certificate.residual:.2g}"
@@ -126,19 +171,35 @@ def _draw_certificate(ax: Axes, recovery: Recovery) -> None:
     drawn = support[_telling(slopes[support])]
     small = len(drawn) > _MOST_MARKERS
     ax.plot(drawn, slopes[drawn], "D", color=BLUE, markersize=2 if small else 4, label="support", rasterized=small)
-    _frame(ax, len(slopes), "coordinate (n = {})", r"$A^T$dual, scaled")
+    _frame(ax, len(slopes), "coordinate (n = {})", _dual_name(recovery))
     for bound in bounds:
         _draw_bound(ax, bound)
     shown = np.concatenate([bound if np.isfinite(bound).all() else np.append(slopes, 0.0) for bound in bounds])
-    ax.set_ylim(float(shown.min()) - 0.2, float(shown.max()) + 0.2)
+    lowest = float(shown.min()) - 0.2 if recovery.gauge.polyhedral else -0.05
+    ax.set_ylim(lowest, float(shown.max()) + 0.2)
     proof = ": x is the only minimiser" if recovery.certificate.unique else ""
     _title(ax, f"dual certificate, margin {recovery.certificate.margin:.2g} off the support{proof}")
     _legend(ax)
 
 
+def _dual_name(recovery: Recovery) -> str:
+    if recovery.gauge.polyhedral:
+        return r"$A^T$dual, scaled"
+    if recovery.problem.layout.complex_x and recovery.x.ndim == 1:
+        return r"$|A^H$dual$|$, scaled"
+    return r"norms of $A^T$dual, scaled"
+
+
 def _scaled_dual(recovery: Recovery) -> tuple[Vector, list[Vector]]:
-    """The dual state over the weights, its largest size 1, and its bounds above and below; infinite for none."""
-    gauge, theta = recovery.gauge, recovery.problem.operator.rmatvec(recovery.dual)
+    """The dual state over the weights, its largest size 1, and its bounds above and below; infinite for none.
+
+    Of groups the norm of each stands at all of its rows.
+    """
+    layout, gauge = recovery.problem.layout, recovery.gauge
+    theta = recovery.problem.operator.rmatvec(layout.real_y(recovery.dual).astype(np.float64))
+    if not gauge.polyhedral:
+        sizes = gauge.sizes(theta)[:: layout.width]
+        return sizes / (float(sizes.max()) or 1.0), [np.ones_like(sizes)]
     unit = gauge.unit()[0]
     weights = np.ones_like(theta) if unit is None else unit
     sizes = gauge.sizes(theta)
