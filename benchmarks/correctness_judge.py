@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,17 @@ def _uniqueness(case: _Case, known: Reference, seed: int) -> list[str]:
     return []
 
 
+def _proved_exactly(case: _Case) -> float:
+    """The bound that the dual vector proves, in rational numbers."""
+    dual = [Fraction(float(value)) for value in case.answer.dual]
+    y = [Fraction(float(value)) for value in case.y]
+    top = Fraction(0)
+    for column, w in zip(np.asarray(case.A, dtype=np.float64).T, np.broadcast_to(case.w, case.A.shape[1]), strict=True):
+        size = sum(Fraction(float(a)) * d for a, d in zip(column, dual, strict=True)) / Fraction(float(w))
+        top = max(top, size if case.positive else abs(size))
+    return float(sum(a * d for a, d in zip(y, dual, strict=True)) / top) if top else 0.0
+
+
 def _certificate(case: _Case, known: Reference) -> list[str]:
     """Whether the numbers of the certificate are those of the answer, and its bound is one."""
     c, wrong = case.certificate, []
@@ -246,7 +258,9 @@ def _certificate(case: _Case, known: Reference) -> list[str]:
     if top > 0:
         proved = float(case.target @ dual - noise * np.sqrt(dual @ dual)) / top
         if c.lower_bound > max(proved, 0.0) * (1 + 1e-12) and c.lower_bound > 0:
-            wrong.append("bound not proved by its dual")
+            # Of long columns that cancel, the last digits are lost in long doubles, too.
+            if noise or c.lower_bound > max(_proved_exactly(case), 0.0) * (1 + 1e-12):
+                wrong.append("bound not proved by its dual")
     elif c.lower_bound > 0:
         wrong.append("bound not proved by its dual")
     if known.x is not None:

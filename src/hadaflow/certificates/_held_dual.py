@@ -82,14 +82,20 @@ class HeldDual:
         if len(near) and top > 0:
             rounding[near] = -slack * _lengths(operator, near)
         doubtful = gauge.sizes(correlation, rounding)
-        lifted = np.setdiff1d(np.flatnonzero(doubtful >= top), costless)
-        blurred = 0 < top < np.inf and float(doubtful.max()) > (1 + _BLURRED) * top
-        if blurred and operator.costs.cheap_columns and len(lifted) * len(dual) <= _MOST_ENTRIES:
-            correlation, rounding = np.array(correlation), np.array(rounding)
-            values, bound = _accurately(operator, lifted, dual)
-            better = bound < -rounding[lifted]
-            correlation[lifted[better]], rounding[lifted[better]] = values[better], -bound[better]
-            sizes, doubtful = gauge.sizes(correlation, np.maximum(rounding, 0.0)), gauge.sizes(correlation, rounding)
+        if 0 < top < np.inf and float(doubtful.max()) > (1 + _BLURRED) * top and operator.costs.cheap_columns:
+            doubt = slack * operator.column_lengths
+            doubt[costless] = 0.0
+            # All that may be the largest: what the others are at most is less than what some are at least.
+            least = float(gauge.sizes(correlation, np.maximum(doubt, rounding)).max())
+            largest = np.setdiff1d(np.flatnonzero(gauge.sizes(correlation, -doubt) >= least), costless)
+            if len(largest) * len(dual) <= _MOST_ENTRIES:
+                values, bound = _accurately(operator, largest, dual)
+                better = bound < doubt[largest]
+                rounding = np.where(doubt > 0, -doubt, rounding)
+                correlation = np.array(correlation)
+                correlation[largest[better]], rounding[largest[better]] = values[better], -bound[better]
+                sizes = gauge.sizes(correlation, np.maximum(rounding, 0.0))
+                doubtful = gauge.sizes(correlation, rounding)
         return cls(operator, dual, factors, sizes, doubtful, columns)
 
     @property

@@ -95,7 +95,7 @@ def _checked_truth(recovery: Recovery, truth: ArrayLike | None) -> NDArray[Any] 
 def _sizes(v: NDArray[Any]) -> NDArray[Any]:
     """What is drawn of x or of a residual: real numbers as they are, moduli of complex ones, lengths of rows."""
     if v.ndim == 2:
-        return np.linalg.norm(v, axis=1)
+        return np.asarray(np.linalg.norm(v, axis=1))
     return np.asarray(np.abs(v)) if v.dtype.kind == "c" else v
 
 

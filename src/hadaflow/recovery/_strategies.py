@@ -19,12 +19,15 @@ from hadaflow.results import ProgressCallback
 from hadaflow.solvers.groupwise.approach import approach
 from hadaflow.solvers.groupwise.leaps import leap as leap_in_groups
 from hadaflow.solvers.implicit.leaps import leap
+from hadaflow.solvers.newton.normal import LARGEST_COPY, LARGEST_FACTOR
 from hadaflow.solvers.path.finish import End, follow
 from hadaflow.solvers.path.walk import Terms, Walk
 from hadaflow.units import UnitProblem
 
 #: Depth and product scale of the limit that hard instances are brought close with.
 _APPROACH_DEPTH, _APPROACH_SCALE = 4.0, 1e-7
+#: Systems that a limit, and the central path, form and factor as a rule.
+_LIMIT_SYSTEMS, _CENTRAL_SYSTEMS = 30.0, 16.0
 #: Operations of a Newton step (matrix work) in the time of one of a saddle walk (vector work); decision 0002.
 _VECTOR_WORK = 4.0
 #: Operations of a walk, in all or per entry of an A elsewhere, that are worth the passes that leaps would take.
@@ -104,7 +107,8 @@ def _by_walk(unit: UnitProblem, options: Options, work_limit: float = math.inf) 
 def _by_cheap_walk(unit: UnitProblem, options: Options) -> Attempt:
     """The same, given up once it has taken as long as a limit would."""
     m, n = unit.operator.shape
-    newton_work = 30.0 * (float(m) * m * n + float(m) ** 3 / 3)  # about 30 systems formed and factored
+    systems = _CENTRAL_SYSTEMS if _may_take_central_path(unit, options) else _LIMIT_SYSTEMS
+    newton_work = systems * (float(m) * m * n + float(m) ** 3 / 3)
     return _by_walk(unit, options, newton_work / _VECTOR_WORK)
 
 
@@ -160,6 +164,14 @@ def _may_walk(unit: UnitProblem, options: Options) -> bool:
     return unit.operator.costs.local and _open(unit, options)
 
 
+def _may_take_central_path(unit: UnitProblem, options: Options) -> bool:
+    """Whether x may have any sign, and systems are factored."""
+    m, n = unit.operator.shape
+    costs = unit.operator.costs
+    small = m <= LARGEST_FACTOR and (costs.cheap_columns or m * n <= LARGEST_COPY)
+    return small and _may_walk(unit, options) and _sign(unit) == "both"
+
+
 def _may_walk_from_afar(unit: UnitProblem, options: Options) -> bool:
     return not unit.operator.costs.local and _open(unit, options)
 
@@ -200,6 +212,7 @@ _TABLE = (
     Strategy(_by_leaps, _known_by_products, refines=False),
     Strategy(_by_cheap_walk, _may_walk),
     Strategy(_by_near_walk, _may_walk_from_afar),
+    Strategy(_by_central_path, _may_take_central_path),
     Strategy(_by_approach, _may_approach),
     Strategy(_by_leaps, _may_leap_from_afar, refines=False),
     Strategy(_by_walk, _always, exhausts=True),
