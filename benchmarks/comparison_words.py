@@ -16,9 +16,8 @@ milliseconds to about a half. `make bench` and its kind run them on yours.
 LIMITS = """\
 ## What it does not do
 
-- **Complex data**: refused. Real and imaginary parts can be stacked, which is another norm.
-- **Groups, low rank, total variation**, and other penalties than a weighted ℓ1 norm: skglm, PyProximal, CVXPY. Total
-  variation only where x is sparse in some basis that you can name.
+- **Overlapping groups, low rank, total variation**, and other penalties than a weighted ℓ1 or group norm: skglm,
+  PyProximal, CVXPY. Total variation only where x is sparse in some basis that you can name.
 - **Constraints** other than `A x = y` and `x ≥ 0`: HiGHS for linear ones, CVXPY for others.
 - **A lasso or elastic net at given penalties**: celer, skglm, scikit-learn. `hf.certify_lasso` judges their answers.
 - **GPUs**: none. It runs on NumPy, and on Dask for matrices larger than memory.

@@ -178,6 +178,18 @@ def test_the_gauge_of_the_page_works(defined):
     assert names["largest_error"] < 1e-12
 
 
+def test_the_page_of_groups_works(defined):
+    names = defined("groups.md")
+    np.testing.assert_allclose(names["spectrum"].x, np.abs(names["x"]), atol=1e-12)
+    np.testing.assert_array_equal(names["same"].active_groups(), [10, 25])
+    assert names["same"].support().tolist() == [40, 41, 42, 43, 100, 101, 102, 103]
+    assert 0 < np.abs(names["end"].x - names["z"]).max() < 1e-4
+    assert names["r"].certificate.unique
+    assert np.count_nonzero(names["r"].x) > 60
+    joint = hf.recover(names["A"][:20], names["A"][:20] @ names["X"], joint=True)
+    np.testing.assert_allclose(joint.x, names["X"], atol=1e-12)
+
+
 def test_the_loss_of_the_page_works(defined):
     names = defined("adding_a_loss.md")
     loss, h = names["Huber"](0.3), 1e-6
