@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -134,9 +135,10 @@ class Problem:
         return f"{m} x {n}" if self.layout.columns is None else f"{m} x {n}, {self.layout.columns} columns"
 
     def with_data(self, operator: Operator, y: Float) -> Problem:
-        """Another problem of the same kind with real data: of the squared loss, with these groups and this layout."""
-        problem = Problem(operator, y, groups=self.groups)
-        object.__setattr__(problem, "layout", self.layout)
+        """The same problem with other real data, such as an operator that is metered; nothing is checked again."""
+        problem = copy(self)
+        for name, value in (("A", operator), ("operator", operator), ("y", y)):
+            object.__setattr__(problem, name, value)
         return problem
 
     @property

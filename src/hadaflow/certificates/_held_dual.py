@@ -32,6 +32,8 @@ class HeldDual:
         A with even rows.
     vector : ndarray of shape (m,)
         The dual vector for it.
+    correlation : ndarray of shape (n,)
+        ``A^T dual``.
     factors : ndarray of shape (m,) or None
         What rows were multiplied by.
     sizes : ndarray of shape (n,)
@@ -44,6 +46,7 @@ class HeldDual:
 
     operator: Operator
     vector: Vector
+    correlation: Vector
     factors: Vector | None
     sizes: Vector
     doubtful: Vector
@@ -96,7 +99,7 @@ class HeldDual:
                 correlation[largest[better]], rounding[largest[better]] = values[better], -bound[better]
                 sizes = gauge.sizes(correlation, np.maximum(rounding, 0.0))
                 doubtful = gauge.sizes(correlation, rounding)
-        return cls(operator, dual, factors, sizes, doubtful, columns)
+        return cls(operator, dual, correlation, factors, sizes, doubtful, columns)
 
     @property
     def highest(self) -> float:
@@ -127,7 +130,8 @@ class HeldDual:
             return len(gauge.costless) == 0  # no other point has norm zero
         if not 0 < self.highest < np.inf:
             return False
-        return separates(self.operator, on, x, self.vector / self.highest, gauge, self.columns)
+        scaled = self.vector / self.highest, self.correlation / self.highest
+        return separates(self.operator, on, x, *scaled, gauge, self.columns)
 
 
 def _lengths(operator: Operator, index: Index) -> Vector:

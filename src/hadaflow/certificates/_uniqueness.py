@@ -20,7 +20,9 @@ _INSIDE = 1e-8  # relative distance from its bound that a dual coordinate off th
 _MET = 1e-9  # and up to which those on it meet theirs, where nothing sharper is known
 
 
-def separates(operator: Operator, on: Index, x: Vector, dual: Vector, gauge: Gauge, columns: Columns = None) -> bool:
+def separates(
+    operator: Operator, on: Index, x: Vector, dual: Vector, theta: Vector, gauge: Gauge, columns: Columns = None
+) -> bool:
     """Whether a dual vector near the given one proves that x is the only minimiser.
 
     It has to meet its bounds on the support of x, in the direction of x, and to stay strictly below them elsewhere; of
@@ -38,16 +40,18 @@ def separates(operator: Operator, on: Index, x: Vector, dual: Vector, gauge: Gau
         The minimiser.
     dual : ndarray of shape (m,)
         Scaled so that it meets its bounds.
+    theta : ndarray of shape (n,)
+        ``A^T dual``.
     gauge : Gauge
         What x minimises.
     columns : ndarray or sparse array of shape (m, k), optional
         The columns of the support, if they are at hand already.
     """
-    theta = operator.rmatvec(dual)
     met = _meeting(theta, on, gauge)
     aim = gauge.face(x)[met]
-    idle = ~np.isin(met, on)
-    aim[idle] = gauge.meets(theta)[met][idle]
+    if len(met) > len(on):
+        idle = ~np.isin(met, on)
+        aim[idle] = gauge.meets(theta)[met][idle]
     if not gauge.polyhedral:
         return _groups_separate(operator, met, aim, theta, gauge)
     columns = columns if columns is not None and len(met) == len(on) else at_work(operator.columns(met))
@@ -79,7 +83,8 @@ def _meeting(theta: Vector, on: Index, gauge: Gauge) -> Index:
     """The support and all else that meets its bound, ascending."""
     sizes = gauge.sizes(theta)
     sizes[on] = 0.0
-    return np.union1d(on, np.flatnonzero(sizes >= 1 - _INSIDE))
+    more = np.flatnonzero(sizes >= 1 - _INSIDE)
+    return np.union1d(on, more) if len(more) else on
 
 
 def _groups_separate(operator: Operator, met: Index, aim: Vector, theta: Vector, gauge: Gauge) -> bool:
