@@ -8,7 +8,11 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
 from hadaflow._validation import flag, one_of, positive_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
-from hadaflow.estimators._linear_prediction import LinearPrediction, Regression, dynamics_of
+from hadaflow.estimators._design import Design
+from hadaflow.estimators._feature_groups import FeatureGroups
+from hadaflow.estimators._group_selection import selected_groups
+from hadaflow.estimators._grouped import GroupedDesign
+from hadaflow.estimators._linear_prediction import LinearFit, LinearPrediction, Regression, dynamics_of
 from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, ReadingOptions, read
 from hadaflow.estimators._validated import noise_size, row_weights, training_data, warn_if_not_ok
@@ -144,6 +148,9 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         fit_intercept: bool = True,
         positive: bool = False,
         feature_weights: Any = None,
+        feature_groups: Any = None,
+        group_weights: Any = "sqrt_size",
+        joint: bool = False,
         refit: bool = False,
         progress: Any = None,
     ) -> None:
@@ -157,6 +164,9 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self.fit_intercept = fit_intercept
         self.positive = positive
         self.feature_weights = feature_weights
+        self.feature_groups = feature_groups
+        self.group_weights = group_weights
+        self.joint = joint
         self.refit = refit
         self.progress = progress
 
@@ -178,20 +188,30 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self
         """
         options = self._options()
-        refit = flag(self.refit, "refit")
+        flag(self.refit, "refit")
         X, y = training_data(self, X, y)
+        groups = FeatureGroups.of(self, X)
         prepared = Prepared.of(self, X, y, row_weights(sample_weight, len(y)))
-        design = prepared.rows.design()
-        fits = []
-        for rows in subtasks(self, prepared.rows.targets(), "target", X, y):
-            regression = Regression(prepared, design, rows)
-            reading = read(regression.problem, regression.weights, design.rows, options)
-            fits.append(regression.fit(reading, positive=options.positive, refit=refit, sigma_=reading.sigma))
+        if groups is None:
+            design = prepared.rows.design()
+            fits = self._by_features(prepared, design, options, (X, y))
+        else:
+            grouped = GroupedDesign.of(prepared, groups)
+            design = grouped.design
+            fits = selected_groups(self, grouped, options, (X, y))
         warn_if_not_ok(self, [fit.attributes["status_"] for fit in fits])
-        self._keep(fits, single=y.ndim == 1)
+        self._keep(fits, single=y.ndim == 1, groups=None if groups is None else groups.labels)
         self.path_features_ = design.split.penalised
         self.dynamics_ = options.dynamics
         return self
+
+    def _by_features(self, prepared: Prepared, design: Design, options: ReadingOptions, data: Any) -> list[LinearFit]:
+        fits = []
+        for rows in subtasks(self, prepared.rows.targets(), "target", *data):
+            regression = Regression(prepared, design, rows)
+            reading = read(regression.problem, regression.weights, design.rows, options)
+            fits.append(regression.fit(reading, positive=options.positive, refit=self.refit, sigma_=reading.sigma))
+        return fits
 
     def _options(self) -> ReadingOptions:
         """The parameters, checked, with what follows from "auto"."""
