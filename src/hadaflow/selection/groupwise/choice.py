@@ -15,9 +15,10 @@ from hadaflow.selection.groupwise.lassos import Lasso, Lassos
 from hadaflow.selection.groupwise.prices import GroupPrices
 from hadaflow.selection.groupwise.search import GroupModel, GroupSearch
 
-_RATIO = 0.8  # of one penalty to the one before
+_RATIO = 0.75  # of one penalty to the one before
 _LAST = 1e-4  # penalty, relative to the first, at which to end
-_PIECE = 8  # penalties between two looks at what they propose
+_FULL = 0.8  # coordinates, relative to the most that a model may have, at which to end too
+_PIECE = 4  # penalties between two looks at what they propose
 _STARTS = 5  # sizes from which a model is looked for
 _ROOM = 3  # times as many coordinates as the best model has, the path has to have seen
 _NEAR = 4.0  # times the excess risk of the best model: above, no lasso is expected to fall below it
@@ -97,13 +98,15 @@ def select_groups(data: GroupedData, asked: GroupCriterion, progress: ProgressCa
     while path.first > 0:
         for _ in range(_PIECE):
             lassos.append(path.at(path.first * _RATIO ** len(lassos)))
+            if _ended(search, lassos):
+                break
         if progress is not None:
             message = f"{len(lassos)} penalties, {len(lassos[-1].chosen)} groups"
             progress(Progress("group lasso", None, message))
         found = min((found, _best_model(search, lassos)), key=search.value)
         if _seen(search, found, lassos):
             break
-    return _read_out(data, search, found, lassos, asked.read_out)
+    return _read_out(data, search, found, path, lassos, asked.read_out)
 
 
 def _best_model(search: GroupSearch, lassos: list[Lasso]) -> GroupModel:
@@ -119,27 +122,26 @@ def _best_model(search: GroupSearch, lassos: list[Lasso]) -> GroupModel:
 
 def _criteria(search: GroupSearch, lassos: list[Lasso]) -> Vector:
     """Of least squares on the groups of each lasso; infinite where they are too many."""
-    return np.array(
-        [
-            search.value(search.model(tuple(int(g) for g in lasso.chosen)))
-            if len(lasso.places) <= search.prices.most
-            else math.inf
-            for lasso in lassos
-        ]
-    )
+    return np.array([search.worth(lasso.chosen, len(lasso.places)) for lasso in lassos])
 
 
 def _seen(search: GroupSearch, model: GroupModel, lassos: list[Lasso]) -> bool:
     """Whether neither the best model nor the best lasso lies near the end of what was followed."""
-    size, last = len(model.places), lassos[-1]
-    if len(last.places) >= search.prices.most or last.penalty <= _LAST * lassos[0].penalty:
+    size = len(model.places)
+    if _ended(search, lassos):
         return True
-    if _ROOM * size > len(last.places):
+    if _ROOM * size > len(lassos[-1].places):
         return False
     risks = _risks(search, model, lassos)
     k = int(risks.argmin())
     rows = search.prices.rows
     return k <= 3 * len(lassos) // 4 or risks[k] > search.variance(model) * (1 + _NEAR * size / rows)
+
+
+def _ended(search: GroupSearch, lassos: list[Lasso]) -> bool:
+    """Whether the path has come to where it fits anything, or nothing is left of y."""
+    last = lassos[-1]
+    return len(last.places) >= _FULL * search.prices.most or last.penalty <= _LAST * lassos[0].penalty
 
 
 def _risks(search: GroupSearch, model: GroupModel, lassos: list[Lasso]) -> Vector:
@@ -149,7 +151,7 @@ def _risks(search: GroupSearch, model: GroupModel, lassos: list[Lasso]) -> Vecto
 
 
 def _read_out(
-    data: GroupedData, search: GroupSearch, model: GroupModel, lassos: list[Lasso], read_out: str
+    data: GroupedData, search: GroupSearch, model: GroupModel, path: Lassos, lassos: list[Lasso], read_out: str
 ) -> GroupSelection:
     variance, risks = search.variance(model), _risks(search, model, lassos)
     model_risk = variance * (1 + len(model.places) / search.prices.rows)
@@ -160,6 +162,7 @@ def _read_out(
         x, row = data.whole(model.places, model.values), int(np.argmin(_criteria(search, lassos)))
         reason = _of_model(search, model)
     else:
+        lassos[k] = path.again(lassos[k])
         x, row = data.whole(lassos[k].places, lassos[k].values), k
         reason = (
             f"the group lasso at penalty {lassos[k].penalty:.4g} has the smallest risk, with {len(lassos[k].chosen)} "

@@ -14,7 +14,7 @@ from hadaflow.groups import Groups
 from hadaflow.problems import Problem
 from hadaflow.selection.groupwise.data import GroupedData
 from hadaflow.solvers.groupwise.frame import Frame
-from hadaflow.solvers.groupwise.penalised import LassoPoint, PenalisedPath
+from hadaflow.solvers.groupwise.penalised import FINE, ROUGH, LassoPoint, PenalisedPath
 from hadaflow.units import to_unit
 
 
@@ -91,15 +91,19 @@ class Lassos:
         none = np.empty(0, dtype=np.intp)
         return Lasso(self.first, none, none, np.empty((0, self._data.targets)), self._data.target, True)
 
-    def at(self, penalty: float) -> Lasso:
-        """The group lasso at a penalty, smaller than those before."""
+    def at(self, penalty: float, accuracy: float = ROUGH) -> Lasso:
+        """The group lasso at a penalty; what is left of the gradient of a group, relative to that, is the accuracy."""
         unit, units = self._unit, self._unit.size_a * self._unit.size_y
-        point = self._path.at(penalty / units)
+        point = self._path.at(penalty / units, accuracy)
         weights = self._data.weights[self._data.labels[point.face.index]]
         values = point.values / weights[:, None] / unit.size_a * unit.size_y
         order = np.argsort(-point.face.norms(values), kind="stable")
         residual = point.residual * unit.size_y
         return Lasso(penalty, point.face.chosen[order], point.face.index, values, residual, point.settled, point)
+
+    def again(self, lasso: Lasso) -> Lasso:
+        """A point of the path to full accuracy."""
+        return self.at(lasso.penalty, FINE) if len(lasso.places) else lasso
 
     def along(self, penalties: Vector) -> Iterator[Lasso]:
         """The group lassos at falling penalties."""

@@ -16,6 +16,7 @@ _DEPENDENT = 1e-7  # pivot of a unit column that others explain
 _TOUCH = 1e-10  # on what is left of unit columns, so that systems of dependent ones can be solved
 _TRIALS = 10  # moves that rounding may rule out before the search ends
 _MARGIN = 1e-9  # by which a criterion has to be better, so that rounding does not make the search go in circles
+_AT_ONCE = 4  # a fraction of the groups, one over this, that is dropped at once from a model that has many
 _FLOOR = 1e-13  # residual sums of squares below it, relative to that of y, are rounding
 
 
@@ -94,6 +95,7 @@ class GroupSearch:
             numbers = np.flatnonzero(sizes == size)
             self._alike.append(_Alike(int(size), numbers, np.array([self._places[g] for g in numbers])))
         self._settled: dict[tuple[int, ...], GroupModel] = {}
+        self._worth: dict[tuple[int, ...], float] = {}
 
     def value(self, model: GroupModel) -> float:
         """The criterion; infinite for dependent columns, which say nothing that fewer would not."""
@@ -109,11 +111,18 @@ class GroupSearch:
         chosen = tuple(sorted(chosen))
         parts = [self._places[g] for g in chosen]
         places = np.concatenate([*parts, np.empty(0, dtype=np.intp)])
-        q, r = la.qr(self.columns[:, places], mode="economic", check_finite=False)
+        q, r = np.linalg.qr(self.columns[:, places])
         image = q.T @ self.target
         residual = self.target - q @ image
         rss = max(float(np.vdot(residual, residual)), self.floor)
         return GroupModel(chosen, places, tuple(len(part) for part in parts), q, r, image, residual, rss)
+
+    def worth(self, chosen: Index, count: int) -> float:
+        """The criterion of least squares on some groups of so many columns; infinite where they are too many."""
+        key = tuple(sorted(int(g) for g in chosen))
+        if key not in self._worth:
+            self._worth[key] = self.value(self.model(key)) if count <= self.prices.most else np.inf
+        return self._worth[key]
 
     def start(self, chosen: Index) -> GroupModel:
         """A model of these groups, the first that there is room for, without those that are not worth their price."""
@@ -121,9 +130,14 @@ class GroupSearch:
         kept = chosen[np.cumsum(sizes) <= self.prices.most]
         model = self.model(tuple(int(g) for g in kept))
         while model.chosen:
-            losses = self._drops(model)[0]
-            smaller = self.model(_without(model.chosen, int(losses.argmin())))
-            if self.value(smaller) > self.value(model):
+            k = len(model.chosen)
+            weakest = np.argsort(self._losses(model), kind="stable")
+            for count in dict.fromkeys((max(1, k // _AT_ONCE), 1)):
+                dropped = {model.chosen[i] for i in weakest[:count]}
+                smaller = self.model(tuple(g for g in model.chosen if g not in dropped))
+                if self.value(smaller) <= self.value(model):
+                    break
+            else:
                 return model
             model = smaller
         return model
@@ -192,18 +206,34 @@ class GroupSearch:
     def _after(self, rss: float, sizes: Sizes) -> float:
         return float(self.prices.value(max(rss, self.floor), _ascending(sizes)))
 
+    def _losses(self, model: GroupModel) -> Vector:
+        """By how much dropping each group raises the residual sum of squares, all groups of one size at once."""
+        inverse = _inverse(model)
+        gram, values = inverse @ inverse.T, inverse @ model.image
+        sizes, losses = np.array(model.sizes), np.empty(len(model.sizes))
+        starts = np.cumsum(sizes) - sizes
+        for size in np.unique(sizes):
+            of_size = np.flatnonzero(sizes == size)
+            index = starts[of_size, None] + np.arange(size)
+            losses[of_size] = _gains(gram[index[:, :, None], index[:, None, :]], values[index])
+        return losses
+
     def _drops(self, model: GroupModel) -> tuple[Vector, list[Vector]]:
         """By how much dropping each group raises the residual sum of squares; what of the basis it alone spans."""
         if not model.chosen:
             return np.empty(0), []
-        inverse = la.solve_triangular(_touched(model.factor), np.eye(len(model.places)), trans="T", check_finite=False)
+        inverse = _inverse(model).T
         ends = np.cumsum(model.sizes)
         directions = [
-            la.qr(inverse[:, end - size : end], mode="economic", check_finite=False)[0]
-            for end, size in zip(ends, model.sizes, strict=True)
+            np.linalg.qr(inverse[:, end - size : end])[0] for end, size in zip(ends, model.sizes, strict=True)
         ]
         losses = [float(np.sum((turned.T @ model.image) ** 2)) for turned in directions]
         return np.array(losses), directions
+
+
+def _inverse(model: GroupModel) -> Vector:
+    """The inverse of the triangular factor."""
+    return np.asarray(la.lapack.dtrtri(_touched(model.factor))[0])
 
 
 def _gains(left: Vector, pulled: Vector) -> Vector:

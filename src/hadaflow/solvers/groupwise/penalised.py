@@ -12,10 +12,10 @@ import scipy.linalg as la
 
 from hadaflow._types import Index, Vector
 from hadaflow.solvers.groupwise.frame import Face, Frame
-from hadaflow.solvers.groupwise.settle import GroupLasso, definite
+from hadaflow.solvers.groupwise.settle import GroupLasso, definite, hessian
 
-_ACCURACY = 1e-6  # of the gradient of each group, relative to the penalty
-_INSIDE = 1 + 1e-7  # bound off the working set
+#: Accuracies: of a path, and of a point of it that is read off.
+ROUGH, FINE = 1e-4, 1e-7
 _ROUNDS = 40
 _RANK = 1e-10  # singular values that are rounding
 
@@ -54,6 +54,9 @@ class LassoPoint:
         if len(face.index) == 0:
             return 0.0
         e, curvature = face.directions(self.values), self.penalty / face.norms(self.values)
+        if columns == 1:
+            inverse = la.lapack.dpotri(definite(hessian(face, curvature, e))[0], lower=1)[0]
+            return float(2 * np.vdot(np.tril(inverse), face.gram) - inverse.diagonal() @ face.gram.diagonal())
         matrix = face.gram + np.diag(face.groups.spread(curvature))
         inverse = la.cho_solve(definite(matrix), np.eye(len(matrix)), check_finite=False)
         fitted = inverse @ face.gram
@@ -83,15 +86,18 @@ class PenalisedPath:
         self._face = frame.face(np.flatnonzero(sizes >= 0.9 * self.first)[:1])
         self._x = np.zeros((len(self._face.index), frame.columns))
 
-    def at(self, penalty: float) -> LassoPoint:
-        """The group lasso at a penalty; about one product with A for each time that groups join the working set."""
+    def at(self, penalty: float, accuracy: float = ROUGH) -> LassoPoint:
+        """The group lasso at a penalty; about one product with A for each time that groups join the working set.
+
+        ``accuracy`` bounds what is left of the gradient of a group, relative to the penalty.
+        """
         frame = self._frame
         for _ in range(_ROUNDS):
             face = self._face
             lasso = GroupLasso(face, face.correlation, np.full(len(face.chosen), penalty))
-            self._x, settled = lasso.settle(self._x, _ACCURACY, np.inf)
+            self._x, settled = lasso.settle(self._x, accuracy, np.inf)
             residual = frame.target - face.block @ self._x
-            new = self._outside(residual, penalty)
+            new = self._outside(residual, penalty * (1 + accuracy))
             if len(new) == 0:
                 break
             self._extend(new)
@@ -102,7 +108,7 @@ class PenalisedPath:
     def _outside(self, residual: Vector, penalty: float) -> Index:
         reach = np.array(self._frame.reach(residual))
         reach[self._face.chosen] = 0.0
-        return np.flatnonzero(reach > penalty * _INSIDE)
+        return np.flatnonzero(reach > penalty)
 
     def _extend(self, new: Index) -> None:
         self._face = self._face.with_groups(new)

@@ -131,13 +131,7 @@ def curved(face: Face, bend: Vector, e: Vector, rhs: Vector) -> Vector:
     """
     spread = np.asarray(face.groups.spread(bend))
     if rhs.shape[1] == 1:
-        matrix = np.array(face.gram)
-        if face.groups.labels is not None:
-            labels = face.groups.labels
-            same = labels[:, None] == labels
-            matrix -= np.where(same, (e * spread[:, None]) @ e.T, 0.0)
-            matrix[np.diag_indices(len(matrix))] += spread
-        return la.cho_solve(definite(matrix), rhs, check_finite=False)
+        return np.asarray(la.cho_solve(definite(hessian(face, bend, e)), rhs, check_finite=False))
     matrix = face.gram + np.diag(spread)
     factor = definite(matrix)
     inverse = la.cho_solve(factor, np.eye(len(matrix)), check_finite=False)
@@ -154,6 +148,16 @@ def curved(face: Face, bend: Vector, e: Vector, rhs: Vector) -> Vector:
     d = once(rhs)
     left = rhs - face.gram @ d - face.across(d, e) * spread[:, None]
     return d + once(left)
+
+
+def hessian(face: Face, bend: Vector, e: Vector) -> Vector:
+    """``G + bend (I - e e^T)``, shape (C, C), for one column."""
+    matrix = np.array(face.gram)
+    if face.groups.labels is not None:
+        spread, (i, j) = face.groups.spread(bend), face.within
+        matrix[i, j] -= spread[i] * e[i, 0] * e[j, 0]
+        matrix[np.diag_indices(len(matrix))] += spread
+    return matrix
 
 
 def definite(matrix: Vector) -> tuple[Vector, bool]:
