@@ -41,7 +41,7 @@ class GroupPrices:
     def __init__(self, data: GroupedData, criterion: CriterionName, chance: float) -> None:
         self.rows, self.count, self.targets, self.observations = data.rows, data.count, data.targets, data.observations
         #: Coordinates of the largest model that is considered.
-        self.most = max(0, min(data.rows - 2, len(data.target)))
+        self.most = max(0, data.rows - 2)
         self._criterion, self._chance = criterion, chance
         self._known: dict[Sizes, float] = {}
 

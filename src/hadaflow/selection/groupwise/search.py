@@ -59,7 +59,8 @@ class GroupModel:
     @property
     def independent(self) -> bool:
         """Whether no column is explained by the others."""
-        return len(self.places) == 0 or float(np.abs(self.factor.diagonal()).min()) > _DEPENDENT
+        s = len(self.places)
+        return s <= len(self.basis) and float(np.abs(self.factor.diagonal()).min(initial=1.0)) > _DEPENDENT
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +130,9 @@ class GroupSearch:
         sizes = np.array([len(self._places[g]) for g in chosen], dtype=np.intp)
         kept = chosen[np.cumsum(sizes) <= self.prices.most]
         model = self.model(tuple(int(g) for g in kept))
+        while not model.independent:
+            kept = kept[:-1]
+            model = self.model(tuple(int(g) for g in kept))
         while model.chosen:
             k = len(model.chosen)
             weakest = np.argsort(self._losses(model), kind="stable")
