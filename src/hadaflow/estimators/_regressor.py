@@ -141,7 +141,8 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     exchange improves the criterion, with the F test for all features of a group where single ones have the t test.
     "auto" takes the group lasso of smallest risk where that is expected to predict better. The columns of each group
     are replaced by an orthonormal basis, so that neither their units nor the coordinates within a group matter; that
-    takes a dense copy of X. ``stop`` may be "auto" or "criterion"; training, ``positive`` and ``feature_weights`` are for single features.
+    takes a dense copy of X. ``stop`` may be "auto" or "criterion"; training, ``positive`` and ``feature_weights`` are
+    for single features.
 
     Source: papers A and B; docs/mathematics.md, "Choosing a model".
 

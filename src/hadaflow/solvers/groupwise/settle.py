@@ -11,11 +11,7 @@ from hadaflow.solvers.groupwise.frame import Face
 _ROUNDS = 60
 _DROPS = 8  # rounds in which groups that would turn round leave a face
 _PARTS = (1.0, 0.5, 0.25, 0.1, 0.03)  # of a Newton step, tried in turn
-_DAMPING = (
-    0.0,
-    1e-2,
-    1.0,
-)  # of the curvature of each group, tried in turn: where columns depend on others it is needed
+_DAMPING = (0.0, 1e-2, 1.0)  # of the curvature of each group, tried in turn where columns depend on others
 _GRADIENT_STEPS = 10  # where none of them helps
 _OVERHEAD = 1e6  # operations in the time that a round of small arrays takes in any case
 _EPS = float(np.finfo(np.float64).eps)
