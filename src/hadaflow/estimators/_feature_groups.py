@@ -58,7 +58,7 @@ class FeatureGroups:
         if estimator.feature_groups is None:
             labels = np.arange(n)
         else:
-            named = _numbered(estimator.feature_groups, getattr(estimator, "feature_names_in_", None))
+            named = _numbered(estimator.feature_groups, vars(estimator).get("feature_names_in_"))
             found = Groups.of(named, n, "feature_groups").labels
             labels = np.arange(n) if found is None else found
         return cls(labels, _weights(estimator.group_weights, int(labels.max()) + 1))
