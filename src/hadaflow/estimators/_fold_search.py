@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from hadaflow._types import Index, Vector
 from hadaflow.estimators._design import Design
 from hadaflow.estimators._folds import Choice, Folds, choose
-from hadaflow.estimators._following import Follower, Horizon, Points
+from hadaflow.estimators._following import Horizon, Points, Surveying
 from hadaflow.estimators._prepared import Rows
 from hadaflow.operators import as_operator
 from hadaflow.operators.block import dense
@@ -29,7 +31,7 @@ class FoldSearch:
         All data.
     folds : Folds
         Which of them are left out.
-    followers : list of Follower
+    followers : list of Surveying
         What is compared.
     shares : tuple of float
         Shares of the iterate that are compared.
@@ -37,16 +39,19 @@ class FoldSearch:
         Times that are compared.
     rule : str
         "min" or "one_se".
+    job : callable
+        What finds the errors of a fold.
     """
 
     rows: Rows
     folds: Folds
-    followers: list[Follower]
+    followers: Sequence[Surveying]
     shares: tuple[float, ...]
     count: int
     rule: str
+    job: Callable[..., Vector] | None = None
 
-    def run(self, problem: Problem) -> FoldSearchResult:
+    def run(self, problem: Any) -> FoldSearchResult:
         """To half as many active coordinates as there are rows, as a rule far too many; else to the end of the path."""
         tracks = self._to(problem, self.followers, self.rows.half)
         short = [k for k, track in enumerate(tracks) if not track.seen_beyond]
@@ -56,13 +61,13 @@ class FoldSearch:
                 tracks[k] = track
         return FoldSearchResult(choose(np.stack([track.errors for track in tracks]), self.rule), tracks)
 
-    def _to(self, problem: Problem, followers: list[Follower], most: int | None) -> list[Compared]:
+    def _to(self, problem: Any, followers: Sequence[Surveying], most: int | None) -> list[Compared]:
         horizons = [follower.survey(problem, most, self.folds.progress) for follower in followers]
         tracks = [
             Track(follower, horizon.grid(self.count), horizon.steps)
             for follower, horizon in zip(followers, horizons, strict=True)
         ]
-        job = partial(fold_errors, whole=self.rows.total, tracks=tracks, shares=self.shares)
+        job = partial(self.job or fold_errors, whole=self.rows.total, tracks=tracks, shares=self.shares)
         errors = self.folds.run(job, self.rows, again=most is None)
         return [
             Compared(track.follower, horizon, track.times, each)
@@ -76,7 +81,7 @@ class Compared:
 
     Attributes
     ----------
-    follower : Follower
+    follower : Surveying
         What is followed.
     horizon : Horizon
         How far, on all data.
@@ -86,7 +91,7 @@ class Compared:
         The errors there.
     """
 
-    follower: Follower
+    follower: Any
     horizon: Horizon
     times: Vector
     errors: Vector
@@ -156,7 +161,7 @@ class Track:
 
     Attributes
     ----------
-    follower : Follower
+    follower : Surveying
         What is followed.
     times : ndarray of shape (T,)
         When it is looked at, in time of the path on all data.
@@ -164,7 +169,7 @@ class Track:
         How many steps or jumps that path took.
     """
 
-    follower: Follower
+    follower: Any
     times: Vector
     steps: int
 

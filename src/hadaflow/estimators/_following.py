@@ -76,12 +76,16 @@ class Points:
         return x
 
 
-class Follower(Protocol):
-    """What is followed, with everything that all data and parts of them have in common."""
+class Surveying(Protocol):
+    """What is followed on all data."""
 
-    def survey(self, problem: Problem, most: int | None, progress: ProgressCallback | None) -> Horizon:
+    def survey(self, problem: Any, most: int | None, progress: ProgressCallback | None) -> Horizon:
         """Follow the path until ``most`` coordinates are active; None for its end."""
         ...
+
+
+class Follower(Surveying, Protocol):
+    """What is followed, with everything that all data and parts of them have in common."""
 
     def points(self, problem: Problem, part: float, times: Vector, steps: int, *, averaged: bool) -> Points:
         """The path on a part of the rows, at increasing times of all data; it is expected to take ``steps`` steps."""

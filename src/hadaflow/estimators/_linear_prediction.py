@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._types import Vector
+from hadaflow._types import Index, Vector
 from hadaflow._validation import norm, one_of
 from hadaflow.estimators._design import Design
 from hadaflow.estimators._prepared import Prepared, Rows
@@ -24,6 +24,7 @@ class LinearPrediction:
     coef_: NDArray[Any]
     intercept_: Any
     support_: NDArray[np.bool_]
+    group_support_: NDArray[np.bool_]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """``X @ coef_.T + intercept_``.
@@ -49,12 +50,16 @@ class LinearPrediction:
             fitted = X @ self.coef_.T
         return np.asarray(fitted + self.intercept_)
 
-    def _keep(self, fits: list[LinearFit], single: bool) -> None:
-        """What is known of all targets, in lists, or of the only one."""
+    def _keep(self, fits: list[LinearFit], single: bool, groups: Index | None = None) -> None:
+        """What is known of all targets, in lists, or of the only one; ``groups`` are those of the features."""
         self.coef_ = fits[0].coef if single else np.stack([fit.coef for fit in fits])
         kind, intercepts = self.coef_.dtype, [fit.intercept for fit in fits]
         self.intercept_ = scalar(intercepts[0], kind) if single else np.array(intercepts, dtype=kind)
         self.support_ = self.coef_ != 0
+        vars(self).pop("group_support_", None)  # of an earlier fit
+        if groups is not None:
+            present = [self.support_[..., groups == k].any(axis=-1) for k in range(int(groups.max()) + 1)]
+            self.group_support_ = np.stack(present, axis=-1)
         for name in fits[0].attributes:
             values = [fit.attributes[name] for fit in fits]
             setattr(self, name, values[0] if single else values)

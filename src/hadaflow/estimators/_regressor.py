@@ -8,7 +8,11 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 
 from hadaflow._validation import flag, one_of, positive_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, subtasks, with_callbacks
-from hadaflow.estimators._linear_prediction import LinearPrediction, Regression, dynamics_of
+from hadaflow.estimators._design import Design
+from hadaflow.estimators._feature_groups import FeatureGroups
+from hadaflow.estimators._group_selection import selected_groups
+from hadaflow.estimators._grouped import GroupedDesign
+from hadaflow.estimators._linear_prediction import LinearFit, LinearPrediction, Regression, dynamics_of
 from hadaflow.estimators._prepared import Prepared
 from hadaflow.estimators._readings import SADDLE_STOPS, TRAINING_STOPS, ReadingOptions, read
 from hadaflow.estimators._validated import noise_size, row_weights, training_data, warn_if_not_ok
@@ -63,6 +67,16 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         Weights of the features in the l1 norm that the flow makes small, by their start; 0 leaves a feature
         unpenalised. On top of them each feature counts by the length of its (centred) column, so that units do not
         matter.
+    feature_groups : int, array_like of shape (n_features,), or sequence of sequences, optional
+        Features that come in together or not at all: a size of consecutive ones, a label for each feature, or lists of
+        columns, by number or (of a DataFrame) by name. No feature may be in two groups, or in none.
+    group_weights : "sqrt_size", None or array_like of shape (n_groups,), default "sqrt_size"
+        What each group counts in the order in which groups come in: the root of the number of its features (of those
+        that no others explain), 1, or a number each; 0 leaves a group unpenalised. Groups are numbered as they first
+        appear, or as they are listed.
+    joint : bool, default False
+        Whether the targets of y have one support: a feature, or group, comes in for all of them or for none. Targets
+        are divided by their standard deviations before.
     refit : bool, default False
         Whether to replace the coefficients by least squares on their support (non-negative if ``positive``). The
         selected model is that already.
@@ -79,16 +93,19 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         Intercept, in the precision of X.
     support_ : ndarray of bool, of the shape of ``coef_``
         Where the coefficients are not zero.
+    group_support_ : ndarray of bool of shape (n_groups,) or (n_targets, n_groups)
+        The same of groups; there only with ``feature_groups`` or ``joint``.
     reason_, status_, sigma_, stop_time_, n_iter_
         Why it stopped there; the :class:`hadaflow.Status`; the standard deviation of the noise, given or estimated
         (None if none was needed); when it stopped, in time of the path (for a selected model the best plateau, where
         the search began); jumps or steps. Lists for several targets.
-    path_ : SaddlePath, FlowPath or Trajectory, or a list of them
+    path_ : SaddlePath, FlowPath, Trajectory or GroupLassoPath, or a list of them
         The path, on the penalised features and centred data. It holds on to the training data.
     path_features_ : ndarray of int
         Which features the coordinates of the path are.
     certificate_ : Certificate, or a list of them
-        How far the (weighted) l1 norm is from the smallest of all coefficients that fit as well.
+        How far the (weighted) l1 norm is from the smallest of all coefficients that fit as well. Of groups: the sum of
+        the lengths of what each explains, times its weight.
     dynamics_ : str
         What was followed.
     n_features_in_, feature_names_in_
@@ -117,7 +134,17 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     sigma is that of a row of mean weight. A common factor does not matter, unless it turns counts into other
     numbers (docs/estimators.md). Columns far from zero or beyond the range of squares are moved and scaled in a
     copy of X before; ``path_`` is about that copy. X may be a SciPy LinearOperator; then features are not scaled by
-    their lengths. Source: papers A and B; docs/mathematics.md, "Choosing a model".
+    their lengths.
+
+    In groups the saddle path bends, and is not followed. Group lassos at falling penalties, each an implicit step of
+    the flow, propose groups in its place; the model is least squares on groups of which no addition, removal or
+    exchange improves the criterion, with the F test for all features of a group where single ones have the t test.
+    "auto" takes the group lasso of smallest risk where that is expected to predict better. The columns of each group
+    are replaced by an orthonormal basis, so that neither their units nor the coordinates within a group matter; that
+    takes a dense copy of X. ``stop`` may be "auto" or "criterion"; training, ``positive`` and ``feature_weights`` are
+    for single features.
+
+    Source: papers A and B; docs/mathematics.md, "Choosing a model".
 
     Examples
     --------
@@ -129,6 +156,12 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     >>> model = SparseFlowRegressor().fit(X, y)
     >>> np.flatnonzero(model.support_), model.coef_[:2].round(1), round(model.intercept_, 1)
     (array([0, 1]), array([ 1. , -0.9]), 1.0)
+
+    Features that belong together:
+
+    >>> y = X[:, :4] @ [1, -1, 0.5, 0.3] + 0.5 * rng.standard_normal(100)
+    >>> np.flatnonzero(SparseFlowRegressor(feature_groups=4).fit(X, y).group_support_)
+    array([0])
     """
 
     def __init__(
@@ -144,6 +177,9 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         fit_intercept: bool = True,
         positive: bool = False,
         feature_weights: Any = None,
+        feature_groups: Any = None,
+        group_weights: Any = "sqrt_size",
+        joint: bool = False,
         refit: bool = False,
         progress: Any = None,
     ) -> None:
@@ -157,6 +193,9 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self.fit_intercept = fit_intercept
         self.positive = positive
         self.feature_weights = feature_weights
+        self.feature_groups = feature_groups
+        self.group_weights = group_weights
+        self.joint = joint
         self.refit = refit
         self.progress = progress
 
@@ -178,20 +217,30 @@ class SparseFlowRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self
         """
         options = self._options()
-        refit = flag(self.refit, "refit")
+        flag(self.refit, "refit")
         X, y = training_data(self, X, y)
+        groups = FeatureGroups.of(self, X)
         prepared = Prepared.of(self, X, y, row_weights(sample_weight, len(y)))
-        design = prepared.rows.design()
-        fits = []
-        for rows in subtasks(self, prepared.rows.targets(), "target", X, y):
-            regression = Regression(prepared, design, rows)
-            reading = read(regression.problem, regression.weights, design.rows, options)
-            fits.append(regression.fit(reading, positive=options.positive, refit=refit, sigma_=reading.sigma))
+        if groups is None:
+            design = prepared.rows.design()
+            fits = self._by_features(prepared, design, options, (X, y))
+        else:
+            grouped = GroupedDesign.of(prepared, groups)
+            design = grouped.design
+            fits = selected_groups(self, grouped, options, (X, y))
         warn_if_not_ok(self, [fit.attributes["status_"] for fit in fits])
-        self._keep(fits, single=y.ndim == 1)
+        self._keep(fits, single=y.ndim == 1, groups=None if groups is None else groups.labels)
         self.path_features_ = design.split.penalised
         self.dynamics_ = options.dynamics
         return self
+
+    def _by_features(self, prepared: Prepared, design: Design, options: ReadingOptions, data: Any) -> list[LinearFit]:
+        fits = []
+        for rows in subtasks(self, prepared.rows.targets(), "target", *data):
+            regression = Regression(prepared, design, rows)
+            reading = read(regression.problem, regression.weights, design.rows, options)
+            fits.append(regression.fit(reading, positive=options.positive, refit=self.refit, sigma_=reading.sigma))
+        return fits
 
     def _options(self) -> ReadingOptions:
         """The parameters, checked, with what follows from "auto"."""

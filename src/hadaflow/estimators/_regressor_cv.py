@@ -11,8 +11,11 @@ from hadaflow._renamed import renamed
 from hadaflow._validation import callback, flag, one_of, positive_number, whole_number
 from hadaflow.estimators._callbacks import CallbackSupportMixin, with_callbacks
 from hadaflow.estimators._cv_fit import Settings, attributes_of, followers_of, reason_of, several, warn_of
+from hadaflow.estimators._feature_groups import FeatureGroups
 from hadaflow.estimators._fold_search import FoldSearch, FoldSearchResult
 from hadaflow.estimators._folds import Folds
+from hadaflow.estimators._group_folds import cross_validated_groups
+from hadaflow.estimators._grouped import GroupedDesign
 from hadaflow.estimators._linear_prediction import LinearFit, LinearPrediction, Regression, dynamics_of
 from hadaflow.estimators._prepared import Prepared, Rows
 from hadaflow.estimators._readings import Reading
@@ -51,7 +54,7 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         a fold that has no others to train on or to test on.
     n_times : int, default 100
         Times compared, evenly spread in log-time.
-    fit_intercept, positive, feature_weights, refit
+    fit_intercept, positive, feature_weights, feature_groups, group_weights, joint, refit
         As in :class:`hadaflow.estimators.SparseFlowRegressor`. ``refit`` comes after the choice.
     n_jobs : int, optional
         Processes that share the folds (joblib); on one machine the result is the same to the last bit.
@@ -66,6 +69,8 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         Intercept.
     support_ : ndarray of bool, of the shape of ``coef_``
         Where the coefficients are not zero.
+    group_support_ : ndarray of bool of shape (n_groups,) or (n_targets, n_groups)
+        The same of groups; there only with ``feature_groups`` or ``joint``.
     stop_time_, best_fraction_ : float
         When ``path_`` was read off, and the share of the iterate.
     depth_, init_scale_ : float or None
@@ -107,7 +112,9 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
     fold with a part p of the rows is at time t / p where all data are at t; on the saddle path a feature of which the
     fold has a larger part (an event of a few rows, all of them there) runs slower by as much. Of equal errors, those of
     one plateau, the latest counts. Paths are followed to half as many active
-    features as there are rows, and again to their end if the error is smallest there. Source: docs/mathematics.md,
+    features as there are rows, and again to their end if the error is smallest there. With ``feature_groups`` or
+    ``joint`` the group lasso at penalty 1/time stands for the average, and least squares on its groups for the iterate;
+    errors of joint targets count in units of the size of each. Source: docs/mathematics.md,
     "The average and the lasso".
 
     Examples
@@ -135,6 +142,9 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         fit_intercept: bool = True,
         positive: bool = False,
         feature_weights: Any = None,
+        feature_groups: Any = None,
+        group_weights: Any = "sqrt_size",
+        joint: bool = False,
         refit: bool = False,
         n_jobs: int | None = None,
         progress: Any = None,
@@ -149,6 +159,9 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
         self.fit_intercept = fit_intercept
         self.positive = positive
         self.feature_weights = feature_weights
+        self.feature_groups = feature_groups
+        self.group_weights = group_weights
+        self.joint = joint
         self.refit = refit
         self.n_jobs = n_jobs
         self.progress = progress
@@ -179,14 +192,24 @@ class SparseFlowRegressorCV(CallbackSupportMixin, MultiOutputMixin, RegressorMix
                 "cross-validation leaves out rows of X, which a LinearOperator does not have: take SparseFlowRegressor"
             )
         X, y = training_data(self, X, y, formats="csr")
+        of_features = FeatureGroups.of(self, X)
         prepared = Prepared.of(self, X, y, row_weights(sample_weight, len(y)))
-        targets, design = prepared.rows.targets(), prepared.rows.design()
-        folds = Folds.of(self, (X, y, groups), prepared, len(targets))
-        fits = [self._fit_target(Regression(prepared, design, rows), rows, folds, settings) for rows in targets]
+        found: list[FoldSearchResult]
+        if of_features is None:
+            design, targets = prepared.rows.design(), prepared.rows.targets()
+            folds = Folds.of(self, (X, y, groups), prepared, len(targets))
+            each = [self._fit_target(Regression(prepared, design, rows), rows, folds, settings) for rows in targets]
+            fits, found = [fit for fit, _ in each], [result for _, result in each]
+        else:
+            grouped = GroupedDesign.of(prepared, of_features)
+            design, parts = grouped.design, grouped.parts(self.joint)
+            folds = Folds.of(self, (X, y, groups), grouped.prepared, len(parts))
+            several = [cross_validated_groups(grouped, part, folds, settings, self.rule, self.refit) for part in parts]
+            fits, found = [fit for part, _ in several for fit in part], [result for _, result in several]
         next(folds.tasks, None)  # the end of the last
-        for _, found in fits:
-            warn_of(found)
-        self._keep([fit for fit, _ in fits], single=y.ndim == 1)
+        for result in found:
+            warn_of(result)
+        self._keep(fits, single=y.ndim == 1, groups=None if of_features is None else of_features.labels)
         self.path_features_ = design.split.penalised
         self.dynamics_, self.shares_ = settings.dynamics, settings.shares
         return self

@@ -125,6 +125,18 @@ class Face:
         return Groups(np.repeat(np.arange(len(self.chosen)), sizes))
 
     @cached_property
+    def within(self) -> tuple[Index, Index]:
+        """All pairs of rows of one group; rows of a group follow one another."""
+        labels = self.groups.labels
+        if labels is None:
+            return np.arange(len(self.index)), np.arange(len(self.index))
+        sizes = np.bincount(labels)
+        each = sizes[labels]
+        first = np.repeat(np.arange(len(labels)), each)
+        starts = np.repeat((np.cumsum(sizes) - sizes)[labels], each)
+        return first, starts + np.arange(len(first)) - np.repeat(np.cumsum(each) - each, each)
+
+    @cached_property
     def gram(self) -> Vector:
         """Inner products of the columns, shape (C, C)."""
         return np.asarray(self.block.T @ self.block)

@@ -11,6 +11,7 @@ from hadaflow.solvers.groupwise.frame import Face
 _ROUNDS = 60
 _DROPS = 8  # rounds in which groups that would turn round leave a face
 _PARTS = (1.0, 0.5, 0.25, 0.1, 0.03)  # of a Newton step, tried in turn
+_DAMPING = (0.0, 1e-2, 1.0)  # of the curvature of each group, tried in turn where columns depend on others
 _GRADIENT_STEPS = 10  # where none of them helps
 _OVERHEAD = 1e6  # operations in the time that a round of small arrays takes in any case
 _EPS = float(np.finfo(np.float64).eps)
@@ -52,11 +53,11 @@ class GroupLasso:
         for _ in range(_ROUNDS):
             image = self._image(x)
             shrunk = self._shrunk(x, image, self._steepness)
-            if float((face.norms(shrunk - x) * self._steepness).max(initial=0.0)) <= enough:
+            left = self._left(x, shrunk)
+            if left <= enough:
                 return x, True
             on = (face.norms(shrunk) > 0) | (self.penalty == 0)
-            trial = self._newton(np.where(face.spread(face.norms(x)) > 0, x, shrunk), on)
-            moved = self._lower(x, image, trial)
+            moved = self._closer(x, image, left, np.where(face.spread(face.norms(x)) > 0, x, shrunk), on)
             if moved is None:
                 moved = self._descended(x)
                 if not self._value(moved, self._image(moved)) < self._value(x, image):
@@ -84,6 +85,21 @@ class GroupLasso:
         left = np.maximum(size - self.penalty / steepness, 0.0)
         return np.asarray(z * face.spread(np.divide(left, size, out=np.zeros_like(size), where=size > 0)))
 
+    def _left(self, x: Vector, shrunk: Vector) -> float:
+        """What is left of the gradient of a group, at most."""
+        return float((self.face.norms(shrunk - x) * self._steepness).max(initial=0.0))
+
+    def _closer(self, x: Vector, image: Vector, left: float, guess: Vector, on: Mask) -> Vector | None:
+        """A point of lower value, or of the same to rounding with less of a gradient, by steps more and more damped."""
+        for damping in _DAMPING:
+            trial = self._newton(guess, on, damping)
+            moved = self._lower(x, image, trial)
+            if moved is not None:
+                return moved
+            if self._left(trial, self._shrunk(trial, self._image(trial), self._steepness)) < 0.5 * left:
+                return trial
+        return None
+
     def _descended(self, x: Vector) -> Vector:
         """Some gradient steps of a length that cannot fail."""
         bound = np.full_like(self._steepness, float(np.abs(self.face.gram).sum(axis=0).max()))
@@ -91,7 +107,7 @@ class GroupLasso:
             x = self._shrunk(x, self._image(x), bound)
         return x
 
-    def _newton(self, x: Vector, on: Mask) -> Vector:
+    def _newton(self, x: Vector, on: Mask, damping: float) -> Vector:
         """Where Newton's method leads on a face, from which groups drop that would turn round."""
         full = np.zeros_like(x)
         kept = np.flatnonzero(on)
@@ -102,7 +118,7 @@ class GroupLasso:
             e, size = part.directions(here), part.norms(here)
             curvature = np.divide(penalty, size, out=np.zeros_like(size), where=size > 0)
             slope = self.goal[inside] - part.gram @ here - e * part.spread(penalty)
-            end = here + curved(part, curvature, e, slope)
+            end = here + curved(part, curvature, e, slope, damping * part.spread(self._steepness[kept])[:, 0])
             c = float(len(inside))
             self.work += _OVERHEAD + (c**3 / 3 if x.shape[1] == 1 else 2 * c**3) + 6 * c**2 * x.shape[1]
             turned = (part.inner(end, e) <= 0) & (penalty > 0)
@@ -123,22 +139,18 @@ class GroupLasso:
         return None
 
 
-def curved(face: Face, curvature: Vector, e: Vector, rhs: Vector) -> Vector:
-    """The d with ``G d + curvature (d - e <e, d>) = rhs``, G the Gram matrix of a face.
+def curved(face: Face, curvature: Vector, e: Vector, rhs: Vector, damping: Vector) -> Vector:
+    """The d with ``G d + damping d + curvature (d - e <e, d>) = rhs``, G the Gram matrix of a face.
 
     For one column the matrix is formed. For several it is ``(G + diag(curvature)) (x) I`` less one term of rank one per
     group: a system of all rows, and one of all groups.
     """
     spread = np.asarray(face.groups.spread(curvature))
     if rhs.shape[1] == 1:
-        matrix = np.array(face.gram)
-        if face.groups.labels is not None:
-            labels = face.groups.labels
-            same = labels[:, None] == labels
-            matrix -= np.where(same, (e * spread[:, None]) @ e.T, 0.0)
-            matrix[np.diag_indices(len(matrix))] += spread
+        matrix = hessian(face, curvature, e)
+        matrix[np.diag_indices(len(matrix))] += damping
         return np.asarray(la.cho_solve(definite(matrix), rhs, check_finite=False))
-    matrix = face.gram + np.diag(spread)
+    matrix = face.gram + np.diag(spread + damping)
     factor = definite(matrix)
     inverse = la.cho_solve(factor, np.eye(len(matrix)), check_finite=False)
     curved_groups = np.flatnonzero(curvature > 0)
@@ -152,8 +164,18 @@ def curved(face: Face, curvature: Vector, e: Vector, rhs: Vector) -> Vector:
         return np.asarray(v + inverse @ (e * face.spread(q)))
 
     d = once(rhs)
-    left = rhs - face.gram @ d - face.across(d, e) * spread[:, None]
-    return np.asarray(d + once(left))
+    left = rhs - face.gram @ d - d * damping[:, None] - face.across(d, e) * spread[:, None]
+    return d + once(left)
+
+
+def hessian(face: Face, curvature: Vector, e: Vector) -> Vector:
+    """``G + curvature (I - e e^T)``, shape (C, C), for one column."""
+    matrix = np.array(face.gram)
+    if face.groups.labels is not None:
+        spread, (i, j) = face.groups.spread(curvature), face.within
+        matrix[i, j] -= spread[i] * e[i, 0] * e[j, 0]
+        matrix[np.diag_indices(len(matrix))] += spread
+    return matrix
 
 
 def definite(matrix: Vector) -> tuple[Vector, bool]:
