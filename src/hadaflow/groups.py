@@ -95,7 +95,7 @@ class Groups:
         if z.ndim == 1 and self._even:
             return np.asarray(z.reshape(-1, self._even) @ np.ones(self._even))
         if z.ndim == 1:
-            return np.bincount(self.labels, z, minlength=self.count)
+            return np.asarray(np.bincount(self.labels, z, minlength=self.count), dtype=np.float64)
         return np.asarray(self._indicator @ z)
 
     def norms(self, z: Vector) -> Vector:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hadaflow._types import Float, Vector
+from hadaflow._types import Float
 from hadaflow._validation import check_finite, flag, real_array
 from hadaflow.groups import Groups
 from hadaflow.layouts import Layout
@@ -127,7 +127,7 @@ class Problem:
         m, n = self.shape[0] // self.layout.width_y, self.shape[1] // self.layout.width
         return f"{m} x {n}" if self.layout.columns is None else f"{m} x {n}, {self.layout.columns} columns"
 
-    def with_data(self, operator: Operator, y: Vector) -> Problem:
+    def with_data(self, operator: Operator, y: Float) -> Problem:
         """Another problem of the same kind with real data: of the squared loss, with these groups and this layout."""
         problem = Problem(operator, y, groups=self.groups)
         object.__setattr__(problem, "layout", self.layout)

@@ -26,7 +26,9 @@ _EASE, _MOST_INNER = 0.3, 4  # such a face is left once its slope fell to this f
 _NEW = 0.01  # fraction of coordinates that may want to join it all the same
 _MOST_ROUNDS, _MORE_ROUNDS = 20, 200  # faces tried: roughly, accurately
 _CROSSED = 0.2  # fraction of a move that may cross zero
-_BEYOND = 0.3  # a slope below this fraction of what tears at the other coordinates does not matter any more
+#: A slope does not matter any more below this fraction of what tears at the other coordinates, or the quadratic misses.
+_BEYOND = 0.3
+_SMALL = 1e-100  # norm of a group below which its curvature is not told any more
 _PARTS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)  # of a move, tried where putting crossed coordinates to zero fails
 _STALLED, _FLAT = 0.5, 0.9  # a fit: its largest slope relative to those outside, its residual to the one before
 
@@ -57,9 +59,9 @@ class _Face:
         The partition of these.
     e : ndarray of shape (k,)
         Directions of the groups: of single coordinates their signs.
-    pull : ndarray of shape (k,)
+    held : ndarray of shape (k,)
         Gradient of the penalty, or what it is pinned to.
-    bend : ndarray of shape (k,) or None
+    curvature : ndarray of shape (k,) or None
         Curvature of the penalty across the directions; None where nothing is across them.
     ease : ndarray of shape (k,) or None
         Part of a slope across the directions that conjugate gradients follow: little where the penalty bends much,
@@ -75,8 +77,8 @@ class _Face:
     index: Index
     groups: Groups
     e: Vector
-    pull: Vector
-    bend: Vector | None
+    held: Vector
+    curvature: Vector | None
     ease: Vector | None
     loose: Mask
     away: Vector
@@ -88,18 +90,26 @@ class _Face:
 
     def slope(self, x: Vector, g: Vector) -> Vector:
         """Minus the gradient of the quadratic, newcomers held to their directions."""
-        if self.bend is None or self.ease is None:
-            return g[self.index] - self.pull
-        slope = g[self.index] - self.pull - self.bend * self.across(x)
+        if self.curvature is None or self.ease is None:
+            return g[self.index] - self.held
+        slope = g[self.index] - self.held - self.curvature * self.across(x)
         return slope - np.where(self.ease == 0, self.across(slope), 0.0) if self.new else slope
 
     def eased(self, slope: Vector) -> Vector:
         """A slope in the metric that conjugate gradients go by."""
         return slope if self.ease is None else slope - (1 - self.ease) * self.across(slope)
 
-    def bending(self, direction: Vector) -> float:
+    def curvature_along(self, direction: Vector) -> float:
         """Second derivative of the penalty along a direction."""
-        return 0.0 if self.bend is None else float(self.bend @ self.across(direction) ** 2)
+        return 0.0 if self.curvature is None else float(self.curvature @ self.across(direction) ** 2)
+
+    def missed(self, x: Vector, wrong: Mask) -> float:
+        """By how much the quadratic misses the gradient of the penalty, where x is on the right side of zero."""
+        if self.curvature is None:
+            return 0.0
+        weights = self.groups.spread(self.groups.norms(self.held) * self.loose)
+        error = weights * (self.groups.polar(x)[1] - self.e) - self.curvature * self.across(x)
+        return norm(np.where(wrong | (self.ease == 0), 0.0, error))
 
     def wrong(self, x: Vector) -> Mask:
         """Which coordinates belong to groups on the wrong side of zero."""
@@ -143,21 +153,21 @@ class _Goal:
         new = (self.over(point.g) > 0.1 * self.accuracy * self.penalty) & ~there
         on = there | new
         index, loose = np.flatnonzero(spread(on)), ~np.broadcast_to(self.fixed, on.shape)[on]
-        gauge, x, joined = self.gauge.on(index), point.x[index], new[on]
+        gauge, joined = self.gauge.on(index), new[on]
         groups = gauge.groups
-        e = gauge.signs(np.where(groups.spread(joined), point.g[index], x))
-        pull = gauge.face(e)
-        bend = ease = None
+        e = gauge.signs(np.where(groups.spread(joined), point.g[index], point.x[index]))
+        held = self.penalty * gauge.face(e)
+        curvature = ease = None
         if not groups.single:
-            curvature = np.zeros(len(loose))
-            np.divide(self.penalty * groups.norms(pull), size[on], out=curvature, where=loose & ~joined)
+            each = np.zeros(len(loose))
+            np.divide(groups.norms(held), np.maximum(size[on], _SMALL), out=each, where=loose & ~joined)
             squares = np.broadcast_to(self.squares, on.shape)[on]
-            shrunk = np.divide(squares, squares + curvature, out=np.ones_like(curvature), where=curvature > 0)
-            bend, ease = groups.spread(curvature), groups.spread(np.where(joined, 0.0, shrunk))
+            eased = np.divide(squares, squares + each, out=np.ones_like(each), where=each > 0)
+            curvature, ease = groups.spread(each), groups.spread(np.where(joined, 0.0, eased))
         if self.pinned is not None:
-            pull = np.where(groups.spread(loose), pull, self.pinned[index])
+            held = np.where(groups.spread(loose), held, self.penalty * self.pinned[index])
         away, count = (~on).astype(np.float64), int(np.count_nonzero(new))
-        return _Face(index, groups, e, self.penalty * pull, bend, ease, loose, away, count)
+        return _Face(index, groups, e, held, curvature, ease, loose, away, count)
 
     def over(self, g: Vector) -> Vector:
         """How far a gradient is beyond what holds each group at zero."""
@@ -247,14 +257,15 @@ class Descent:
         most = self.products + (2 * _MOST_INNER if goal.rough else math.inf)
         while True:
             image, back = self._products(self._whole(face.index, direction))
-            length = _ratio(square, float(image @ image) + face.bending(direction))
+            length = _ratio(square, float(image @ image) + face.curvature_along(direction))
             x, r, g = x + length * direction, r - length * image, g - length * back
             slope = face.slope(x, g)
             wrong = face.wrong(x)
             if wrong.any() and norm(x[wrong]) > _CROSSED * norm(x - start):
                 break
             tearing = norm(np.maximum(goal.over(g), 0.0) * face.away)
-            if norm(slope) <= max(enough, _BEYOND * tearing) or self.products >= min(most, self.most):
+            others = _BEYOND * max(tearing, face.missed(x, wrong))
+            if norm(slope) <= max(enough, others) or self.products >= min(most, self.most):
                 break
             eased = face.eased(slope)
             square, old = float(slope @ eased), square

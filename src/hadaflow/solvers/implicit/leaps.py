@@ -10,7 +10,7 @@ and longer leaps start from one another. Once the support of one carries y, the 
 away: x by least squares, nu as the shortest dual state with the signs of x. docs/mathematics.md, "Leaps".
 
 Of groups of coordinates the dual set is round, and leaps may have more entries than y on the way to an end with few.
-There steps of one length follow one another, each from the dual state of the one before.
+Then steps follow one another, each from the dual state of the one before.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BOLDEST = 1e-2  # the same at the least
 _LAST = 1e-9  # penalty, relative to the first, at which to give up
 _OUTSIDE = 0.5  # penalty of the next leap, relative to what the fit left of the gradient off the support
 _LOOSE, _CLOSER = 0.1, 1e-2  # accuracy on the way, and where that does not tell the support
-_REPEATED = 1e-2  # penalty, relative to the first, from which on steps in groups do not get longer
+_FROM_START = 1e-2  # penalty, relative to the first, up to which leaps in groups go from the start
 #: How far the dual state at the end may reach off the support, and its accuracy: strictly inside it proves uniqueness.
 _PROOFS = ((0.99, 5e-10), (1.0, 1e-10))
 _FITTED = 1e-13  # residual, relative, of x at the end
@@ -84,10 +84,11 @@ class _Leaps:
         penalty = _FIRST * self.gauge.dual(self.unit.correlation)
         if penalty <= 0:  # non-negative x, and no coordinate that would lessen the residual
             return End(self.x, self.nu, Status.NOT_CONVERGED)
-        round_, first = not self.gauge.polyhedral, penalty
-        point, penalty = self._lengthened(point, penalty, (_REPEATED if round_ else _LAST) * first)
-        if round_:
-            point = self._repeated(point, penalty)
+        last = _LAST * penalty
+        if self.gauge.polyhedral:
+            point, penalty = self._lengthened(point, penalty, last)
+        else:
+            point = self._repeated(*self._lengthened(point, penalty, _FROM_START * penalty), last)
         if not self.proved:
             self._give_up(point, penalty)
         return End(self.x, self.nu, Status.EXACT if math.isfinite(self.norm) else Status.NOT_CONVERGED)
@@ -100,7 +101,10 @@ class _Leaps:
                 biased = self.descent.settle(biased, penalty, _CLOSER)
             self._remember(biased)
             if self._crowded(biased):
-                return biased, penalty
+                if self.gauge.polyhedral:  # shorter penalties make no fewer
+                    return biased, penalty
+                point, penalty = biased, _NEXT * penalty
+                continue
             on = self._nonzero(biased.x)
             free, fitted = self.descent.fit(biased, on, self._rounding(_FITTED))
             if fitted:
@@ -111,13 +115,14 @@ class _Leaps:
             point, penalty = free.towards(biased, shorter / penalty), shorter
         return point, penalty
 
-    def _repeated(self, point: Point, penalty: float) -> Point:
-        """Steps of one length from dual state to dual state, closer and closer.
+    def _repeated(self, point: Point, penalty: float, last: float) -> Point:
+        """Steps from dual state to dual state, each twice as long and twice as accurate as the one before.
 
-        In units of the penalty the dual state is the residual ``r`` of the step and all before it.
+        Such a step minimises ``1/2 ||y + penalty nu - A x||^2 + penalty * gauge(x)``, nu the dual state that it starts
+        from, and ends in the dual state ``r / penalty``, r its residual. With the steps x tends to a minimiser.
         """
         own, before, accuracy = point, Point(point.x, np.zeros_like(point.r), np.zeros_like(point.g)), _CLOSER
-        while not self.done:
+        while penalty > last and not self.done:
             biased = self.descent.settle(point, penalty, accuracy)
             self._remember(biased)
             own = Point(biased.x, biased.r - before.r, biased.g - before.g)
@@ -125,7 +130,8 @@ class _Leaps:
                 free, fitted = self.descent.fit(own, self._nonzero(biased.x), self._rounding(_FITTED))
                 if fitted:
                     self._finish(biased, free, penalty)
-            point, before, accuracy = Point(own.x, biased.r + own.r, biased.g + own.g), biased, accuracy / 2
+            before, penalty, accuracy = Point(own.x, biased.r / 2, biased.g / 2), penalty / 2, accuracy / 2
+            point = Point(own.x, own.r + before.r, own.g + before.g)
         return own
 
     def run_to(self, noise_level: float) -> End:
@@ -167,7 +173,7 @@ class _Leaps:
 
     def _crowded(self, point: Point) -> bool:
         """Whether more coordinates may be other than zero than y has entries."""
-        return np.count_nonzero(self._nonzero(point.x)) > len(point.r)
+        return int(np.count_nonzero(self._nonzero(point.x))) > len(point.r)
 
     def _finish(self, biased: Point, free: Point, penalty: float) -> None:
         """The end of the path, given that its support is that of a leap.
@@ -190,12 +196,13 @@ class _Leaps:
 
     def _give_up(self, point: Point, penalty: float) -> None:
         """A solution without proof, and a better bound for it: many non-zeros are too many to find one by one."""
-        self.descent.allow((1 - _RESERVE / 2) * self.most_products)
-        biased = self.descent.settle(point, penalty, _CLOSER)
-        self._remember(biased)
+        if self.gauge.polyhedral:  # in groups the last step is as accurate
+            self.descent.allow((1 - _RESERVE / 2) * self.most_products)
+            point = self.descent.settle(point, penalty, _CLOSER)
+            self._remember(point)
         self.descent.allow(self.most_products)
-        for on in (self._nonzero(biased.x), np.ones(len(biased.x), dtype=bool)):
-            free, fitted = self.descent.fit(biased, on, self._rounding(_FITTED))
+        for on in (self._nonzero(point.x), np.ones(len(point.x), dtype=bool)):
+            free, fitted = self.descent.fit(point, on, self._rounding(_FITTED))
             if fitted:
                 self._solution(free)
                 return
