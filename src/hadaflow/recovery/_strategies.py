@@ -14,7 +14,6 @@ from hadaflow.convergence import quietly
 from hadaflow.dynamics.limit import limit
 from hadaflow.gauges import Gauge
 from hadaflow.models import HadamardPower
-from hadaflow.operators import Operator
 from hadaflow.problems import Problem
 from hadaflow.results import ProgressCallback
 from hadaflow.solvers.groupwise.approach import approach
@@ -94,17 +93,19 @@ def strategies(unit: UnitProblem, options: Options) -> list[Strategy]:
 
 def _by_leaps(unit: UnitProblem, options: Options) -> Attempt:
     """Implicit steps: where A is known by products, its columns would cost more than the answer does without them."""
-    noise_level, most = options.noise_level / unit.size_y, _most_products(unit.operator)
+    noise_level, most = options.noise_level / unit.size_y, _most_products(unit)
     end, leaps = leap(unit, most_products=most, noise_level=noise_level, progress=options.progress)
     return Attempt(end, 0, leaps, "leaps")
 
 
-def _most_products(operator: Operator) -> int:
+def _most_products(unit: UnitProblem) -> int:
     """Of leaps: never more than all columns cost, where these are another way."""
-    columns = operator.shape[1]
-    if operator.costs.matrix_free and factorable(operator):
-        columns = math.ceil(operator.costs.of_columns(columns // operator.repeats) / operator.repeats)
-    return min(columns, _MOST_PRODUCTS)
+    operator, columns = unit.operator, float(unit.operator.shape[1])
+    if worth_copying(unit):
+        columns = operator.costs.of_columns(operator.shape[1] // operator.repeats) / operator.repeats
+    elif not unit.gauge.polyhedral:
+        columns = math.inf
+    return math.ceil(min(columns, _MOST_PRODUCTS))
 
 
 def _by_walk(unit: UnitProblem, options: Options, work_limit: float = math.inf) -> Attempt:
