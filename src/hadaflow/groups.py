@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from hadaflow._types import Index, Vector
+from hadaflow._types import Index, Mask, Vector
 from hadaflow.operators.block import Columns, columns_scaled, dense, is_sparse, row_gram
 
 
@@ -78,14 +78,24 @@ class Groups:
         assert self.labels is not None
         return np.bincount(self.labels, minlength=self.count)
 
+    @cached_property
+    def _even(self) -> int:
+        """The size of the groups, if they are consecutive coordinates of one size; else 0."""
+        if self.labels is None or self.count == 0:
+            return 0
+        size, rest = divmod(len(self.labels), self.count)
+        return size if rest == 0 and np.array_equal(self.labels, np.arange(len(self.labels)) // size) else 0
+
     # ---- of vectors ----------------------------------------------------------------------------------------
 
     def sums(self, z: Vector) -> Vector:
         """Sum over each group, shape (G,); of columns, shape (n, k), those of each."""
         if self.labels is None:
             return z
-        if self._width:
-            return np.asarray(z.reshape(self.count, self._width, *z.shape[1:]).sum(axis=1))
+        if z.ndim == 1 and self._even:
+            return np.asarray(z.reshape(-1, self._even) @ np.ones(self._even))
+        if self._even:
+            return np.asarray(z.reshape(-1, self._even, *z.shape[1:]).sum(axis=1))
         if z.ndim == 1:
             return np.asarray(np.bincount(self.labels, z, minlength=self.count), dtype=np.float64)
         return np.asarray(self._indicator @ z)
@@ -103,7 +113,9 @@ class Groups:
 
     def spread(self, of_groups: Any) -> Any:
         """A number per group, given to each of its coordinates: shape (n,) or (n, k)."""
-        return of_groups if self.labels is None or np.ndim(of_groups) == 0 else of_groups[self.labels]
+        if self.labels is None or np.ndim(of_groups) == 0:
+            return of_groups
+        return np.repeat(of_groups, self._even, axis=0) if self._even else of_groups[self.labels]
 
     def polar(self, z: Vector) -> tuple[Vector, Any]:
         """Radius of each group, shape (G,), and its direction: ``z = spread(radius) * direction``."""
@@ -127,17 +139,17 @@ class Groups:
         """The coordinates of all groups that these belong to, ascending."""
         if self.labels is None:
             return index
-        touched = np.zeros(self.count, dtype=bool)
-        touched[self.labels[index]] = True
-        return np.flatnonzero(touched[self.labels])
+        return np.flatnonzero(self.spread(self._touched(index)))
 
     def of_coordinates(self, index: Index) -> Index:
         """The groups that these coordinates belong to, ascending, each once."""
-        return np.unique(index) if self.labels is None else np.unique(self.labels[index])
+        return np.unique(index) if self.labels is None else np.flatnonzero(self._touched(index))
 
     def on(self, index: Index) -> Groups:
         """The partition of these coordinates, whole groups; in the order of their numbers."""
-        return self if self.labels is None else Groups(np.unique(self.labels[index], return_inverse=True)[1])
+        if self.labels is None:
+            return self
+        return Groups((np.cumsum(self._touched(index)) - 1)[self.labels[index]])
 
     def rows(self, columns: int) -> Groups:
         """Of groups of whole rows of a matrix with so many columns, row by row: the partition of the rows."""
@@ -151,20 +163,18 @@ class Groups:
         if self.labels is None:
             return columns
         n = len(self.labels)
-        if self._width and not is_sparse(columns) and columns.flags.c_contiguous:
-            blocks = columns.reshape(len(columns), self.count, self._width)
-            return np.einsum("mgd,gd->mg", blocks, np.broadcast_to(direction, n).reshape(self.count, self._width))
+        if self._even and not is_sparse(columns) and columns.flags.c_contiguous:
+            blocks = columns.reshape(len(columns), self.count, self._even)
+            return np.einsum("mgd,gd->mg", blocks, np.broadcast_to(direction, n).reshape(self.count, self._even))
         along = sp.csc_array((np.broadcast_to(direction, n), (np.arange(n), self.labels)), shape=(n, self.count))
         return columns @ along if is_sparse(columns) else np.asarray(along.T @ columns.T).T
 
-    @cached_property
-    def _width(self) -> int:
-        """Size of the groups, if all are of this size and their coordinates follow one another; else 0."""
+    def _touched(self, index: Index) -> Mask:
+        """Whether some of these coordinates are in a group, shape (G,)."""
+        touched = np.zeros(self.count, dtype=bool)
         assert self.labels is not None
-        width, rest = divmod(len(self.labels), max(1, self.count))
-        if rest or not width:
-            return 0
-        return width if bool((self.labels == np.arange(len(self.labels)) // width).all()) else 0
+        touched[self.labels[index]] = True
+        return touched
 
     @cached_property
     def _indicator(self) -> Any:

@@ -104,8 +104,12 @@ class Gauge(ABC):
         """The smallest ``M >= 0`` with theta in M times the dual set, up to rounding."""
         return float(self.sizes(theta, rounding).max(initial=0.0))
 
+    def excess(self, theta: Vector, size: float) -> Vector:
+        """How far each group lies outside ``size`` times the dual set, one number per group; negative inside."""
+        return size * self.beyond(theta / size)
+
     def signs(self, x: Vector) -> Vector:
-        """The sign of each coordinate, turned where it is forbidden."""
+        """The sign of each coordinate, turned where it is forbidden; of a group ``x_g / ||x_g||``."""
         signs = np.sign(x)
         return np.where(self.opens(signs), signs, -signs)
 

@@ -90,9 +90,15 @@ class GroupNorm(Gauge):
             size = np.maximum(size - sign * self._groups.norms(np.array(each)), 0.0)
         return np.asarray(self._groups.spread(size / self._bounds))
 
-    def beyond(self, theta: Vector) -> Vector:
+    def excess(self, theta: Vector, size: float) -> Vector:
         bounds = self._bounds if theta.ndim == 1 or self.weights is None else self.weights[:, None]
-        return np.asarray(self._groups.spread(self._groups.norms(theta) - bounds))
+        return np.asarray(self._groups.norms(theta) - size * bounds)
+
+    def beyond(self, theta: Vector) -> Vector:
+        return np.asarray(self._groups.spread(self.excess(theta, 1.0)))
+
+    def signs(self, x: Vector) -> Vector:
+        return np.asarray(self._groups.polar(x)[1])
 
     def meets(self, direction: Vector) -> Vector:
         return self.face(direction)

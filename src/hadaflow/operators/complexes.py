@@ -53,7 +53,8 @@ class ComplexOperator(Operator):
         self.shape = (2 * m, n if real else 2 * n)
         single = np.dtype(matrix.dtype).newbyteorder("=") in (np.complex64, np.float32)
         self.dtype = np.dtype(np.float32 if single else np.float64)
-        self.costs = PassCosts() if self._free else PassCosts.of_matrix(self.shape[1])
+        per_pass = 1.0 if real else 2.0  # a product brings both coordinates of a complex number
+        self.costs = PassCosts(columns_per_pass=per_pass) if self._free else PassCosts.of_matrix(self.shape[1])
 
     def matvec(self, v: Vector) -> Vector:
         operand = v if self._real else as_complex(v)
@@ -81,9 +82,7 @@ class ComplexOperator(Operator):
 
     def columns(self, index: Index) -> Columns:
         place, imaginary = (index, np.zeros(len(index), dtype=bool)) if self._real else (index // 2, index % 2 == 1)
-        if self._free:
-            return self._by_products(index)
-        chosen = self._matrix[:, place]
+        chosen: Any = self._by_products(place) if self._free else self._matrix[:, place]
         if not sp.issparse(chosen):
             block = np.array(chosen.T, dtype=np.complex128, order="C")
             block[imaginary] *= 1j
@@ -110,13 +109,16 @@ class ComplexOperator(Operator):
     def _adjoint(self, r: NDArray[Any]) -> Any:
         return (r.T.conj() @ self._matrix).conj().T  # no copy of A
 
-    def _by_products(self, index: Index) -> Vector:
-        block, unit = np.empty((self.shape[0], len(index)), order="F"), np.zeros(self.shape[1])
-        for k, j in enumerate(index):
+    def _by_products(self, place: Index) -> NDArray[Any]:
+        """Columns of the complex matrix, each asked for once."""
+        places, back = np.unique(place, return_inverse=True)
+        block = np.empty((self.shape[0] // 2, len(places)), dtype=np.complex128, order="F")
+        unit = np.zeros(self._matrix.shape[1], dtype=np.float64 if self._real else np.complex128)
+        for k, j in enumerate(places):
             unit[j] = 1.0
-            block[:, k] = self.matvec(unit)
+            block[:, k] = self._checked(self._matrix @ unit, unit, "A @ v")
             unit[j] = 0.0
-        return block
+        return block[:, back]
 
     def _checked(self, product: Any, operand: NDArray[Any], what: str) -> NDArray[Any]:
         if not self._free:

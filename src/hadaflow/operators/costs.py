@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -40,5 +41,6 @@ class PassCosts:
         return self.local and not self.matrix_free
 
     def of_columns(self, count: int) -> float:
-        """Passes that a request for so many columns costs."""
-        return self.request + count / self.columns_per_pass if count else 0.0
+        """Passes that a request for so many columns costs; whole ones of a linear operator."""
+        passes = count / self.columns_per_pass
+        return self.request + (math.ceil(passes) if self.matrix_free else passes) if count else 0.0

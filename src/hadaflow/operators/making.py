@@ -10,10 +10,12 @@ from scipy.sparse.linalg import aslinearoperator
 
 from hadaflow._validation import check_finite, float_dtype, real_array, reject_kind
 from hadaflow.operators.base import Operator
+from hadaflow.operators.block import dense
 from hadaflow.operators.complexes import ComplexOperator
 from hadaflow.operators.dense import DenseOperator
 from hadaflow.operators.matrix_free import MatrixFreeOperator
 from hadaflow.operators.partitioned import PartitionedOperator, is_partitioned
+from hadaflow.operators.repeated import Repeated
 from hadaflow.operators.sparse import SparseOperator
 
 
@@ -99,6 +101,14 @@ def complex_operator(A: Any, *, real: bool = False) -> ComplexOperator:
     _check_size(array.shape)
     check_finite(array, "A")
     return ComplexOperator(array, real=real)
+
+
+def in_memory(operator: Operator) -> Operator:
+    """The same matrix as an array; a product for each of its columns, if it is known by these."""
+    k = operator.repeats
+    columns = dense(operator.base_columns(np.arange(operator.shape[1] // k)))
+    matrix = DenseOperator(columns.astype(operator.dtype, copy=False))
+    return matrix if k == 1 else Repeated(matrix, k)
 
 
 def is_complex(value: Any) -> bool:

@@ -107,9 +107,11 @@ def recover(  # noqa: PLR0913  # a public door: each is a choice of its own
     working set of w columns; Newton steps of O(m^2 n + m^3) where the path is long. A LinearOperator is asked for some
     100 to 300 products if well conditioned, whatever its size; uniqueness is proved if that takes no more, and at most
     500 (else ask :func:`certify`), and beyond 5000 rows an end that 4000 products do not prove minimal is handed over
-    ``INEXACT``, with its gap. A Dask array takes two passes per look of the walk at A, some 10 to 30 in all on easy
-    instances, and a working set of columns is brought here. Scale-free: ``recover(c A, d y)`` is ``d / c`` times
-    ``recover(A, y)``, bit for bit if c and d are powers of two. The data are never written to.
+    ``INEXACT``, with its gap. With complex data, groups or joint columns that holds wherever A has more than 5000 rows
+    or 25 million entries, as real numbers; a smaller one is made a matrix where leaps do not suffice. A Dask array
+    takes two passes per look of the walk at A, some 10 to 30 in all on easy instances, and a working set of columns is
+    brought here. Scale-free: ``recover(c A, d y)`` is ``d / c`` times ``recover(A, y)``, bit for bit if c and d are
+    powers of two. The data are never written to.
     Source: papers A and B (model and flow), docs/mathematics.md, "The saddle path", "The limit" and "Leaps".
 
     Examples

@@ -19,7 +19,7 @@ from hadaflow.results import ProgressCallback
 from hadaflow.solvers.groupwise.approach import approach
 from hadaflow.solvers.groupwise.leaps import leap as leap_in_groups
 from hadaflow.solvers.implicit.leaps import leap
-from hadaflow.solvers.newton.normal import LARGEST_COPY, LARGEST_FACTOR
+from hadaflow.solvers.newton.normal import factorable
 from hadaflow.solvers.path.finish import End, follow
 from hadaflow.solvers.path.walk import Terms, Walk
 from hadaflow.units import UnitProblem
@@ -79,6 +79,11 @@ class Strategy:
     exhausts: bool = False
 
 
+def worth_copying(unit: UnitProblem) -> bool:
+    """Whether the engines for groups, which need a matrix, may have one of all the columns of a linear operator."""
+    return unit.operator.costs.matrix_free and not unit.gauge.polyhedral and factorable(unit.operator)
+
+
 def strategies(unit: UnitProblem, options: Options) -> list[Strategy]:
     """What to try, in order."""
     table = _TABLE if unit.gauge.polyhedral else _IN_GROUPS
@@ -90,10 +95,19 @@ def strategies(unit: UnitProblem, options: Options) -> list[Strategy]:
 
 def _by_leaps(unit: UnitProblem, options: Options) -> Attempt:
     """Implicit steps: where A is known by products, its columns would cost more than the answer does without them."""
-    most = min(unit.operator.shape[1], _MOST_PRODUCTS)
-    noise_level = options.noise_level / unit.size_y
+    noise_level, most = options.noise_level / unit.size_y, _most_products(unit)
     end, leaps = leap(unit, most_products=most, noise_level=noise_level, progress=options.progress)
     return Attempt(end, 0, leaps, "leaps")
+
+
+def _most_products(unit: UnitProblem) -> int:
+    """Of leaps: never more than all columns cost, where these are another way."""
+    operator, columns = unit.operator, float(unit.operator.shape[1])
+    if worth_copying(unit):
+        columns = operator.costs.of_columns(operator.shape[1] // operator.repeats) / operator.repeats
+    elif not unit.gauge.polyhedral:
+        columns = math.inf
+    return math.ceil(min(columns, _MOST_PRODUCTS))
 
 
 def _by_walk(unit: UnitProblem, options: Options, work_limit: float = math.inf) -> Attempt:
@@ -166,10 +180,7 @@ def _may_walk(unit: UnitProblem, options: Options) -> bool:
 
 def _may_take_central_path(unit: UnitProblem, options: Options) -> bool:
     """Whether x may have any sign, and systems are factored."""
-    m, n = unit.operator.shape
-    costs = unit.operator.costs
-    small = m <= LARGEST_FACTOR and (costs.cheap_columns or m * n <= LARGEST_COPY)
-    return small and _may_walk(unit, options) and _sign(unit) == "both"
+    return factorable(unit.operator) and _may_walk(unit, options) and _sign(unit) == "both"
 
 
 def _may_walk_from_afar(unit: UnitProblem, options: Options) -> bool:
@@ -203,10 +214,24 @@ def _may_leap(unit: UnitProblem, options: Options) -> bool:
     return options.method == "auto" and not unit.zero
 
 
+def _may_leap_by_products(unit: UnitProblem, options: Options) -> bool:
+    """In groups; there is no other way if A is too large for a matrix."""
+    return unit.operator.costs.matrix_free and (_may_leap(unit, options) or not factorable(unit.operator))
+
+
+def _may_leap_on_columns(unit: UnitProblem, options: Options) -> bool:
+    return not unit.operator.costs.matrix_free and _may_leap(unit, options)
+
+
+def _has_columns(unit: UnitProblem, _options: Options) -> bool:
+    return not unit.operator.costs.matrix_free
+
+
 #: Where the dual set is no polytope: the path bends, and is not walked.
 _IN_GROUPS = (
-    Strategy(_by_group_leaps, _may_leap, refines=False),
-    Strategy(_by_central_path, _always, refines=False),
+    Strategy(_by_leaps, _may_leap_by_products, refines=False),
+    Strategy(_by_group_leaps, _may_leap_on_columns, refines=False),
+    Strategy(_by_central_path, _has_columns, refines=False),  # of small operators a copy has
 )
 _TABLE = (
     Strategy(_by_leaps, _known_by_products, refines=False),

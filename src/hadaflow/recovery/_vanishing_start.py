@@ -9,8 +9,9 @@ import numpy as np
 
 from hadaflow._types import Float, Vector
 from hadaflow.certificates import MOST_COLUMNS, exact_within
+from hadaflow.operators import in_memory
 from hadaflow.problems import Problem
-from hadaflow.recovery._strategies import MOST_ROWS, Options, strategies
+from hadaflow.recovery._strategies import MOST_ROWS, Options, strategies, worth_copying
 from hadaflow.results import Recovery, Stats, Status
 from hadaflow.solvers.judge import judged
 from hadaflow.solvers.nearest import nearest, start_dual, within_rounding
@@ -50,6 +51,10 @@ def vanishing_start(problem: Problem, options: Options, *, reachable: bool = Fal
             found.extend(_least_squares(problem, options, min(found, key=_rank), tried))
             if found[-1].status.ok:
                 break
+    if worth_copying(unit) and not any(recovery.status.ok for recovery in found):
+        found.append(_on_a_copy(problem, options, reachable))
+        tried.append(found[-1].stats)
+        reachable = True  # or looked into already
     failed = not any(recovery.status.ok for recovery in found)
     lost = failed and not any(_feasible(recovery) for recovery in found)
     if failed and options.noise_level > 0:  # so small a level that rounding hid it: the end of the path is within it
@@ -61,6 +66,14 @@ def vanishing_start(problem: Problem, options: Options, *, reachable: bool = Fal
     best = min(found, key=_rank)
     seconds, passes = time.perf_counter() - began, unit.meter.passes + sum(stats.passes for stats in tried)
     return replace(best, stats=_in_all(best.stats.method, tried, seconds, passes))
+
+
+def _on_a_copy(problem: Problem, options: Options, reachable: bool) -> Recovery:
+    """The same with a matrix in place of a linear operator: a product for each column."""
+    operator = problem.operator
+    here = vanishing_start(problem.with_data(in_memory(operator), problem.y), options, reachable=reachable)
+    products = operator.costs.of_columns(operator.shape[1] // operator.repeats) / operator.repeats
+    return replace(here, problem=problem, stats=replace(here.stats, passes=products))
 
 
 def _in_all(method: str, tried: list[Stats], seconds: float, passes: float) -> Stats:

@@ -8,6 +8,9 @@ it asks A for the columns of its support. An implicit step of length tau from th
 and b minimises ``1/2 ||A b - y||^2 + ||b||_1 / tau``: the running average of the path, where that is monotone. Longer
 and longer leaps start from one another. Once the support of one carries y, the end of the path is two linear systems
 away: x by least squares, nu as the shortest dual state with the signs of x. docs/mathematics.md, "Leaps".
+
+Of groups of coordinates the dual set is round, and leaps may have more entries than y on the way to an end with few.
+Then steps follow one another, each from the dual state of the one before.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hadaflow._types import Vector
+from hadaflow._types import Mask, Vector
 from hadaflow._validation import norm
 from hadaflow.results import Progress, ProgressCallback, Status
 from hadaflow.solvers.implicit.faces import Descent, Point
@@ -30,6 +33,7 @@ _BOLDEST = 1e-2  # the same at the least
 _LAST = 1e-9  # penalty, relative to the first, at which to give up
 _OUTSIDE = 0.5  # penalty of the next leap, relative to what the fit left of the gradient off the support
 _LOOSE, _CLOSER = 0.1, 1e-2  # accuracy on the way, and where that does not tell the support
+_FROM_START = 1e-2  # penalty, relative to the first, up to which leaps in groups go from the start
 #: How far the dual state at the end may reach off the support, and its accuracy: strictly inside it proves uniqueness.
 _PROOFS = ((0.99, 5e-10), (1.0, 1e-10))
 _FITTED = 1e-13  # residual, relative, of x at the end
@@ -76,20 +80,32 @@ class _Leaps:
         self.descent.allow((1 - _RESERVE) * self.most_products)
 
     def run(self) -> End:
-        m, n = self.unit.operator.shape
-        point = Point(np.zeros(n), self.unit.y, self.unit.correlation)
+        point = Point(np.zeros(self.unit.operator.shape[1]), self.unit.y, self.unit.correlation)
         penalty = _FIRST * self.gauge.dual(self.unit.correlation)
         if penalty <= 0:  # non-negative x, and no coordinate that would lessen the residual
             return End(self.x, self.nu, Status.NOT_CONVERGED)
         last = _LAST * penalty
-        while penalty > last and not (self.proved or self.descent.spent):
+        if self.gauge.polyhedral:
+            point, penalty = self._lengthened(point, penalty, last)
+        else:
+            point = self._repeated(*self._lengthened(point, penalty, _FROM_START * penalty), last)
+        if not self.proved:
+            self._give_up(point, penalty)
+        return End(self.x, self.nu, Status.EXACT if math.isfinite(self.norm) else Status.NOT_CONVERGED)
+
+    def _lengthened(self, point: Point, penalty: float, last: float) -> tuple[Point, float]:
+        """Longer and longer leaps, until one has more entries than y, or the penalty is down to the last."""
+        while penalty > last and not self.done:
             biased = self.descent.settle(point, penalty, _LOOSE)
-            if np.count_nonzero(biased.x) > m:  # any y can be fitted with so many: no x is to be read off
+            if self._crowded(biased):  # any y can be fitted with so many: no x is to be read off
                 biased = self.descent.settle(biased, penalty, _CLOSER)
             self._remember(biased)
-            point, on = biased, biased.x != 0
-            if np.count_nonzero(on) > m:
-                break
+            if self._crowded(biased):
+                if self.gauge.polyhedral:  # shorter penalties make no fewer
+                    return biased, penalty
+                point, penalty = biased, _NEXT * penalty
+                continue
+            on = self._nonzero(biased.x)
             free, fitted = self.descent.fit(biased, on, self._rounding(_FITTED))
             if fitted:
                 self._finish(biased, free, penalty)
@@ -97,9 +113,26 @@ class _Leaps:
             shorter = max(min(_NEXT * penalty, _OUTSIDE * outside), _BOLDEST * penalty)
             # On a face the end of a leap is linear in the penalty, and `free` is where it goes as that vanishes.
             point, penalty = free.towards(biased, shorter / penalty), shorter
-        if not self.proved:
-            self._give_up(point, penalty)
-        return End(self.x, self.nu, Status.EXACT if math.isfinite(self.norm) else Status.NOT_CONVERGED)
+        return point, penalty
+
+    def _repeated(self, point: Point, penalty: float, last: float) -> Point:
+        """Steps from dual state to dual state, each twice as long and twice as accurate as the one before.
+
+        Such a step minimises ``1/2 ||y + penalty nu - A x||^2 + penalty * gauge(x)``, nu the dual state that it starts
+        from, and ends in the dual state ``r / penalty``, r its residual. With the steps x tends to a minimiser.
+        """
+        own, before, accuracy = point, Point(point.x, np.zeros_like(point.r), np.zeros_like(point.g)), _CLOSER
+        while penalty > last and not self.done:
+            biased = self.descent.settle(point, penalty, accuracy)
+            self._remember(biased)
+            own = Point(biased.x, biased.r - before.r, biased.g - before.g)
+            if not self._crowded(biased):
+                free, fitted = self.descent.fit(own, self._nonzero(biased.x), self._rounding(_FITTED))
+                if fitted:
+                    self._finish(biased, free, penalty)
+            before, penalty, accuracy = Point(own.x, biased.r / 2, biased.g / 2), penalty / 2, accuracy / 2
+            point = Point(own.x, own.r + before.r, own.g + before.g)
+        return own
 
     def run_to(self, noise_level: float) -> End:
         """Shorter and shorter steps around the first support whose least squares are within the noise."""
@@ -113,10 +146,11 @@ class _Leaps:
             point = before[0] if after is None else before[0].towards(after[0], _between(before[1], penalty, after[1]))
             biased = self.descent.settle(point, penalty, _LOOSE)
             self._remember(biased)
-            free, fitted = self.descent.fit(biased, biased.x != 0, noise_level)
+            on = self._nonzero(biased.x)
+            free, fitted = self.descent.fit(biased, on, noise_level)
             if fitted and self.gauge.allows(free.x):
                 after, tries = (biased, penalty), tries + 1
-                best, _ = self.descent.fit(free, biased.x != 0, 0.0)
+                best, _ = self.descent.fit(free, on, 0.0)
                 kept = best if self.gauge.allows(best.x) else free
                 end = End(kept.x, biased.r, Status.NOISE_LEVEL)
             else:
@@ -127,6 +161,19 @@ class _Leaps:
     @property
     def proved(self) -> bool:
         return self.norm - self.bound <= _PROVED * self.norm < math.inf
+
+    @property
+    def done(self) -> bool:
+        return self.proved or self.descent.spent
+
+    def _nonzero(self, x: Vector) -> Mask:
+        """The coordinates of all groups that are not zero."""
+        groups = self.gauge.groups
+        return np.asarray(groups.spread(groups.norms(x) > 0))
+
+    def _crowded(self, point: Point) -> bool:
+        """Whether more coordinates may be other than zero than y has entries."""
+        return int(np.count_nonzero(self._nonzero(point.x))) > len(point.r)
 
     def _finish(self, biased: Point, free: Point, penalty: float) -> None:
         """The end of the path, given that its support is that of a leap.
@@ -149,19 +196,20 @@ class _Leaps:
 
     def _give_up(self, point: Point, penalty: float) -> None:
         """A solution without proof, and a better bound for it: many non-zeros are too many to find one by one."""
-        self.descent.allow((1 - _RESERVE / 2) * self.most_products)
-        biased = self.descent.settle(point, penalty, _CLOSER)
-        self._remember(biased)
+        if self.gauge.polyhedral:  # in groups the last step is as accurate
+            self.descent.allow((1 - _RESERVE / 2) * self.most_products)
+            point = self.descent.settle(point, penalty, _CLOSER)
+            self._remember(point)
         self.descent.allow(self.most_products)
-        for on in (biased.x != 0, np.ones(len(biased.x), dtype=bool)):
-            free, fitted = self.descent.fit(biased, on, self._rounding(_FITTED))
+        for on in (self._nonzero(point.x), np.ones(len(point.x), dtype=bool)):
+            free, fitted = self.descent.fit(point, on, self._rounding(_FITTED))
             if fitted:
                 self._solution(free)
                 return
 
     def _solution(self, free: Point) -> Vector:
         """The x of a fit, its zeros made exact; kept if it is the smallest so far."""
-        size = np.abs(free.x)
+        size = self.gauge.groups.spread(self.gauge.groups.norms(free.x))
         x = np.where(size > max(_TINY, 10 * self.unit.data_rounding) * size.max(), free.x, 0.0)
         total = self.gauge.value(x) if self.gauge.allows(x) else math.inf
         if total < self.norm:

@@ -60,12 +60,18 @@ class NormalEquations(Protocol):
 def normal_equations(operator: Operator, data_rounding: float) -> NormalEquations:
     """Factorisations where the number of rows allows it, conjugate gradients otherwise."""
     k = operator.repeats
-    m, n = operator.shape[0] // k, operator.shape[1] // k
-    small = m <= LARGEST_FACTOR and (operator.costs.cheap_columns or m * n <= LARGEST_COPY)
-    if small:
+    n = operator.shape[1] // k
+    if factorable(operator):
         columns = operator.base_columns(np.arange(n))
         return FactoredEquations(columns, data_rounding) if k == 1 else RepeatedEquations(columns, k, data_rounding)
     return KrylovEquations(operator)
+
+
+def factorable(operator: Operator) -> bool:
+    """Whether all columns may be asked for, and systems of so many rows factored."""
+    k = operator.repeats
+    m, n = operator.shape[0] // k, operator.shape[1] // k
+    return m <= LARGEST_FACTOR and (operator.costs.cheap_columns or m * n <= LARGEST_COPY)
 
 
 class FactoredEquations:
