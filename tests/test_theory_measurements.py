@@ -10,7 +10,7 @@ from conftest import planted
 from scipy.optimize import brentq
 
 import hadaflow as hf
-from hadaflow.theory import measurements
+from hadaflow.theory import _descent_cone, measurements
 from hadaflow.theory.measurements import (
     measurements_needed,
     recovery_probability,
@@ -214,3 +214,126 @@ def test_transition_sparsity_complains():
         transition_sparsity(-1, 10)
     with pytest.raises(ValueError, match="sign must be one of"):
         transition_sparsity(1, 10, sign="negative")
+
+
+# ---- groups ----------------------------------------------------------------------------------------------------------
+
+
+def by_incomplete_gamma(tau, d):
+    """P(X > 0), E X, E X^2 and E X^4 of X = (chi_d - tau)_+, in 60 digits."""
+    with mpmath.workdps(60):
+        tau, half = mpmath.mpf(tau), mpmath.mpf(d) / 2
+        beyond = [
+            mpmath.sqrt(2) ** j * mpmath.gammainc(half + mpmath.mpf(j) / 2, tau**2 / 2) / mpmath.gamma(half)
+            for j in range(5)
+        ]
+        return [
+            float(sum(mpmath.binomial(p, j) * (-tau) ** (p - j) * beyond[j] for j in range(p + 1)))
+            for p in (0, 1, 2, 4)
+        ]
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 10, 400])
+def test_excesses_of_lengths_to_twelve_digits(d):
+    for tau in (0.0, 0.3, 2.0, math.sqrt(d), math.sqrt(d) + 4, math.sqrt(d) + 12):
+        found = _descent_cone.exceedance(tau, d)
+        digits = 1e-12 if d > 1 or tau < 3 else 1e-8  # the elementary formulas of numbers cancel far out
+        expected = pytest.approx(by_incomplete_gamma(tau, d), rel=digits)
+        assert [found.probability, found.mean, found.square, found.fourth] == expected
+
+
+def test_pairs_have_a_closed_form():
+    for tau in (0.0, 0.5, 1.7, 4.0):
+        tail = math.sqrt(2 * math.pi) * 0.5 * math.erfc(tau / math.sqrt(2))
+        found = _descent_cone.exceedance(tau, 2)
+        assert found.probability == pytest.approx(math.exp(-(tau**2) / 2), rel=1e-12)
+        assert found.mean == pytest.approx(tail, rel=1e-12)
+        assert found.square == pytest.approx(2 * (math.exp(-(tau**2) / 2) - tau * tail), rel=1e-11)
+
+
+@pytest.mark.parametrize("d", [1, 2, 4, 30])
+@pytest.mark.parametrize(("n", "s"), [(1, 1), (7, 1), (60, 6), (60, 40), (1000, 3)])
+def test_the_bound_is_the_least_over_all_thresholds(n, s, d):
+    needed = measurements_needed(n, s, group_size=d)
+    grid = np.linspace(0, math.sqrt(d) + 5, 400)
+    values = [s * (d + tau**2) + (n - s) * _descent_cone.exceedance(tau, d).square for tau in grid]
+    assert needed.at_most <= min(values) + 1e-9
+    assert n == s or needed.at_most == pytest.approx(min(values), rel=1e-3)
+    assert needed.at_least <= needed.transition <= needed.at_most <= n * d
+
+
+def test_groups_of_one_are_numbers():
+    for n, s in ((10, 1), (100, 5), (1000, 900), (7, 7)):
+        one = measurements_needed(n, s, group_size=1, probability=0.9)
+        assert one == measurements_needed(n, s, probability=0.9)
+    # As before there were groups.
+    needed = measurements_needed(100, 5)
+    assert [needed.transition, needed.spread, needed.at_least, needed.at_most] == pytest.approx(
+        [19.89473769, 4.03193223, 18.37036596, 20.38998563], rel=1e-9
+    )
+
+
+def test_larger_groups_need_more_measurements_and_fewer_per_coordinate():
+    needed = [measurements_needed(100, 8, group_size=d).transition for d in (1, 2, 3, 4, 8, 16, 64, 256)]
+    assert needed == sorted(needed)
+    share = [number / d for number, d in zip(needed, (1, 2, 3, 4, 8, 16, 64, 256), strict=True)]
+    assert share == sorted(share, reverse=True)
+    assert share[-1] > 8  # never fewer than coordinates that are not zero
+    assert [measurements_needed(100, s, group_size=3).transition for s in range(1, 101)] == sorted(
+        measurements_needed(100, s, group_size=3).transition for s in range(1, 101)
+    )
+    whole = [measurements_needed(60, 6, group_size=4), measurements_needed(240, 24)]
+    assert whole[0].transition < 0.75 * whole[1].transition  # knowing the groups helps
+
+
+@pytest.mark.parametrize("d", [2, 5])
+def test_group_cone_against_samples(d):
+    n, s, trials = 40, 5, 6000
+    rng = np.random.default_rng(3)
+    taus = np.linspace(0, math.sqrt(d) + 4, 300)
+    lengths = np.sqrt(rng.chisquare(d, (trials, n - s)))
+    along, across = rng.standard_normal((trials, s)), rng.chisquare(d - 1, (trials, s))
+    squares = np.full(trials, np.inf)
+    for tau in taus:
+        inner = ((along - tau) ** 2 + across).sum(axis=1)
+        squares = np.minimum(squares, inner + (np.maximum(lengths - tau, 0) ** 2).sum(axis=1))
+    needed = measurements_needed(n, s, group_size=d)
+    assert needed.transition == pytest.approx(squares.mean(), abs=0.1 + 3 * squares.std() / math.sqrt(trials))
+    assert needed.spread == pytest.approx(math.sqrt(squares.var() - 2 * squares.mean()), rel=0.1)
+
+
+def test_groups_are_recovered_where_predicted():
+    n, s, d, trials = 60, 6, 4, 30
+    most = measurements_needed(n, s, group_size=d).at_most
+    for share in (0.8, 1.25):
+        m, hits = round(share * most), 0
+        for seed in range(trials):
+            rng = np.random.default_rng([seed, m])
+            A, x = rng.standard_normal((m, n * d)), np.zeros((n, d))
+            x[rng.choice(n, s, replace=False)] = rng.standard_normal((s, d))
+            found = hf.recover(A, A @ x.ravel(), groups=d).x
+            hits += bool(np.linalg.norm(found - x.ravel()) <= 1e-6 * np.linalg.norm(x))
+        probability = recovery_probability(m, n, s, group_size=d)
+        assert abs(hits / trials - probability) <= binomial(probability, trials)
+        assert (hits / trials > 0.9) if share > 1 else (hits / trials < 0.2)
+
+
+def test_transition_of_groups_is_inverted():
+    for m in (5, 40, 150, 239, 240):
+        s = transition_sparsity(m, 60, group_size=4)
+        if s and m < 240:
+            low, high = (measurements_needed(60, k, group_size=4).transition for k in (int(s), int(s) + 1))
+            assert low + (s - int(s)) * (high - low) == pytest.approx(m)
+    assert transition_sparsity(240, 60, group_size=4) == 60
+    assert transition_sparsity(3, 1, group_size=4) == 0
+    assert recovery_probability(239, 60, 60, group_size=4) == 0  # no group is zero: the norm is smooth
+    assert recovery_probability(240, 60, 60, group_size=4) == 1
+
+
+def test_groups_have_no_sign():
+    with pytest.raises(ValueError, match="sign must be 'both' for groups, got group_size=2 with sign='positive'"):
+        measurements_needed(10, 2, sign="positive", group_size=2)
+    with pytest.raises(ValueError, match="counts groups that are not zero, among n groups"):
+        measurements_needed(10, 11, group_size=2)
+    with pytest.raises(ValueError, match="group_size must be a finite number >= 1"):
+        measurements_needed(10, 1, group_size=0)
