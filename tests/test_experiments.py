@@ -342,7 +342,7 @@ def test_the_page_tells_of_failures(tmp_path):
 
 def test_experiments_are_found_by_paper_name_and_file(tmp_path):
     catalogue = known()
-    assert {kind.paper for kind in catalogue.values()} == {"A", "B", "C", "scale"}
+    assert {kind.paper for kind in catalogue.values()} == {"A", "B", "C", "groups", "scale"}
     assert find(["all"]) == catalogue
     assert set(find(["b"])) == {name for name, kind in catalogue.items() if kind.paper == "B"}
     name = next(iter(catalogue))

@@ -19,6 +19,7 @@ from hadaflow.cli._running import require, running, warn_of_failures
 from hadaflow.experiments.ensembles import ENSEMBLES
 from hadaflow.experiments.panel import Panel
 from hadaflow.experiments.phase import PhaseDiagram, phase_diagram
+from hadaflow.experiments.structures import KINDS
 from hadaflow.experiments.trials import PRODUCT_SCALE
 from hadaflow.plotting.phase import panel_axes
 
@@ -31,7 +32,9 @@ Recover random sparse vectors over a grid of m / n and s / m, and draw the theor
 
 Each trial draws a matrix, a random support of s entries and normal values on it, and measures m numbers. \
 --depth {_VANISHING} (default) asks for the exact minimiser of the l1 norm, where the flow ends as its start vanishes; \
-a number for the end of the flow from --scale. Several depths, scales and ensembles give a panel each. The folder gets \
+a number for the end of the flow from --scale. --group-size makes so many neighbouring entries zero together, with \
+--kind joint it is the number of columns that share their support. Several depths, scales, ensembles and group sizes \
+give a panel each. The folder gets \
 {_FIGURE}.png, {_FIGURE}.svg and the records as .parquet. What is already in it is not run again: after a break, the \
 same command goes on.
 
@@ -45,6 +48,8 @@ EXAMPLES = f"""\
 
 [cyan]hadaflow phase-diagram --depth {_VANISHING} --depth 2 --depth 3 --scale 1e-6[/cyan]
 
+[cyan]hadaflow phase-diagram --group-size 1 --group-size 4 --group-size 10 --grid 10[/cyan]
+
 [cyan]hadaflow phase-diagram --ensemble gaussian --ensemble signs --grid 10 --scheduler tcp://host:8786[/cyan]
 """
 
@@ -55,6 +60,7 @@ _N = Annotated[int, _in_diagram("N", "Coordinates (default 200)", "--n")]
 _Grid = Annotated[int, _in_diagram("K", "Cells along each axis (default 20)", "--grid")]
 _Repeats = Annotated[int, _in_diagram("R", "Trials per cell (default 20)", "--repeats")]
 _Positive = Annotated[bool, _in_diagram("", "Non-negative vectors", "--positive")]
+_Kind = Annotated[str, _in_diagram("KIND", ", ".join(KINDS).replace(",", " (default),", 1), "--kind")]
 _Seed = Annotated[int, _in_diagram("SEED", "Of the random numbers (default 0)", "--seed")]
 _Depths = Annotated[list[str] | None, _in_panels("D", f"{_VANISHING} (default), 1 or a number >= 2", "--depth")]
 _Scales = Annotated[
@@ -63,6 +69,7 @@ _Scales = Annotated[
 _Ensembles = Annotated[
     list[str] | None, _in_panels("NAME", ", ".join(ENSEMBLES).replace(",", " (default),", 1), "--ensemble")
 ]
+_Sizes = Annotated[list[int] | None, _in_panels("K", "Entries to a group (default 1)", "--group-size")]
 _Folder = Annotated[Path, given.in_output("DIR", f"Folder (default {_FOLDER})", "--output", "-o")]
 
 
@@ -72,10 +79,12 @@ def diagram(
     grid: _Grid = 20,
     repeats: _Repeats = 20,
     positive: _Positive = False,
+    kind: _Kind = KINDS[0],
     seed: _Seed = 0,
     depth: _Depths = None,
     scale: _Scales = None,
     ensemble: _Ensembles = None,
+    group_size: _Sizes = None,
     jobs: given.Jobs = None,
     scheduler: given.Scheduler = None,
     output: _Folder = _FOLDER,
@@ -91,6 +100,8 @@ def diagram(
         "repeats": repeats,
         "sign": "positive" if positive else "both",
         "ensemble": ensemble or next(iter(ENSEMBLES)),
+        "kind": kind,
+        "group_size": group_size or 1,
         "depth": [_number(word) for word in depth or [_VANISHING]],
         "product_scale": [positive_number(value, "--scale") for value in scale or []] or None,
         "seed": seed,

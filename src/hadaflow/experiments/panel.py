@@ -11,7 +11,7 @@ import numpy as np
 
 from hadaflow._types import Sign
 from hadaflow.experiments._halfway import halfway
-from hadaflow.theory.measurements import transition_sparsity
+from hadaflow.experiments.structures import PLAIN, Structure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +64,8 @@ class Panel:
         Of the vectors.
     tolerance : float or None
         Relative error up to which a vector counts as recovered; None for what the trials say themselves.
+    structure : Structure
+        Which entries are zero together; default single real numbers.
     """
 
     choice: dict[str, Any]
@@ -71,6 +73,7 @@ class Panel:
     n: int
     sign: Sign
     tolerance: float | None
+    structure: Structure = PLAIN
 
     def __repr__(self) -> str:
         return f"Panel({self.title.replace(chr(10), ', ')}; n = {self.n}, {len(self.records)} trials)"
@@ -90,6 +93,7 @@ class Panel:
             trained = "descent, " if self.choice["solver"] == "descend" else ""
             start = f"{trained}depth {depth:g}, {scale.replace('_', ' ')} {size}"
         vectors = ", non-negative x" if self.sign == "positive" else ""
+        vectors += f", {self.structure.label}" if self.structure.label else ""
         return f"{_KINDS[self.choice['ensemble']]}{vectors}\n{start}"
 
     def success(self) -> pd.DataFrame:
@@ -119,7 +123,7 @@ class Panel:
         for m, trials in self.records.assign(success=self._successes()).groupby("measurements"):
             ratios = trials["nonzeros"].to_numpy(dtype=np.float64) / m
             crossing = halfway(np.log(ratios), trials["success"].to_numpy(dtype=np.bool_))
-            at, theory = math.exp(crossing.at), _transition(int(m), self.n, self.sign)
+            at, theory = math.exp(crossing.at), _transition(int(m), self.n, self.sign, self.structure)
             rows.append((int(m), m / self.n, at, at * crossing.error, theory, at - theory))
         names = ["measurements", "m_over_n", "s_over_m", "error", "transition", "deviation"]
         return pd.DataFrame(rows, columns=names)
@@ -130,7 +134,7 @@ class Panel:
         import pandas as pd
 
         counts = np.unique(np.linspace(1, self.n - 1, min(self.n - 1, _MOST_POINTS)).round().astype(int))
-        found = [(m / self.n, _transition(int(m), self.n, self.sign)) for m in counts]
+        found = [(m / self.n, _transition(int(m), self.n, self.sign, self.structure)) for m in counts]
         return pd.DataFrame(found, columns=["m_over_n", "s_over_m"]).dropna(ignore_index=True)
 
     def deviation(self) -> Deviation:
@@ -150,7 +154,7 @@ class Panel:
 
 
 @cache
-def _transition(m: int, n: int, sign: Sign) -> float:
+def _transition(m: int, n: int, sign: Sign, structure: Structure) -> float:
     """The theory's s / m; NaN where nothing or everything is recovered."""
-    s = transition_sparsity(m, n, sign=sign)
-    return s / m if s >= 1 and m < n else math.nan
+    s = structure.transition(m, n, sign)
+    return s / m if s >= structure.columns and m < n else math.nan

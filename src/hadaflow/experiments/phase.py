@@ -16,6 +16,7 @@ from hadaflow._types import Sign
 from hadaflow._validation import one_of, positive_number, whole_number
 from hadaflow.experiments.ensembles import ENSEMBLES
 from hadaflow.experiments.panel import Deviation, Panel
+from hadaflow.experiments.structures import Kind, Structure
 from hadaflow.experiments.sweep_study import Sweep
 from hadaflow.experiments.sweeps import SweepResult, run_sweep
 from hadaflow.experiments.trials import PRODUCT_SCALE, VALUES, Solver, solver_of
@@ -34,7 +35,7 @@ _PAIRED = ("solver", "depth", "init_scale", "product_scale")
 
 @dataclass(frozen=True, eq=False)
 class PhaseDiagram:
-    """What :func:`phase_diagram` found: one panel per ensemble, depth and scale.
+    """What :func:`phase_diagram` found: one panel per ensemble, group size, depth and scale.
 
     Attributes
     ----------
@@ -62,7 +63,7 @@ class PhaseDiagram:
         return pd.concat([panel.records for panel in self.panels], ignore_index=True)
 
     def panel(self, **choice: Any) -> Panel:
-        """The panel with this ``ensemble``, ``depth`` (None: vanishing start), ``product_scale``, ...
+        """The panel with this ``ensemble``, ``group_size``, ``depth`` (None: vanishing start), ``product_scale``, ...
 
         Raises
         ------
@@ -89,7 +90,7 @@ class PhaseDiagram:
 
     @property
     def transition(self) -> pd.DataFrame:
-        """The theory's curve, which all panels share: ``m_over_n`` and ``s_over_m``."""
+        """The theory's curve, which all panels of one group size share (here the first): ``m_over_n``, ``s_over_m``."""
         return self.panels[0].transition
 
     def plot(self, *, ax: Axes | Sequence[Axes] | None = None) -> Figure | SubFigure:
@@ -109,6 +110,8 @@ def phase_diagram(  # noqa: PLR0913 - one argument per parameter of the diagram
     sign: Sign = "both",
     values: str = "normal",
     noise: float = 0.0,
+    kind: Kind = "real",
+    group_size: int | Sequence[int] = 1,
     solver: Solver | None = None,
     depth: Depth | Sequence[Depth] = None,
     init_scale: float | Sequence[float] | None = None,
@@ -134,8 +137,11 @@ def phase_diagram(  # noqa: PLR0913 - one argument per parameter of the diagram
         Trials per cell.
     ensemble : str or sequence of str, default "gaussian"
         How A is drawn; several give a panel each.
-    sign, values, noise
+    sign, values, noise, kind
         As in :func:`hadaflow.experiments.trials.recovery`, of all panels.
+    group_size : int or sequence of int, default 1
+        Entries that are zero together, or the number of columns for ``kind="joint"``; several give a panel each.
+        Ratios and counts are of entries (complex numbers, rows of joint columns), s in whole groups.
     solver : {"recover", "limit", "descend"}, optional
         Default "recover" where the depth is None, else "limit".
     depth : float, None or sequence of these, default None
@@ -167,10 +173,11 @@ def phase_diagram(  # noqa: PLR0913 - one argument per parameter of the diagram
 
     Notes
     -----
-    The theory is that of Gaussian matrices and a vanishing start, at this n, in all panels
-    (:func:`hadaflow.theory.transition_sparsity`). The measured curve is fitted for each m by itself: a logistic curve
-    in log(s / m), by penalised maximum likelihood. Default size: 8,000 trials of some 10 ms. Source: Amelunxen, Lotz,
-    McCoy and Tropp, "Living on the edge" (arXiv 1303.6672); docs/mathematics.md, "How many measurements".
+    The theory is that of Gaussian matrices and a vanishing start, at this n and group size, in all panels
+    (:func:`hadaflow.theory.transition_sparsity`); joint columns fall short of it unless many more rows than columns are
+    not zero. The measured curve is fitted for each m by itself: a logistic curve in log(s / m), by penalised maximum
+    likelihood. Default size: 8,000 trials of some 10 ms. Source: Amelunxen, Lotz, McCoy and Tropp, "Living on the edge"
+    (arXiv 1303.6672); docs/mathematics.md, "How many measurements".
 
     Examples
     --------
@@ -184,7 +191,7 @@ def phase_diagram(  # noqa: PLR0913 - one argument per parameter of the diagram
 
     n = whole_number(n, "n", minimum=2)
     tolerance = None if tolerance is None else positive_number(tolerance, "tolerance")
-    fixed = {
+    fixed: dict[str, Any] = {
         "n": n,
         "sign": one_of(sign, "sign", ("both", "positive")),
         "values": one_of(values, "values", VALUES),
@@ -195,9 +202,16 @@ def phase_diagram(  # noqa: PLR0913 - one argument per parameter of the diagram
         "s_over_m": _ratios(s_over_m, "s_over_m"),
         "ensemble": [one_of(name, "ensemble", ENSEMBLES) for name in _listed(ensemble)],
     }
+    sizes = _listed(group_size)
+    structures = {size: Structure.of(kind, size) for size in sizes}
+    for structure in structures.values():
+        structure.check(n=n, sign=sign, noise=fixed["noise"], solver=solver)
+    fixed |= {} if kind == "real" else {"kind": kind}  # records of single numbers stay what they were
+    cells |= {} if sizes == [1] else {"group_size": sizes}
     starts = _starts(_listed(depth), init_scale, product_scale, solver)
     for choice in (choice for start in starts for choice in _choices(start)):
-        solver_of(**({"init_scale": None, "product_scale": None} | choice), sign=sign)
+        checked = {"init_scale": None, "product_scale": None} | choice
+        solver_of(**checked, sign=sign, structure=structures[sizes[0]])
     panels: list[Panel] = []
     failures: list[Any] = []
     paths: list[Path] = []
@@ -215,8 +229,11 @@ def phase_diagram(  # noqa: PLR0913 - one argument per parameter of the diagram
         )
         failures.append(result.failures)
         paths.extend([] if result.path is None else [result.path])
-        choices = _choices({"ensemble": cells["ensemble"], **start})
-        panels.extend(Panel(choice, _those(result, choice), n, sign, tolerance) for choice in choices)
+        choices = _choices({name: cells[name] for name in ("ensemble", "group_size") if name in cells} | start)
+        panels.extend(
+            Panel(choice, _those(result, choice), n, sign, tolerance, structures[choice.get("group_size", 1)])
+            for choice in choices
+        )
     return PhaseDiagram(tuple(panels), pd.concat(failures, ignore_index=True), tuple(paths))
 
 

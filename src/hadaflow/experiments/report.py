@@ -31,6 +31,7 @@ _PAPERS = {
     "B": "Paper B: depth and early stopping",
     "C": "Paper C: how far from the \N{SCRIPT SMALL L}1 minimiser",
     "scale": "As the scale vanishes",
+    "groups": "Groups, complex data and joint columns",
 }
 
 

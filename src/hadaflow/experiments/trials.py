@@ -12,6 +12,7 @@ import hadaflow as hf
 from hadaflow._types import Sign, Vector
 from hadaflow._validation import norm, one_of, positive_number, whole_number
 from hadaflow.experiments.ensembles import ENSEMBLES
+from hadaflow.experiments.structures import Kind, Structure
 
 Solver = Literal["recover", "limit", "descend"]
 
@@ -42,13 +43,15 @@ def recovery(  # noqa: PLR0913 - one argument per parameter that a grid may vary
     sign: Sign = "both",
     values: str = "normal",
     noise: float = 0.0,
+    kind: Kind = "real",
+    group_size: int = 1,
     solver: Solver | None = None,
     depth: float | None = None,
     init_scale: float | None = None,
     product_scale: float | None = None,
     tolerance: float | None = None,
 ) -> dict[str, Any]:
-    """Whether a random sparse vector is recovered from random measurements ``y = A x``.
+    """Whether a random sparse vector, or array, is recovered from random measurements ``y = A x``.
 
     Parameters
     ----------
@@ -70,6 +73,13 @@ def recovery(  # noqa: PLR0913 - one argument per parameter that a grid may vary
         How the non-zeros are drawn: standard normal, signs, or uniform on [-1, 1]. The support is uniform.
     noise : float, default 0
         ``||noise||_2 / ||A x||_2``.
+    kind : {"real", "complex", "joint"}, default "real"
+        Real or complex A and x, or real columns of x that share their support. Of complex numbers real and imaginary
+        parts are drawn alike. m, n and s count complex numbers as one, and rows of joint columns.
+    group_size : int, default 1
+        Neighbouring entries of x that are zero together, a divisor of n to a multiple of which s is rounded; for
+        ``kind="joint"`` the number of columns. Groups, complex and joint data take ``sign="both"``, no noise, and the
+        solvers "recover" and "limit".
     solver : {"recover", "limit", "descend"}, optional
         :func:`hadaflow.recover` (vanishing start, exact; given the noise level), :func:`hadaflow.limit`, or
         :func:`hadaflow.descend` with automatic steps, to a relative residual of 1e-3 or the noise, at most 50,000
@@ -112,20 +122,23 @@ def recovery(  # noqa: PLR0913 - one argument per parameter that a grid may vary
     one_of(values, "values", VALUES)
     positive = one_of(sign, "sign", ("both", "positive")) == "positive"
     noise = positive_number(noise, "noise", strict=False)
-    solve = solver_of(solver, depth, init_scale, product_scale, sign)
+    structure = Structure.of(kind, group_size)
+    structure.check(n=n, sign=sign, noise=noise, solver=solver)
+    s = structure.nonzeros(s)
+    solve = solver_of(solver, depth, init_scale, product_scale, sign, structure)
     usual = EXACTLY if depth is None and noise == 0 else NEARLY
     tolerance = usual if tolerance is None else positive_number(tolerance, "tolerance")
 
-    A, x = ENSEMBLES[ensemble](rng, m, n), np.zeros(n)
-    x[rng.choice(n, s, replace=False)] = VALUES[values](rng, s)
+    A = structure.matrix(rng, ENSEMBLES[ensemble], m, n)
+    x = structure.vector(rng, VALUES[values], n, s)
     x = np.abs(x) if positive else x
     disturbance = rng.standard_normal(m)
     y = A @ x
-    level = noise * norm(y)
+    level = noise * _length(y)
     if level:
         y = y + disturbance * (level / norm(disturbance))
-    found = solve(hf.Problem(A, y), level)
-    error = norm(found.pop("x") - x) / norm(x)
+    found = solve(hf.Problem(A, y, **structure.options), level)
+    error = _length(found.pop("x") - x) / _length(x)
     return {"measurements": m, "nonzeros": s, "success": error <= tolerance, "error": error, **found}
 
 
@@ -163,7 +176,12 @@ def _size(name: str, count: int | None, ratio_name: str, ratio: float | None, wh
 
 
 def solver_of(
-    solver: Solver | None, depth: float | None, init_scale: float | None, product_scale: float | None, sign: Sign
+    solver: Solver | None,
+    depth: float | None,
+    init_scale: float | None,
+    product_scale: float | None,
+    sign: Sign,
+    structure: Structure,
 ) -> Callable[[hf.Problem, float], dict[str, Any]]:
     """What solves a problem of a known noise level; checked before anything is drawn."""
     name = one_of(solver or ("recover" if depth is None else "limit"), "solver", _SOLVERS)
@@ -173,7 +191,10 @@ def solver_of(
                 "depth, init_scale and product_scale do not go with solver='recover', whose start vanishes; "
                 "leave them out, or choose solver='limit' or 'descend'"
             )
-        return lambda problem, level: _recover(problem, level, positive=sign == "positive")
+        if not structure.plain:
+            return lambda problem, _: _answered(hf.recover(problem.A, problem.layout.y(problem.y), **structure.options))
+        positive = sign == "positive"
+        return lambda problem, level: _answered(hf.recover(problem.A, problem.y, positive=positive, noise_level=level))
     if depth is None:
         raise ValueError(f"solver={name!r} needs a depth: 1, or a number of at least 2")
     model = hf.HadamardPower(depth, sign)
@@ -193,8 +214,12 @@ def _start(depth: float, init_scale: float | None, product_scale: float | None) 
     return float(scale ** (1 / depth))
 
 
-def _recover(problem: hf.Problem, level: float, *, positive: bool) -> dict[str, Any]:
-    answer = hf.recover(problem.A, problem.y, positive=positive, noise_level=level)
+def _length(z: Any) -> float:
+    """Of all of its entries together."""
+    return norm(np.ravel(z).view(np.float64))
+
+
+def _answered(answer: hf.Recovery) -> dict[str, Any]:
     return {"x": answer.x, "converged": answer.status.ok, "gap": answer.certificate.gap}
 
 
