@@ -1,0 +1,142 @@
+"""Exact ends of many saddle paths, and nearest points: x and dual vectors free of the rounding of the walk."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import nnls
+
+from hadaflow._types import Index, Mask, Vector
+from hadaflow.certificates import Supports, alike_in_size
+from hadaflow.solvers.together.system import System
+from hadaflow.solvers.together.walk import Walked
+
+_EPS = float(np.finfo(np.float64).eps)
+_LENGTHS = (1.0, 0.5, 0.25, 0.125, 1 / 32, 1 / 128, 0.0)  # of a step inside, tried in turn
+_TOUCHING, _NEAR = 1 - 1e-6, 0.9  # dual coordinates on their bounds, and those that are moved inside with them
+_CORRELATED = 16.0  # correlation with the residual, in units of rounding, at which x is not the nearest
+_PIVOT = 1e-12
+_REACHED = 1e-9  # of y outside the range of A, which counts as more than rounding
+_RANK = 1e-13
+
+
+class Ends(NamedTuple):
+    """Answers in units of the system, and which of them were found."""
+
+    x: Vector
+    nu: Vector
+    found: Mask
+
+
+def finish(system: System, y: Vector, walked: Walked, *, exact: bool) -> Ends:
+    """x and dual vectors recomputed from the supports of the ends of walks, entries that are rounding dropped."""
+    x, nu = np.zeros_like(walked.x), walked.nu.copy()
+    for few in alike_in_size(walked.active):
+        x[few], nu[few] = _finished(system, y[few], walked.part(few), exact)
+    return Ends(x, nu, np.ones(len(x), dtype=bool))
+
+
+def _finished(system: System, y: Vector, walked: Walked, exact: bool) -> tuple[Vector, Vector]:
+    active, signs = walked.active, np.sign(walked.x)
+    if not active.any():
+        return walked.x, walked.nu
+    supports = Supports(system.unit, active)
+    x = supports.put(supports.least_squares(y))  # times lengths
+    signs = np.where(signs == 0, np.sign(x), signs)
+    terms = 1 + np.abs(x).sum(axis=1)
+    rounding = 10 * np.maximum(1e-14, 8 * _EPS * terms) if exact else np.zeros(len(x))
+    spare = active & ((x * signs <= 0) | (np.abs(x) <= rounding[:, None]))
+    again = np.flatnonzero(spare.any(axis=1) & (active & ~spare).any(axis=1))
+    if len(again):
+        smaller = Supports(system.unit, active[again] & ~spare[again])
+        x[again] = smaller.put(smaller.least_squares(y[again]))
+    lengths = np.where(system.lengths > 0, system.lengths, 1.0)
+    nu = supports.moved_to(walked.nu, supports.take(signs / lengths))
+    return x / lengths, _moved_inside(system, nu, active & ~spare)
+
+
+def _moved_inside(system: System, nu: Vector, support: Mask) -> Vector:
+    """Move dual vectors off the bounds of coordinates that carry nothing, as far as the others allow.
+
+    As at the end of a single path: what is near its bound is pulled inside together, the support stays where it is.
+    """
+    theta = np.where(support, 0.0, nu @ system.columns)
+    sizes = np.maximum(theta, 0.0) if system.positive else np.abs(theta)
+    touching = np.flatnonzero((sizes > _TOUCHING).any(axis=1))
+    if not len(touching):
+        return nu
+    nu, sizes, theta, support = nu.copy(), sizes[touching], theta[touching], support[touching]
+    room = max(1, min(sizes.shape[1], nu.shape[1] - int(support.sum(axis=1).max())) // 2)
+    near = sizes >= np.maximum(_NEAR, np.partition(sizes, -room, axis=1)[:, -room])[:, None]
+    lengths = np.where(system.lengths > 0, system.lengths, 1.0)
+    for few in alike_in_size(support | near):
+        supports = Supports(system.unit, support[few] | near[few])
+        goal = np.where(near[few], (0.8 * np.sign(theta[few]) - theta[few]) / lengths, 0.0)
+        step = supports.moved_to(np.zeros((len(few), nu.shape[1])), supports.take(goal))
+        change = step @ system.columns
+        best, top = np.zeros(len(few)), np.full(len(few), np.inf)
+        for length in _LENGTHS:
+            moved = theta[few] + length * change
+            moved = np.where(support[few], 0.0, moved if system.positive else np.abs(moved)).max(axis=1)
+            best, top = np.where(moved < top, length, best), np.minimum(moved, top)
+        nu[touching[few]] += best[:, None] * step
+    return nu
+
+
+# ---- nearest points ----------------------------------------------------------------------------------------
+
+
+def out_of_range(system: System, y: Vector) -> Mask:
+    """Which right-hand sides are surely not in the range of A."""
+    u, sizes, _ = np.linalg.svd(system.columns, full_matrices=False)
+    u = u[:, sizes > _RANK * sizes.max(initial=0.0)]
+    if u.shape[1] >= y.shape[1]:
+        return np.zeros(len(y), dtype=bool)
+    rest = y - (y @ u) @ u.T
+    rest = rest - (rest @ u) @ u.T
+    return np.asarray(np.einsum("ij,ij->i", rest, rest) > _REACHED**2 * np.einsum("ij,ij->i", y, y))
+
+
+def nearest_in_cone(system: System, y: Vector) -> Ends:
+    """Non-negative least squares: supports by Lawson and Hanson's method, all else afresh on these."""
+    x = np.array([_supported(system.columns, each) for each in y])
+    found = np.isfinite(x).all(axis=1)
+    x[~found] = 0.0
+    return _on_supports(system, y, x > 0, found)
+
+
+def _supported(columns: Vector, y: Vector) -> Vector:
+    try:
+        return np.asarray(nnls(columns, y)[0])
+    except RuntimeError:  # too many steps
+        return np.full(columns.shape[1], np.nan)
+
+
+def nearest_in_range(system: System, y: Vector) -> Ends:
+    """Least squares on all columns, which have to be independent."""
+    return _on_supports(system, y, np.ones((len(y), len(system.rows)), dtype=bool), np.ones(len(y), dtype=bool))
+
+
+def _on_supports(system: System, y: Vector, on: Mask, found: Mask) -> Ends:
+    x, nu, found = np.zeros(on.shape), np.zeros_like(y), found & on.any(axis=1)
+    magnitudes, nonempty = np.abs(system.columns), np.flatnonzero(found)
+    for part in alike_in_size(on[nonempty]):
+        few: Index = nonempty[part]
+        supports = Supports(system.unit, on[few])
+        x[few] = supports.put(supports.fitted(y[few]))
+        sound = (supports.smallest_pivot > _PIVOT) & (on[few].sum(axis=1) <= y.shape[1])
+        residual = supports.project_out(y[few])
+        lengths = np.where(system.lengths > 0, system.lengths, 1.0)
+        nu[few] = supports.shortest_dual(supports.take(np.sign(x[few]) / lengths))
+        if system.positive:
+            sound &= (~on[few] | (x[few] > 0)).all(axis=1)
+            correlation = np.where(on[few], 0.0, residual @ system.columns)
+            sound &= (correlation <= _CORRELATED * _EPS * (np.abs(residual) @ magnitudes)).all(axis=1)
+            beyond = np.where(on[few], 0.0, nu[few] @ system.columns - 1)
+            over = (beyond > 0) & (correlation < 0)
+            ratio = np.divide(beyond, -correlation, out=np.zeros_like(beyond), where=over).max(axis=1)
+            nu[few] += 2 * ratio[:, None] * residual
+        found[few] &= sound
+    lengths = np.where(system.lengths > 0, system.lengths, 1.0)
+    return Ends(x / lengths, nu, found)
