@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -111,7 +112,7 @@ class Problem:
         if not joint and len(shape) == 2 and min(shape) > 1:
             raise ValueError(
                 f"y must be one-dimensional, got shape {shape}: pass joint=True where the x of its columns have one "
-                f"support, or take the columns one by one"
+                f"support; columns that have nothing to do with each other are for hadaflow.recover_each"
             )
         return real_array(self.y, "y", 2 if joint else 1, complex_too=True)
 
@@ -131,6 +132,12 @@ class Problem:
         """Another problem of the same kind with real data: of the squared loss, with these groups and this layout."""
         problem = Problem(operator, y, groups=self.groups)
         object.__setattr__(problem, "layout", self.layout)
+        return problem
+
+    def with_measurements(self, y: Float) -> Problem:
+        """The same with other measurements, checked ones of the user's kind: A is not looked at again."""
+        problem = copy(self)
+        object.__setattr__(problem, "y", self.layout.real_y(y))
         return problem
 
     @property

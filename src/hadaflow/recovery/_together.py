@@ -1,0 +1,209 @@
+"""Many right-hand sides of one matrix in memory: found in step, each answer proved by itself.
+
+What is handed over from here is proved to be the only answer; all else is left to a search of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from hadaflow._span import Span
+from hadaflow._types import Index, Mask, Vector
+from hadaflow.certificates import CLOSEST, Certificates, Exact, Sheet, certificates_of, exact_within
+from hadaflow.gauges import L1
+from hadaflow.problems import Problem
+from hadaflow.recovery._strategies import Options
+from hadaflow.results import Status
+from hadaflow.solvers.together.ends import Ends, finish, nearest_in_cone, nearest_in_range, out_of_range
+from hadaflow.solvers.together.system import System
+from hadaflow.solvers.together.walk import ARRIVED, Walks
+
+_MOST_ENTRIES = 1 << 22  # of a matrix that is worth bringing here whole
+_SMALLEST, _LARGEST = 1e-60, 1e60  # lengths of columns and right-hand sides whose squares are safe
+_ENTRIES_AT_A_TIME = 1 << 17  # of a block of x
+_NOTICED = 1e-9  # relative residual that is more than rounding
+_PROOF = 4.0  # products of a certificate
+
+
+class _Effort(NamedTuple):
+    """How some answers were found, the jumps of each, and the products with A that they took together."""
+
+    method: str
+    events: Index
+    passes: float
+
+    def of(self, part: Mask) -> _Effort:
+        """That of some of them, products in proportion."""
+        return _Effort(self.method, self.events[part], self.passes * float(part.mean()))
+
+
+@dataclass(frozen=True, eq=False)
+class Proved:
+    """Answers that are proved.
+
+    Attributes
+    ----------
+    index : int array of shape (K,)
+        Of which columns.
+    x, dual : ndarrays of shapes (K, n) and (K, m)
+        Answers and dual vectors in units of the data.
+    certificates : Certificates
+        Their proofs.
+    status : Status
+        What all of them are.
+    effort
+        How they were found, and what it took.
+    """
+
+    index: Index
+    x: Vector
+    dual: Vector
+    certificates: Certificates
+    status: Status
+    effort: _Effort
+
+    def kept(self, good: Mask) -> list[Proved]:
+        """The good ones; none if there are none."""
+        if not good.any():
+            return []
+        certificates = Certificates(*(each[good] for each in vars(self.certificates).values()))
+        effort = self.effort.of(good)
+        return [Proved(self.index[good], self.x[good], self.dual[good], certificates, self.status, effort)]
+
+
+class Together:
+    """Searches for many columns at once.
+
+    Parameters
+    ----------
+    problem : Problem
+        A, with any y.
+    options : Options
+        What was asked for.
+    """
+
+    def __init__(self, problem: Problem, options: Options) -> None:
+        gauge = options.gauge
+        assert isinstance(gauge, L1)
+        self.exact: Exact = exact_within(problem)
+        self.sheet = Sheet(problem.operator, gauge.weights, gauge.positive)
+        self.system = System(self.sheet, even=True)
+        self.plain = self.system if self.sheet.factors is None else System(self.sheet, even=False)
+        m, n = problem.shape
+        self._determined = not gauge.positive and n <= m and Span(self.plain.unit.T).rank == n
+
+    @classmethod
+    def suits(cls, problem: Problem, options: Options) -> bool:
+        """Whether these data are searched together: matrices of moderate size in memory, and l1 norms."""
+        m, n = problem.shape
+        operator, gauge = problem.operator, options.gauge
+        if type(gauge) is not L1 or len(gauge.costless) or options.method == "limit":
+            return False
+        if not operator.costs.cheap_columns or operator.repeats > 1 or m * n > _MOST_ENTRIES:
+            return False
+        if not problem.layout.plain or problem.dtype != np.float64:
+            return False
+        lengths = operator.column_lengths
+        if gauge.weights is not None:
+            lengths = lengths / gauge.weights
+        present = lengths[lengths > 0]
+        return len(present) > 0 and bool(present.min() > _SMALLEST and present.max() < _LARGEST)
+
+    def parts(self, k: int) -> list[Index]:
+        """Columns 0 to k - 1 in parts that are worked on at a time."""
+        count = int(np.clip(_ENTRIES_AT_A_TIME // len(self.system.rows), 16, 256))
+        return [np.arange(i, min(i + count, k)) for i in range(0, k, count)]
+
+    def search(self, index: Index, y: Vector, noise: Vector) -> list[Proved]:
+        """Answers to some columns, given as rows of shape (K, m), with their noise levels; those that are proved."""
+        sizes = np.sqrt(np.einsum("ij,ij->i", y, y))
+        plain = ((sizes > _SMALLEST) & (sizes < _LARGEST)) | ~y.any(axis=1)
+        proved: list[Proved] = []
+        noisy, exact = np.flatnonzero(plain & (noise > 0)), np.flatnonzero(plain & (noise == 0))
+        if len(noisy):
+            proved += self._by_noise(index[noisy], y[noisy], noise[noisy])
+        if len(exact) and self._determined:
+            found = nearest_in_range(self.plain, self.plain.data(y[exact])[0])
+            proved += self._nearest(index[exact], y[exact], found)
+        elif len(exact):
+            missed = self._out_of_reach(y[exact])
+            proved += self._by_cone(index[exact[missed]], y[exact[missed]])
+            proved += self._by_walk(index[exact[~missed]], y[exact[~missed]])
+        return proved
+
+    def _out_of_reach(self, y: Vector) -> Mask:
+        """Which columns no x carries, whatever its signs; looked for where signs are fixed."""
+        if not self.sheet.positive:
+            return np.zeros(len(y), dtype=bool)
+        return out_of_range(self.plain, self.plain.data(y)[0])
+
+    # ---- the ways ------------------------------------------------------------------------------------------
+
+    def _by_walk(self, index: Index, y: Vector) -> list[Proved]:
+        """Saddle paths; of those that come to rest before y is met, the nearest points."""
+        if not len(index):
+            return []
+        data, sizes = self.system.data(y)
+        walked = Walks(self.system, data, np.zeros(len(y))).run()
+        proved, ended = [], np.flatnonzero(walked.fate == ARRIVED)
+        if len(ended):
+            ends = finish(self.system, data[ended], walked.part(ended), exact=True)
+            answers = self._in_units(self.system, ends, sizes[ended])
+            effort = _Effort("saddles", walked.events[ended], walked.products + _PROOF)
+            proved = self._exact(index[ended], y[ended], *answers, effort)
+        rest = np.flatnonzero(walked.fate != ARRIVED)
+        return proved + (self._by_cone(index[rest], y[rest]) if self.sheet.positive else [])
+
+    def _by_noise(self, index: Index, y: Vector, noise: Vector) -> list[Proved]:
+        """Saddle paths, up to the first plateau within the noise."""
+        data, sizes = self.plain.data(y)
+        walked = Walks(self.plain, data, noise / sizes).run()
+        ended = np.flatnonzero(walked.fate == ARRIVED)
+        ends = finish(self.plain, data[ended], walked.part(ended), exact=False)
+        x, dual = self._in_units(self.plain, ends, sizes[ended])
+        rest = y[ended] - x @ self.sheet.rows
+        squares = np.einsum("ij,ij->i", rest, rest)
+        within = (squares <= noise[ended] ** 2) & (squares > (_NOTICED * sizes[ended]) ** 2)
+        ended, x, dual = ended[within], x[within], dual[within]
+        certificates, _ = certificates_of(self.sheet, y[ended], x, dual, noise=noise[ended])
+        effort = _Effort("saddles", walked.events[ended], walked.products + _PROOF)
+        proved = Proved(index[ended], x, dual, certificates, Status.NOISE_LEVEL, effort)
+        return [proved] if len(ended) else []
+
+    def _by_cone(self, index: Index, y: Vector) -> list[Proved]:
+        """Non-negative least squares."""
+        return self._nearest(index, y, nearest_in_cone(self.plain, self.plain.data(y)[0])) if len(index) else []
+
+    def _nearest(self, index: Index, y: Vector, ends: Ends) -> list[Proved]:
+        """Nearest points, called what their certificates prove."""
+        index, y, sizes = index[ends.found], y[ends.found], self.plain.data(y)[1][ends.found]
+        x, dual = self._in_units(self.plain, Ends(ends.x[ends.found], ends.nu[ends.found], ends.found), sizes)
+        certificates, judged = certificates_of(self.sheet, y, x, dual, least_squares=True)
+        fits = self._fits(certificates)
+        effort = _Effort("least squares", np.zeros(len(index), dtype=np.intp), 3 + _PROOF)
+        minimal = certificates.unique | self._determined
+        near = Proved(index, x, dual, certificates, Status.LEAST_SQUARES, effort)
+        proved = near.kept(judged & ~fits & minimal & (certificates.fit_gap <= CLOSEST))
+        if fits.any():
+            proved += self._exact(index[fits], y[fits], x[fits], dual[fits], effort.of(fits))
+        return proved
+
+    # ---- proofs --------------------------------------------------------------------------------------------
+
+    def _exact(self, index: Index, y: Vector, x: Vector, dual: Vector, effort: _Effort) -> list[Proved]:
+        """Those of some answers that carry y and are proved to be the only minimisers."""
+        certificates, _ = certificates_of(self.sheet, y, x, dual)
+        found = Proved(index, x, dual, certificates, Status.EXACT, effort)
+        return found.kept(self._fits(certificates) & certificates.unique)
+
+    def _fits(self, certificates: Certificates) -> Mask:
+        return np.asarray(
+            (certificates.scaled_residual <= self.exact.residual)
+            & (certificates.backward_error <= self.exact.backward_error)
+        )
+
+    def _in_units(self, system: System, ends: Ends, sizes: Vector) -> tuple[Vector, Vector]:
+        return system.original_x(ends.x, sizes), system.original_dual(ends.nu)
