@@ -8,7 +8,6 @@ import numpy as np
 
 from hadaflow._types import Index, Mask, Vector
 
-_INDEPENDENT = 1e-14  # eigenvalue of a Gram matrix of unit columns below which its inverse means nothing
 _REFINEMENTS = 2
 
 
@@ -56,22 +55,21 @@ class Supports:
     # ---- systems -------------------------------------------------------------------------------------------
 
     @cached_property
-    def _factors(self) -> tuple[Vector, Vector]:
-        """Eigenvalues and eigenvectors of the Gram matrices; filled up with ones on the diagonal."""
+    def _inverses(self) -> Vector:
+        """Inverses of the Gram matrices, which are filled up with ones on the diagonal; zero where there is none."""
         gram = np.matmul(self.columns, self.columns.transpose(0, 2, 1))
         places = np.arange(gram.shape[1])
         gram[:, places, places] = np.where(self.inside, gram[:, places, places], 1.0)
-        return np.linalg.eigh(gram)
-
-    @property
-    def smallest(self) -> Vector:
-        """Smallest eigenvalue of each Gram matrix, shape (K,)."""
-        return self._factors[0][:, 0]
+        try:
+            return np.linalg.inv(gram)
+        except np.linalg.LinAlgError:  # of one at least: then each by itself
+            return np.array([_inverse(each) for each in gram])
 
     @cached_property
-    def _inverses(self) -> Vector:
-        values, vectors = self._factors
-        return np.asarray(np.matmul(vectors / np.maximum(values, _INDEPENDENT)[:, None, :], vectors.transpose(0, 2, 1)))
+    def smallest(self) -> Vector:
+        """A lower bound on the smallest eigenvalue of each Gram matrix, shape (K,)."""
+        size = np.abs(self._inverses).sum(axis=1).max(axis=1)
+        return np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
 
     def _solved(self, target: Vector) -> Vector:
         return np.where(self.inside, np.matmul(self._inverses, target[:, :, None])[:, :, 0], 0.0)
@@ -128,6 +126,13 @@ class Supports:
     def _shortest(self, target: Vector) -> Vector:
         q, r = self._triangular
         return np.asarray(np.matmul(q, np.linalg.solve(r.transpose(0, 2, 1), target[:, :, None]))[:, :, 0])
+
+
+def _inverse(gram: Vector) -> Vector:
+    try:
+        return np.linalg.inv(gram)
+    except np.linalg.LinAlgError:
+        return np.zeros_like(gram)
 
 
 def alike_in_size(masks: Mask) -> list[Index]:

@@ -125,20 +125,17 @@ class Together:
         noisy, exact = np.flatnonzero(plain & (noise > 0)), np.flatnonzero(plain & (noise == 0))
         if len(noisy):
             proved += self._by_noise(index[noisy], y[noisy], noise[noisy])
-        if len(exact) and self._determined:
-            found = nearest_in_range(self.plain, self.plain.data(y[exact])[0])
-            proved += self._nearest(index[exact], y[exact], found)
-        elif len(exact):
-            missed = self._out_of_reach(y[exact])
-            proved += self._by_cone(index[exact[missed]], y[exact[missed]])
-            proved += self._by_walk(index[exact[~missed]], y[exact[~missed]])
-        return proved
+        if not len(exact):
+            return proved
+        missed = self._out_of_reach(y[exact])
+        off, on = exact[missed], exact[~missed]
+        return proved + self._nearest(index[off], y[off]) + self._by_walk(index[on], y[on])
 
     def _out_of_reach(self, y: Vector) -> Mask:
-        """Which columns no x carries, whatever its signs; looked for where signs are fixed."""
-        if not self.sheet.positive:
-            return np.zeros(len(y), dtype=bool)
-        return out_of_range(self.plain, self.plain.data(y)[0])
+        """Which columns no x carries, whatever its signs; looked for where the nearest points are known from here."""
+        if self.sheet.positive or self._determined:
+            return out_of_range(self.plain, self.plain.data(y)[0])
+        return np.zeros(len(y), dtype=bool)
 
     # ---- the ways ------------------------------------------------------------------------------------------
 
@@ -155,7 +152,7 @@ class Together:
             effort = _Effort("saddles", walked.events[ended], walked.products + _PROOF)
             proved = self._exact(index[ended], y[ended], *answers, effort)
         rest = np.flatnonzero(walked.fate != ARRIVED)
-        return proved + (self._by_cone(index[rest], y[rest]) if self.sheet.positive else [])
+        return proved + self._nearest(index[rest], y[rest])
 
     def _by_noise(self, index: Index, y: Vector, noise: Vector) -> list[Proved]:
         """Saddle paths, up to the first plateau within the noise."""
@@ -166,30 +163,27 @@ class Together:
         x, dual = self._in_units(self.plain, ends, sizes[ended])
         rest = y[ended] - x @ self.sheet.rows
         squares = np.einsum("ij,ij->i", rest, rest)
-        within = (squares <= noise[ended] ** 2) & (squares > (_NOTICED * sizes[ended]) ** 2)
+        within = ends.found & (squares <= noise[ended] ** 2) & (squares > (_NOTICED * sizes[ended]) ** 2)
         ended, x, dual = ended[within], x[within], dual[within]
         certificates, _ = certificates_of(self.sheet, y[ended], x, dual, noise=noise[ended])
         effort = _Effort("saddles", walked.events[ended], walked.products + _PROOF)
         proved = Proved(index[ended], x, dual, certificates, Status.NOISE_LEVEL, effort)
         return [proved] if len(ended) else []
 
-    def _by_cone(self, index: Index, y: Vector) -> list[Proved]:
-        """Non-negative least squares."""
-        return self._nearest(index, y, nearest_in_cone(self.plain, self.plain.data(y)[0])) if len(index) else []
-
-    def _nearest(self, index: Index, y: Vector, ends: Ends) -> list[Proved]:
-        """Nearest points, called what their certificates prove."""
+    def _nearest(self, index: Index, y: Vector) -> list[Proved]:
+        """Least squares on all columns, if they are independent, or non-negative least squares."""
+        if not len(index) or not (self.sheet.positive or self._determined):
+            return []
+        way = nearest_in_cone if self.sheet.positive else nearest_in_range
+        ends = way(self.plain, self.plain.data(y)[0])
         index, y, sizes = index[ends.found], y[ends.found], self.plain.data(y)[1][ends.found]
         x, dual = self._in_units(self.plain, Ends(ends.x[ends.found], ends.nu[ends.found], ends.found), sizes)
         certificates, judged = certificates_of(self.sheet, y, x, dual, least_squares=True)
-        fits = self._fits(certificates)
+        fits = self._fits(certificates)  # then its zeros are for a path to find
         effort = _Effort("least squares", np.zeros(len(index), dtype=np.intp), 3 + _PROOF)
         minimal = certificates.unique | self._determined
         near = Proved(index, x, dual, certificates, Status.LEAST_SQUARES, effort)
-        proved = near.kept(judged & ~fits & minimal & (certificates.fit_gap <= CLOSEST))
-        if fits.any():
-            proved += self._exact(index[fits], y[fits], x[fits], dual[fits], effort.of(fits))
-        return proved
+        return near.kept(judged & ~fits & minimal & (certificates.fit_gap <= CLOSEST))
 
     # ---- proofs --------------------------------------------------------------------------------------------
 

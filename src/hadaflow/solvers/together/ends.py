@@ -16,7 +16,8 @@ _EPS = float(np.finfo(np.float64).eps)
 _LENGTHS = (1.0, 0.5, 0.25, 0.125, 1 / 32, 1 / 128, 0.0)  # of a step inside, tried in turn
 _TOUCHING, _NEAR = 1 - 1e-6, 0.9  # dual coordinates on their bounds, and those that are moved inside with them
 _CORRELATED = 16.0  # correlation with the residual, in units of rounding, at which x is not the nearest
-_PIVOT = 1e-12
+_PIVOT = 1e-12  # of unit columns, below which orthogonal factors say nothing for sure
+_WELL_CONDITIONED = 1e-8  # eigenvalue of a Gram matrix of unit columns, below which normal equations lose digits
 _REACHED = 1e-9  # of y outside the range of A, which counts as more than rounding
 _RANK = 1e-13
 
@@ -31,16 +32,16 @@ class Ends(NamedTuple):
 
 def finish(system: System, y: Vector, walked: Walked, *, exact: bool) -> Ends:
     """x and dual vectors recomputed from the supports of the ends of walks, entries that are rounding dropped."""
-    x, nu = np.zeros_like(walked.x), walked.nu.copy()
+    x, nu, found = np.zeros_like(walked.x), walked.nu.copy(), np.ones(len(y), dtype=bool)
     for few in alike_in_size(walked.active):
-        x[few], nu[few] = _finished(system, y[few], walked.part(few), exact)
-    return Ends(x, nu, np.ones(len(x), dtype=bool))
+        x[few], nu[few], found[few] = _finished(system, y[few], walked.part(few), exact)
+    return Ends(x, nu, found)
 
 
-def _finished(system: System, y: Vector, walked: Walked, exact: bool) -> tuple[Vector, Vector]:
+def _finished(system: System, y: Vector, walked: Walked, exact: bool) -> tuple[Vector, Vector, Mask]:
     active, signs = walked.active, np.sign(walked.x)
     if not active.any():
-        return walked.x, walked.nu
+        return walked.x, walked.nu, np.ones(len(y), dtype=bool)
     supports = Supports(system.unit, active)
     x = supports.put(supports.least_squares(y))  # times lengths
     signs = np.where(signs == 0, np.sign(x), signs)
@@ -53,7 +54,7 @@ def _finished(system: System, y: Vector, walked: Walked, exact: bool) -> tuple[V
         x[again] = smaller.put(smaller.least_squares(y[again]))
     lengths = np.where(system.lengths > 0, system.lengths, 1.0)
     nu = supports.moved_to(walked.nu, supports.take(signs / lengths))
-    return x / lengths, _moved_inside(system, nu, active & ~spare)
+    return x / lengths, _moved_inside(system, nu, active & ~spare), supports.smallest > _WELL_CONDITIONED
 
 
 def _moved_inside(system: System, nu: Vector, support: Mask) -> Vector:
@@ -76,11 +77,12 @@ def _moved_inside(system: System, nu: Vector, support: Mask) -> Vector:
         step = supports.moved_to(np.zeros((len(few), nu.shape[1])), supports.take(goal))
         change = step @ system.columns
         best, top = np.zeros(len(few)), np.full(len(few), np.inf)
+        sound = supports.smallest > _WELL_CONDITIONED
         for length in _LENGTHS:
             moved = theta[few] + length * change
             moved = np.where(support[few], 0.0, moved if system.positive else np.abs(moved)).max(axis=1)
             best, top = np.where(moved < top, length, best), np.minimum(moved, top)
-        nu[touching[few]] += best[:, None] * step
+        nu[touching[few]] += (best * sound)[:, None] * step
     return nu
 
 
@@ -126,6 +128,8 @@ def _on_supports(system: System, y: Vector, on: Mask, found: Mask) -> Ends:
         supports = Supports(system.unit, on[few])
         x[few] = supports.put(supports.fitted(y[few]))
         sound = (supports.smallest_pivot > _PIVOT) & (on[few].sum(axis=1) <= y.shape[1])
+        terms = 1 + np.abs(x[few]).sum(axis=1)
+        sound &= (~on[few] | (np.abs(x[few]) > 8 * _EPS * terms[:, None])).all(axis=1)  # or they may be rounding
         residual = supports.project_out(y[few])
         lengths = np.where(system.lengths > 0, system.lengths, 1.0)
         nu[few] = supports.shortest_dual(supports.take(np.sign(x[few]) / lengths))
