@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
@@ -259,6 +258,8 @@ def _done(function: Callable[[Job], Done], jobs: Iterable[Job], n_threads: int) 
     if n_threads == 1:
         yield from map(function, jobs)
         return
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
     with ThreadPoolExecutor(n_threads) as pool:
         running = [pool.submit(function, job) for job in jobs]
         try:

@@ -127,11 +127,11 @@ class Together:
             proved += self._by_noise(index[noisy], y[noisy], noise[noisy])
         if not len(exact):
             return proved
-        missed = self._out_of_reach(y[exact])
+        missed = self._missed(y[exact])
         off, on = exact[missed], exact[~missed]
         return proved + self._nearest(index[off], y[off]) + self._by_walk(index[on], y[on])
 
-    def _out_of_reach(self, y: Vector) -> Mask:
+    def _missed(self, y: Vector) -> Mask:
         """Which columns no x carries, whatever its signs; looked for where the nearest points are known from here."""
         if self.sheet.positive or self._determined:
             return out_of_range(self.plain, self.plain.data(y)[0])

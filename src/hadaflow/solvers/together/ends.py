@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import nnls
 
 from hadaflow._types import Index, Mask, Vector
 from hadaflow.certificates import Supports, alike_in_size
@@ -102,17 +101,18 @@ def out_of_range(system: System, y: Vector) -> Mask:
 
 def nearest_in_cone(system: System, y: Vector) -> Ends:
     """Non-negative least squares: supports by Lawson and Hanson's method, all else afresh on these."""
-    x = np.array([_supported(system.columns, each) for each in y])
+    from scipy.optimize import nnls  # not at import: nothing else needs it
+
+    def supported(each: Vector) -> Vector:
+        try:
+            return np.asarray(nnls(system.columns, each)[0])
+        except RuntimeError:  # too many steps
+            return np.full(len(system.rows), np.nan)
+
+    x = np.array([supported(each) for each in y])
     found = np.isfinite(x).all(axis=1)
     x[~found] = 0.0
     return _on_supports(system, y, x > 0, found)
-
-
-def _supported(columns: Vector, y: Vector) -> Vector:
-    try:
-        return np.asarray(nnls(columns, y)[0])
-    except RuntimeError:  # too many steps
-        return np.full(columns.shape[1], np.nan)
 
 
 def nearest_in_range(system: System, y: Vector) -> Ends:
