@@ -218,6 +218,22 @@ def test_non_negative_least_squares_off_the_cone():
     check(A, Y, positive=True, tolerance=1e-9)
 
 
+@pytest.mark.parametrize("positive", [False, True])
+def test_a_row_so_short_that_others_drown_it_counts(positive):
+    """What the long row rounds is more than all that the short one says."""
+    A = np.array([[1.0, 0.0, 0.0], [1.0, -1.0, 1.0]]) * [[1e-7], [1e7]]
+    Y = np.array([[1e-7, 2e-7, 5e-7], [0.0, 0.0, 0.0]])
+    found = hf.recover_each(A, Y, positive=positive)
+    assert set(found.statuses) == {hf.Status.EXACT}
+    np.testing.assert_allclose(found.certificates.l1_norm, [2.0, 4.0, 10.0])
+
+
+def test_noise_levels_among_ties():
+    """Of two equal columns the path takes one, and which is for recover to say."""
+    A, Y = gaussian(m=6, n=12, k=6)
+    check(np.hstack([A, A]), Y + 0.1, noise_level=0.3)
+
+
 def test_noise_levels():
     A, Y = gaussian()
     noise = 0.05 * np.random.default_rng(14).standard_normal(Y.shape)

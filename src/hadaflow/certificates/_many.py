@@ -10,18 +10,14 @@ import numpy as np
 
 from hadaflow._types import Index, Mask, Vector
 from hadaflow.certificates._basis_pursuit import Certificate
-from hadaflow.certificates._fit import CLOSEST
+from hadaflow.certificates._fit import CLOSEST, EXPLAINED, ROUNDING
 from hadaflow.certificates._supports import Supports, alike_in_size
-from hadaflow.certificates._uniqueness import independent
+from hadaflow.certificates._uniqueness import INDEPENDENT, INSIDE, independent
 from hadaflow.operators import Operator, Scaled
 from hadaflow.operators.around import even_rows
 from hadaflow.operators.block import dense
 
 _EPS = float(np.finfo(np.float64).eps)
-_INDEPENDENT = 1e-10  # as for a single certificate
-_INSIDE = 1e-8
-_FIT_VIOLATION = 8.0 * _EPS
-_EXPLAINED = 0.1
 _PIVOT = 1e-12  # of unit columns, below which orthogonal factors of a support say nothing for sure
 
 
@@ -200,11 +196,11 @@ def _separate(sheet: Sheet, x: Vector, vector: Vector, theta: Vector) -> Mask:
     """Whether dual vectors near the given ones prove that each x is the only minimiser."""
     m = vector.shape[1]
     on = x != 0
-    met = on | (sheet.outward(theta) >= 1 - _INSIDE)
+    met = on | (sheet.outward(theta) >= 1 - INSIDE)
     supports = Supports(sheet.unit, met)
     count = met.sum(axis=1)
     smallest = supports.smallest - 4 * _EPS * count * m**0.5
-    good = (smallest > _INDEPENDENT) & (count <= m)
+    good = (smallest > INDEPENDENT) & (count <= m)
     aim = np.where(on, np.sign(x), np.sign(theta)) / np.where(sheet.lengths > 0, sheet.lengths, 1.0)
     target = supports.take(aim)
     vector = supports.moved_to(vector, target)
@@ -212,9 +208,9 @@ def _separate(sheet: Sheet, x: Vector, vector: Vector, theta: Vector) -> Mask:
     columns = sheet.rows.T if sheet.factors is None else sheet.rows.T * sheet.factors[:, None]
     theta = np.where(met, 0.0, sheet.outward(sheet.weighted(vector @ columns)))
     rounding = 2 * _EPS * m**0.5 * _norms(vector)
-    missing = (missed + rounding) * np.sqrt(count / np.maximum(smallest, _INDEPENDENT))
+    missing = (missed + rounding) * np.sqrt(count / np.maximum(smallest, INDEPENDENT))
     beyond = np.where(met, 0.0, theta + sheet.lengths * (rounding + missing)[:, None]).max(axis=1)
-    return np.asarray(good & (theta.max(axis=1) < 1 - _INSIDE) & (beyond < 1))
+    return np.asarray(good & (theta.max(axis=1) < 1 - INSIDE) & (beyond < 1))
 
 
 def _fit_gaps(sheet: Sheet, x: Vector, y: Vector, residual: Vector, terms: Vector) -> tuple[Vector, Mask]:
@@ -247,7 +243,7 @@ def _fit_gaps_of(sheet: Sheet, x: Vector, y: Vector, residual: Vector, rounding:
     part = rounding / size[:, None]
     explained = (np.abs(residual / size[:, None]) * part).sum(axis=1) + _norms(part) ** 2
     explained = np.minimum(_norms(part), explained)
-    proved = (per_length <= _FIT_VIOLATION * safe) & (explained <= _EXPLAINED) & (length > 0)
+    proved = (per_length <= ROUNDING * _EPS * safe) & (explained <= EXPLAINED) & (length > 0)
     return np.where(proved, np.maximum(0.0, 1 - bound / size - explained), 1.0), judged
 
 

@@ -97,10 +97,11 @@ def recover_each(  # noqa: PLR0913 - the options of recover
 
     Notes
     -----
-    For a real matrix in memory of up to 4 million entries and an l1 norm, the saddle paths of all columns are walked in
-    step, by products of blocks, and non-negative least squares are found by an active set; what is not proved to be the
-    only answer then, and all else, is searched column by column. The dual vectors need not be those of
-    :func:`hadaflow.recover`, and answers may differ from its in the last digits.
+    For a real float64 matrix in memory of up to 260,000 entries and an l1 norm, the saddle paths of all columns are
+    walked in step, by products of blocks, and non-negative least squares are found by an active set (Lawson and Hanson
+    1974, chapter 23); what is not proved to be the only answer then, and all else, is searched column by column: there
+    only the checks and measures of A are shared. The dual vectors need not be those of :func:`hadaflow.recover`, and
+    answers may differ from its in the last digits.
 
     Examples
     --------

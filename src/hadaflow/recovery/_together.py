@@ -21,10 +21,10 @@ from hadaflow.solvers.together.ends import Ends, finish, nearest_in_cone, neares
 from hadaflow.solvers.together.system import System
 from hadaflow.solvers.together.walk import ARRIVED, Walks
 
-_MOST_ENTRIES = 1 << 22  # of a matrix that is worth bringing here whole
+_MOST_ENTRIES = 1 << 18  # of A; a larger one keeps a search by itself busy, which looks at less of it
 _SMALLEST, _LARGEST = 1e-60, 1e60  # lengths of columns and right-hand sides whose squares are safe
 _ENTRIES_AT_A_TIME = 1 << 17  # of a block of x
-_NOTICED = 1e-9  # relative residual that is more than rounding
+_NOTICED = 1e-9  # relative residual, or margin, that is more than rounding
 _PROOF = 4.0  # products of a certificate
 
 
@@ -94,6 +94,8 @@ class Together:
         self.plain = self.system if self.sheet.factors is None else System(self.sheet, even=False)
         m, n = problem.shape
         self._determined = not gauge.positive and n <= m and Span(self.plain.unit.T).rank == n
+        # Of rows much longer than others the rounding hides what the others say: whether some x carries y.
+        self._has_nearest = (gauge.positive or self._determined) and self.sheet.factors is None
 
     @classmethod
     def suits(cls, problem: Problem, options: Options) -> bool:
@@ -133,9 +135,9 @@ class Together:
 
     def _missed(self, y: Vector) -> Mask:
         """Which columns no x carries, whatever its signs; looked for where the nearest points are known from here."""
-        if self.sheet.positive or self._determined:
-            return out_of_range(self.plain, self.plain.data(y)[0])
-        return np.zeros(len(y), dtype=bool)
+        if not self._has_nearest:
+            return np.zeros(len(y), dtype=bool)
+        return out_of_range(self.plain, self.plain.data(y)[0])
 
     # ---- the ways ------------------------------------------------------------------------------------------
 
@@ -167,12 +169,12 @@ class Together:
         ended, x, dual = ended[within], x[within], dual[within]
         certificates, _ = certificates_of(self.sheet, y[ended], x, dual, noise=noise[ended])
         effort = _Effort("saddles", walked.events[ended], walked.products + _PROOF)
-        proved = Proved(index[ended], x, dual, certificates, Status.NOISE_LEVEL, effort)
-        return [proved] if len(ended) else []
+        found = Proved(index[ended], x, dual, certificates, Status.NOISE_LEVEL, effort)
+        return found.kept(certificates.margin > _NOTICED)  # else others were on their bounds: which one went first?
 
     def _nearest(self, index: Index, y: Vector) -> list[Proved]:
         """Least squares on all columns, if they are independent, or non-negative least squares."""
-        if not len(index) or not (self.sheet.positive or self._determined):
+        if not len(index) or not self._has_nearest:
             return []
         way = nearest_in_cone if self.sheet.positive else nearest_in_range
         ends = way(self.plain, self.plain.data(y)[0])
@@ -181,7 +183,7 @@ class Together:
         certificates, judged = certificates_of(self.sheet, y, x, dual, least_squares=True)
         fits = self._fits(certificates)  # then its zeros are for a path to find
         effort = _Effort("least squares", np.zeros(len(index), dtype=np.intp), 3 + _PROOF)
-        minimal = certificates.unique | self._determined
+        minimal = (certificates.unique | self._determined) & (certificates.gap <= self.exact.gap)
         near = Proved(index, x, dual, certificates, Status.LEAST_SQUARES, effort)
         return near.kept(judged & ~fits & minimal & (certificates.fit_gap <= CLOSEST))
 
@@ -191,7 +193,7 @@ class Together:
         """Those of some answers that carry y and are proved to be the only minimisers."""
         certificates, _ = certificates_of(self.sheet, y, x, dual)
         found = Proved(index, x, dual, certificates, Status.EXACT, effort)
-        return found.kept(self._fits(certificates) & certificates.unique)
+        return found.kept(self._fits(certificates) & certificates.unique & (certificates.gap <= self.exact.gap))
 
     def _fits(self, certificates: Certificates) -> Mask:
         return np.asarray(

@@ -19,6 +19,7 @@ from hadaflow.solvers.path.walk import Terms, Walk
 from hadaflow.units import UnitProblem, to_unit
 
 _MOST_PROVED = 500  # columns asked of it to prove uniqueness; never more than the products that the answer took
+_SMALL = 1 << 15  # entries of an A for which non-negative least squares come before long ways
 _MOST_RESTARTS = 8  # of a walk whose end is not proved minimal, from its own dual state
 
 
@@ -45,7 +46,8 @@ def vanishing_start(problem: Problem, options: Options, *, reachable: bool = Fal
         tried.append(found[-1].stats)
         if found[-1].status.ok or (unproved and problem.shape[0] > MOST_ROWS):
             break
-        if end.status is Status.LEAST_SQUARES and not reachable:
+        gave_up = end.status is Status.NOT_CONVERGED and _nearest_is_at_hand(unit, options)
+        if (end.status is Status.LEAST_SQUARES or gave_up) and not reachable:
             reachable = True
             found.extend(_least_squares(problem, options, min(found, key=_rank), tried))
             if found[-1].status.ok:
@@ -61,6 +63,17 @@ def vanishing_start(problem: Problem, options: Options, *, reachable: bool = Fal
     best = min(found, key=_rank)
     seconds, passes = time.perf_counter() - began, unit.meter.passes + sum(stats.passes for stats in tried)
     return replace(best, stats=_in_all(best.stats.method, tried, seconds, passes))
+
+
+def _nearest_is_at_hand(unit: UnitProblem, options: Options) -> bool:
+    """Whether a point nearest to y takes less than another way: signs of x are fixed, and A is small.
+
+    Not of rows much longer than others, whose rounding would hide what the others say.
+    """
+    m, n = unit.operator.shape
+    if unit.gauge.finite or options.noise_level > 0 or unit.row_factors is not None:
+        return False
+    return unit.operator.costs.cheap_columns and m * n <= _SMALL
 
 
 def _in_all(method: str, tried: list[Stats], seconds: float, passes: float) -> Stats:
@@ -88,7 +101,9 @@ def _least_squares(problem: Problem, options: Options, best: Recovery, tried: li
         fitted = problem.with_data(problem.operator, near.target * unit.size_y)
         sparse = vanishing_start(fitted, replace(options, noise_level=0.0), reachable=True)
         tried.append(sparse.stats)
-        found.append(_judged(problem, unit, options, *_real(sparse), Status.LEAST_SQUARES, sparse.stats))
+        x, dual = _real(sparse)
+        x = x.astype(problem.dtype)
+        found.append(_judged(problem, unit, options, x, dual, Status.LEAST_SQUARES, sparse.stats))
     tried.append(Stats(passes=unit.meter.passes, method="least squares"))
     return found
 
