@@ -14,6 +14,7 @@ from hadaflow._span import Span
 from hadaflow._types import Index, Mask, Vector
 from hadaflow.certificates import CLOSEST, Certificates, Exact, Sheet, certificates_of, exact_within
 from hadaflow.gauges import L1
+from hadaflow.operators.around import drowning
 from hadaflow.problems import Problem
 from hadaflow.recovery._strategies import Options
 from hadaflow.results import Status
@@ -95,7 +96,7 @@ class Together:
         m, n = problem.shape
         self._determined = not gauge.positive and n <= m and Span(self.plain.unit.T).rank == n
         # Of rows much longer than others the rounding hides what the others say: whether some x carries y.
-        self._has_nearest = (gauge.positive or self._determined) and self.sheet.factors is None
+        self._has_nearest = (gauge.positive or self._determined) and not drowning(self.sheet.factors)
 
     @classmethod
     def suits(cls, problem: Problem, options: Options) -> bool:
@@ -179,13 +180,14 @@ class Together:
         way = nearest_in_cone if self.sheet.positive else nearest_in_range
         ends = way(self.plain, self.plain.data(y)[0])
         index, y, sizes = index[ends.found], y[ends.found], self.plain.data(y)[1][ends.found]
-        x, dual = self._in_units(self.plain, Ends(ends.x[ends.found], ends.nu[ends.found], ends.found), sizes)
+        ends = ends.part(ends.found)
+        x, dual = self._in_units(self.plain, ends, sizes)
         certificates, judged = certificates_of(self.sheet, y, x, dual, least_squares=True)
         fits = self._fits(certificates)  # then its zeros are for a path to find
         effort = _Effort("least squares", np.zeros(len(index), dtype=np.intp), 3 + _PROOF)
-        minimal = (certificates.unique | self._determined) & (certificates.gap <= self.exact.gap)
+        only = certificates.unique | self._determined | ends.only
         near = Proved(index, x, dual, certificates, Status.LEAST_SQUARES, effort)
-        return near.kept(judged & ~fits & minimal & (certificates.fit_gap <= CLOSEST))
+        return near.kept(judged & ~fits & only & self._minimal(certificates) & (certificates.fit_gap <= CLOSEST))
 
     # ---- proofs --------------------------------------------------------------------------------------------
 
@@ -193,13 +195,16 @@ class Together:
         """Those of some answers that carry y and are proved to be the only minimisers."""
         certificates, _ = certificates_of(self.sheet, y, x, dual)
         found = Proved(index, x, dual, certificates, Status.EXACT, effort)
-        return found.kept(self._fits(certificates) & certificates.unique & (certificates.gap <= self.exact.gap))
+        return found.kept(self._fits(certificates) & certificates.unique & self._minimal(certificates))
 
     def _fits(self, certificates: Certificates) -> Mask:
         return np.asarray(
             (certificates.scaled_residual <= self.exact.residual)
             & (certificates.backward_error <= self.exact.backward_error)
         )
+
+    def _minimal(self, certificates: Certificates) -> Mask:
+        return np.asarray(certificates.gap <= self.exact.gap)
 
     def _in_units(self, system: System, ends: Ends, sizes: Vector) -> tuple[Vector, Vector]:
         return system.original_x(ends.x, sizes), system.original_dual(ends.nu)

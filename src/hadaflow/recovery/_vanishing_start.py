@@ -9,6 +9,7 @@ import numpy as np
 
 from hadaflow._types import Float, Vector
 from hadaflow.certificates import MOST_COLUMNS, exact_within
+from hadaflow.operators.around import drowning
 from hadaflow.problems import Problem
 from hadaflow.recovery._strategies import MOST_ROWS, Options, strategies
 from hadaflow.results import Recovery, Stats, Status
@@ -71,7 +72,7 @@ def _nearest_is_at_hand(unit: UnitProblem, options: Options) -> bool:
     Not of rows much longer than others, whose rounding would hide what the others say.
     """
     m, n = unit.operator.shape
-    if unit.gauge.finite or options.noise_level > 0 or unit.row_factors is not None:
+    if unit.gauge.finite or options.noise_level > 0 or drowning(unit.row_factors):
         return False
     return unit.operator.costs.cheap_columns and m * n <= _SMALL
 

@@ -22,11 +22,16 @@ _RANK = 1e-13
 
 
 class Ends(NamedTuple):
-    """Answers in units of the system, and which of them were found."""
+    """Answers in units of the system, which of them were found, and which are surely the only nearest points."""
 
     x: Vector
     nu: Vector
     found: Mask
+    only: Mask
+
+    def part(self, good: Mask) -> Ends:
+        """Some of them."""
+        return Ends(*(each[good] for each in self))
 
 
 def finish(system: System, y: Vector, walked: Walked, *, exact: bool) -> Ends:
@@ -34,7 +39,7 @@ def finish(system: System, y: Vector, walked: Walked, *, exact: bool) -> Ends:
     x, nu, found = np.zeros_like(walked.x), walked.nu.copy(), np.ones(len(y), dtype=bool)
     for few in alike_in_size(walked.active):
         x[few], nu[few], found[few] = _finished(system, y[few], walked.part(few), exact)
-    return Ends(x, nu, found)
+    return Ends(x, nu, found, np.zeros(len(y), dtype=bool))
 
 
 def _finished(system: System, y: Vector, walked: Walked, exact: bool) -> tuple[Vector, Vector, Mask]:
@@ -122,7 +127,7 @@ def nearest_in_range(system: System, y: Vector) -> Ends:
 
 def _on_supports(system: System, y: Vector, on: Mask, found: Mask) -> Ends:
     x, nu, found = np.zeros(on.shape), np.zeros_like(y), found & on.any(axis=1)
-    magnitudes, nonempty = np.abs(system.columns), np.flatnonzero(found)
+    magnitudes, nonempty, only = np.abs(system.columns), np.flatnonzero(found), found.copy()
     for part in alike_in_size(on[nonempty]):
         few: Index = nonempty[part]
         supports = Supports(system.unit, on[few])
@@ -136,11 +141,14 @@ def _on_supports(system: System, y: Vector, on: Mask, found: Mask) -> Ends:
         if system.positive:
             sound &= (~on[few] | (x[few] > 0)).all(axis=1)
             correlation = np.where(on[few], 0.0, residual @ system.columns)
-            sound &= (correlation <= _CORRELATED * _EPS * (np.abs(residual) @ magnitudes)).all(axis=1)
+            rounding = _CORRELATED * _EPS * (np.abs(residual) @ magnitudes)
+            sound &= (correlation <= rounding).all(axis=1)
+            only[few] &= (on[few] | (correlation < -rounding)).all(axis=1)  # else others might join at no cost
             beyond = np.where(on[few], 0.0, nu[few] @ system.columns - 1)
             over = (beyond > 0) & (correlation < 0)
             ratio = np.divide(beyond, -correlation, out=np.zeros_like(beyond), where=over).max(axis=1)
             nu[few] += 2 * ratio[:, None] * residual
         found[few] &= sound
+        only[few] &= sound & (supports.smallest_pivot > _WELL_CONDITIONED)
     lengths = np.where(system.lengths > 0, system.lengths, 1.0)
-    return Ends(x / lengths, nu, found)
+    return Ends(x / lengths, nu, found, only)
