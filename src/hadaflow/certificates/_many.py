@@ -215,11 +215,11 @@ def _separate(sheet: Sheet, x: Vector, vector: Vector, theta: Vector) -> Mask:
 
 def _fit_gaps(sheet: Sheet, x: Vector, y: Vector, residual: Vector, terms: Vector) -> tuple[Vector, Mask]:
     """How far each residual is from a proved lower bound, and whether that could be told."""
-    gaps, judged = np.ones(len(y)), np.ones(len(y), dtype=bool)
-    rounding = 8 * _EPS * terms
+    gaps, rounding = np.ones(len(y)), 8 * _EPS * terms
     explained = (np.abs(residual) <= rounding).all(axis=1)
     gaps[explained] = 0.0
-    asked = np.flatnonzero(~explained)
+    judged = explained | ((x != 0).sum(axis=1) <= y.shape[1])
+    asked = np.flatnonzero(~explained & judged)
     for part in alike_in_size(x[asked] != 0):
         few = asked[part]
         gaps[few], judged[few] = _fit_gaps_of(sheet, x[few], y[few], residual[few], rounding[few])
@@ -232,7 +232,7 @@ def _fit_gaps_of(sheet: Sheet, x: Vector, y: Vector, residual: Vector, rounding:
     direction, judged = residual / size[:, None], np.ones(len(x), dtype=bool)
     if on.any():
         supports = Supports(sheet.plain_unit, on)
-        judged = (supports.smallest_pivot > _PIVOT) & (on.sum(axis=1) <= y.shape[1])
+        judged = supports.smallest_pivot > _PIVOT
         direction = supports.project_out(direction)
     length = _norms(direction)
     wrong = sheet.outward(direction @ sheet.rows.T)

@@ -9,6 +9,7 @@ import numpy as np
 from hadaflow._types import Index, Mask, Vector
 
 _REFINEMENTS = 2
+_NO_PIVOT = 1e-300  # in place of 0, which would be an error for all
 
 
 class Supports:
@@ -61,7 +62,7 @@ class Supports:
         places = np.arange(gram.shape[1])
         gram[:, places, places] = np.where(self.inside, gram[:, places, places], 1.0)
         try:
-            return np.linalg.inv(gram)
+            return np.asarray(np.linalg.inv(gram), dtype=np.float64)
         except np.linalg.LinAlgError:  # of one at least: then each by itself
             return np.array([_inverse(each) for each in gram])
 
@@ -69,7 +70,7 @@ class Supports:
     def smallest(self) -> Vector:
         """A lower bound on the smallest eigenvalue of each Gram matrix, shape (K,)."""
         size = np.abs(self._inverses).sum(axis=1).max(axis=1)
-        return np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+        return np.asarray(np.divide(1.0, size, out=np.zeros_like(size), where=size > 0))
 
     def _solved(self, target: Vector) -> Vector:
         return np.where(self.inside, np.matmul(self._inverses, target[:, :, None])[:, :, 0], 0.0)
@@ -89,11 +90,12 @@ class Supports:
 
     @cached_property
     def _triangular(self) -> tuple[Vector, Vector]:
-        """Orthogonal factors of the columns, shapes (K, m, S) and (K, S, S)."""
+        """Orthogonal factors of the columns, at most m of each, shapes (K, m, S) and (K, S, S)."""
         q, r = np.linalg.qr(self.columns.transpose(0, 2, 1))
         q *= self.inside[:, None, :]
         places = np.arange(r.shape[1])
-        r[:, places, places] = np.where(self.inside, r[:, places, places], 1.0)
+        pivots = np.where(self.inside, r[:, places, places], 1.0)
+        r[:, places, places] = np.where(pivots == 0, _NO_PIVOT, pivots)
         return q, r
 
     @property
@@ -130,7 +132,7 @@ class Supports:
 
 def _inverse(gram: Vector) -> Vector:
     try:
-        return np.linalg.inv(gram)
+        return np.asarray(np.linalg.inv(gram), dtype=np.float64)
     except np.linalg.LinAlgError:
         return np.zeros_like(gram)
 

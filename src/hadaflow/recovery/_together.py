@@ -18,7 +18,7 @@ from hadaflow.operators.around import drowning
 from hadaflow.problems import Problem
 from hadaflow.recovery._strategies import Options
 from hadaflow.results import Status
-from hadaflow.solvers.together.ends import Ends, finish, nearest_in_cone, nearest_in_range, out_of_range
+from hadaflow.solvers.together.ends import Ends, finish, nearest_in_cone, nearest_in_range, out_of_range, shorter_duals
 from hadaflow.solvers.together.system import System
 from hadaflow.solvers.together.walk import ARRIVED, Walks
 
@@ -122,6 +122,10 @@ class Together:
 
     def search(self, index: Index, y: Vector, noise: Vector) -> list[Proved]:
         """Answers to some columns, given as rows of shape (K, m), with their noise levels; those that are proved."""
+        with np.errstate(all="ignore"):  # what rounding spoils has no proof
+            return self._searched(index, y, noise)
+
+    def _searched(self, index: Index, y: Vector, noise: Vector) -> list[Proved]:
         sizes = np.sqrt(np.einsum("ij,ij->i", y, y))
         plain = ((sizes > _SMALLEST) & (sizes < _LARGEST)) | ~y.any(axis=1)
         proved: list[Proved] = []
@@ -185,6 +189,11 @@ class Together:
         certificates, judged = certificates_of(self.sheet, y, x, dual, least_squares=True)
         fits = self._fits(certificates)  # then its zeros are for a path to find
         effort = _Effort("least squares", np.zeros(len(index), dtype=np.intp), 3 + _PROOF)
+        again = np.flatnonzero(judged & ends.only & ~self._minimal(certificates) & self.sheet.positive)
+        if len(again):
+            dual[again] = self.plain.original_dual(shorter_duals(self.plain, self.plain.data(y[again])[0], x[again]))
+            better, _ = certificates_of(self.sheet, y[again], x[again], dual[again], least_squares=True)
+            certificates.fill(again, better)
         only = certificates.unique | self._determined | ends.only
         near = Proved(index, x, dual, certificates, Status.LEAST_SQUARES, effort)
         return near.kept(judged & ~fits & only & self._minimal(certificates) & (certificates.fit_gap <= CLOSEST))

@@ -31,7 +31,7 @@ class Ends(NamedTuple):
 
     def part(self, good: Mask) -> Ends:
         """Some of them."""
-        return Ends(*(each[good] for each in self))
+        return Ends(self.x[good], self.nu[good], self.found[good], self.only[good])
 
 
 def finish(system: System, y: Vector, walked: Walked, *, exact: bool) -> Ends:
@@ -126,13 +126,13 @@ def nearest_in_range(system: System, y: Vector) -> Ends:
 
 
 def _on_supports(system: System, y: Vector, on: Mask, found: Mask) -> Ends:
-    x, nu, found = np.zeros(on.shape), np.zeros_like(y), found & on.any(axis=1)
+    x, nu, found = np.zeros(on.shape), np.zeros_like(y), found & on.any(axis=1) & (on.sum(axis=1) <= y.shape[1])
     magnitudes, nonempty, only = np.abs(system.columns), np.flatnonzero(found), found.copy()
     for part in alike_in_size(on[nonempty]):
         few: Index = nonempty[part]
         supports = Supports(system.unit, on[few])
         x[few] = supports.put(supports.fitted(y[few]))
-        sound = (supports.smallest_pivot > _PIVOT) & (on[few].sum(axis=1) <= y.shape[1])
+        sound = supports.smallest_pivot > _PIVOT
         terms = 1 + np.abs(x[few]).sum(axis=1)
         sound &= (~on[few] | (np.abs(x[few]) > 8 * _EPS * terms[:, None])).all(axis=1)  # or they may be rounding
         residual = supports.project_out(y[few])
@@ -144,11 +144,42 @@ def _on_supports(system: System, y: Vector, on: Mask, found: Mask) -> Ends:
             rounding = _CORRELATED * _EPS * (np.abs(residual) @ magnitudes)
             sound &= (correlation <= rounding).all(axis=1)
             only[few] &= (on[few] | (correlation < -rounding)).all(axis=1)  # else others might join at no cost
-            beyond = np.where(on[few], 0.0, nu[few] @ system.columns - 1)
-            over = (beyond > 0) & (correlation < 0)
-            ratio = np.divide(beyond, -correlation, out=np.zeros_like(beyond), where=over).max(axis=1)
-            nu[few] += 2 * ratio[:, None] * residual
+            nu[few] = _brought_inside(system, nu[few], residual, on[few])
         found[few] &= sound
         only[few] &= sound & (supports.smallest_pivot > _WELL_CONDITIONED)
     lengths = np.where(system.lengths > 0, system.lengths, 1.0)
     return Ends(x / lengths, nu, found, only)
+
+
+def _brought_inside(system: System, nu: Vector, residual: Vector, on: Mask) -> Vector:
+    """As much of the residual added as brings dual coordinates off the support inside their bounds."""
+    correlation = np.where(on, 0.0, residual @ system.columns)
+    beyond = np.where(on, 0.0, nu @ system.columns - 1)
+    over = (beyond > 0) & (correlation < 0)
+    ratio = np.divide(beyond, -correlation, out=np.zeros_like(beyond), where=over).max(axis=1)
+    return np.asarray(nu + 2 * ratio[:, None] * residual)
+
+
+def shorter_duals(system: System, y: Vector, x: Vector) -> Vector:
+    """Dual vectors of non-negative least squares about as short as can be: long ones leave a proof few digits.
+
+    The shortest nu with ``B_i^T nu >= 1`` on the support of x and ``B_i^T nu <= 1`` everywhere, by non-negative least
+    squares (Lawson and Hanson 1974, chapter 23, "least distance programming"), brought back onto its bounds.
+    """
+    from scipy.optimize import nnls
+
+    on, target = x > 0, np.append(np.zeros(y.shape[1]), 1.0)
+    nu = np.zeros_like(y)
+    for k, support in enumerate(on):
+        sides = np.hstack([system.columns[:, support], -system.columns])
+        sides = np.vstack([sides, np.append(np.ones(int(support.sum())), -np.ones(len(support)))])
+        try:
+            rest = target - sides @ nnls(sides, target)[0]
+        except RuntimeError:
+            continue
+        nu[k] = -rest[:-1] / rest[-1] if rest[-1] != 0 else 0.0
+    supports = Supports(system.unit, on)
+    aim = supports.take(1.0 / np.where(system.lengths > 0, system.lengths, 1.0))
+    for _ in range(2):
+        nu = nu + supports.shortest_dual(aim - supports.correlate(nu))
+    return _brought_inside(system, nu, supports.project_out(y), on)
