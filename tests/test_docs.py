@@ -227,6 +227,7 @@ def test_readme_snippets_run(capsys):
     exec(theory, names)
     assert "excess of the" in capsys.readouterr().out
     names |= {"A": names["A"], "y": names["A"] @ np.abs(names["x"]), "w": np.linspace(1, 2, 200)}
+    names["Y"] = np.column_stack([names["y"], 2 * names["y"]])
     exec(calls, names)
     table = {"X": names["A"], "y": names["A"] @ names["x"] + 0.1 * np.random.default_rng(1).standard_normal(50)}
     exec(regression, table)

@@ -113,7 +113,7 @@ class Problem:
         if not joint and len(shape) == 2 and min(shape) > 1:
             raise ValueError(
                 f"y must be one-dimensional, got shape {shape}: pass joint=True where the x of its columns have one "
-                f"support, or take the columns one by one"
+                f"support; columns that have nothing to do with each other are for hadaflow.recover_each"
             )
         return real_array(self.y, "y", 2 if joint else 1, complex_too=True)
 
@@ -139,6 +139,12 @@ class Problem:
         problem = copy(self)
         for name, value in (("A", operator), ("operator", operator), ("y", y)):
             object.__setattr__(problem, name, value)
+        return problem
+
+    def with_measurements(self, y: Float) -> Problem:
+        """The same with other measurements, checked ones of the user's kind: A is not looked at again."""
+        problem = copy(self)
+        object.__setattr__(problem, "y", self.layout.real_y(y))
         return problem
 
     @property
