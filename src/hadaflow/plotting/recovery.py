@@ -13,6 +13,7 @@ from hadaflow._types import Vector
 from hadaflow._validation import norm
 from hadaflow.plotting._drawing import checked_axes, checked_truth, plain_numbers, stacked_axes
 from hadaflow.plotting.palette import BLUE, GREY, ORANGE
+from hadaflow.problems import require_single
 from hadaflow.results import Recovery
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _ROUNDING = 1e-12  # a relative residual below this shows nothing but rounding
 _MOST_MARKERS = 300  # beyond this, stems lose their heads
 _TITLE_WIDTH = 115  # letters on a line
 _MOST_STEMS = 4000  # beyond this, only the extremes of each neighbourhood are drawn: no pixel changes
+_INSTEAD = "give plot_support its sizes, such as abs(recovery.x)"
 
 
 def plot_recovery(
@@ -72,6 +74,7 @@ def plot_recovery(
     """
     if not isinstance(recovery, Recovery):
         raise TypeError(f"recovery must be what hadaflow.recover() returned, got {type(recovery).__name__}")
+    require_single(recovery.problem, "plot_recovery", _INSTEAD)
     known = checked_truth(truth, len(recovery.x))
     top, middle, bottom = stacked_axes(3, pyplot=True) if axes is None else checked_axes(axes, 3)
     _draw_x(top, recovery, known)
