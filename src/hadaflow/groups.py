@@ -115,6 +115,12 @@ class Groups:
         """Inner product of z with a direction in each group, shape (G,)."""
         return z if self.labels is None else self.sums(z * direction)
 
+    def same(self, other: Groups) -> bool:
+        """Whether the other is this partition."""
+        if self.labels is None or other.labels is None:
+            return self.single == other.single
+        return np.array_equal(self.labels, other.labels)
+
     # ---- parts ---------------------------------------------------------------------------------------------
 
     def whole(self, index: Index) -> Index:
@@ -124,6 +130,14 @@ class Groups:
         touched = np.zeros(self.count, dtype=bool)
         touched[self.labels[index]] = True
         return np.flatnonzero(touched[self.labels])
+
+    def coordinates(self, groups: Index) -> Index:
+        """The coordinates of these groups, ascending."""
+        if self.labels is None:
+            return np.sort(groups)
+        chosen = np.zeros(self.count, dtype=bool)
+        chosen[groups] = True
+        return np.flatnonzero(chosen[self.labels])
 
     def of_coordinates(self, index: Index) -> Index:
         """The groups that these coordinates belong to, ascending, each once."""
@@ -182,13 +196,31 @@ class Metric:
         """D of single coordinates."""
         return cls(_SINGLES, diagonal, diagonal, 1.0)
 
+    def scaled(self, factor: float) -> Metric:
+        """``factor * D``."""
+        return Metric(self.groups, factor * self.radial, factor * self.tangential, self.direction)
+
+    def on(self, index: Index) -> Metric:
+        """D on these coordinates, whole groups."""
+        if self.groups.single:
+            return Metric.of_diagonal(self.radial[index])
+        chosen = self.groups.of_coordinates(index)
+        return Metric(self.groups.on(index), self.radial[chosen], self.tangential[chosen], self.direction[index])
+
     def times(self, v: Vector) -> Vector:
         """``D v``."""
+        return self._applied(self.radial, self.tangential, v)
+
+    def root_times(self, v: Vector) -> Vector:
+        """``D^(1/2) v``."""
+        return self._applied(np.sqrt(self.radial), np.sqrt(self.tangential), v)
+
+    def _applied(self, radial: Vector, tangential: Vector, v: Vector) -> Vector:
         if self.groups.single:
-            return self.radial * v
-        excess = (self.radial - self.tangential) * self.groups.along(v, self.direction)
+            return radial * v
+        excess = (radial - tangential) * self.groups.along(v, self.direction)
         spread = self.groups.spread
-        return np.asarray(spread(self.tangential) * v + spread(excess) * self.direction)
+        return np.asarray(spread(tangential) * v + spread(excess) * self.direction)
 
     @property
     def diagonal(self) -> Vector:
@@ -218,7 +250,9 @@ def _labels(value: Any, n: int, name: str) -> Index:
         if size < 1 or n % size:
             raise ValueError(f"{name}={size} must divide the {n} coordinates of x into groups of that size")
         return np.arange(n) // size
-    if isinstance(value, Sequence) and all(isinstance(each, (list, tuple, range, np.ndarray)) and np.ndim(each) for each in value):
+    if isinstance(value, Sequence) and all(
+        isinstance(each, (list, tuple, range, np.ndarray)) and np.ndim(each) for each in value
+    ):
         return _of_lists(value, n, name)
     labels = np.asarray(value)
     if labels.shape != (n,):
