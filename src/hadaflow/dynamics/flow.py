@@ -13,7 +13,7 @@ from hadaflow._rules import check_rule
 from hadaflow._threads import one_blas_thread
 from hadaflow._validation import callback, instance, one_of, positive_number, whole_number
 from hadaflow.convergence import quietly, reported
-from hadaflow.dynamics.limit import limit
+from hadaflow.dynamics.limit import check_signs, limit
 from hadaflow.dynamics.saddles import saddles
 from hadaflow.models import Model
 from hadaflow.models.branches import Scale
@@ -56,7 +56,7 @@ def flow(
         Data, A of shape (m, n), and the loss, by default the squared one.
     model : Model
         Overparameterised model, for example ``HadamardPower(depth=3)``.
-    init_scale : float or array_like of shape (n,)
+    init_scale : float or array_like of shape (n,), or (G,) for G groups
         Starting value a > 0 of every factor entry, in units of ``x^(1/depth)``.
     t_end : float, default inf
         Flow time to stop at. With inf the flow is followed until it is within ``tolerance`` of its limit, which
@@ -136,7 +136,8 @@ def flow(
         check_rule(stop)
     _check_loss(problem, method, t_end, stop)
     record = as_recorder(record)
-    scale = model.checked(init_scale, problem.shape[1])
+    check_signs(problem, model)
+    scale = model.checked(init_scale, problem.groups.count or problem.shape[1])
     request = Request(t_end, tolerance, max_steps, stop, record, progress)
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext(), np.errstate(all="ignore"):
         path = _followed(Field(problem, model, scale), request, method)
@@ -150,10 +151,20 @@ def _followed(field: Field, request: Request, method: str) -> FlowPath:
         return follow_proximal(run)
     if field.like_saddles:
         require_squared(field.problem, "flow from an init_scale so small for this depth (take a larger one)")
+        _require_steps(field.problem)
         return follow_saddles(run, partial(quietly, saddles, field.counted, progress=request.progress))
     start = field.init_scale
     end = partial(quietly, limit, field.counted, field.model, init_scale=start, progress=request.progress)
     return follow_integrated(run, end)
+
+
+def _require_steps(problem: Problem) -> None:
+    """Raise ValueError where the saddle path, which a flow from so small a start follows, is not made of steps."""
+    if not problem.groups.single:
+        raise ValueError(
+            "init_scale is so small for this depth that rounding of the dual state decides over x, and in groups no "
+            "saddle path takes over: take a larger one, or ask hadaflow.limit or hadaflow.recover for the end"
+        )
 
 
 def _asked(t_end: float, tolerance: float, stop: Rule | None) -> str:
