@@ -85,7 +85,7 @@ class Groups:
         if self.labels is None:
             return z
         if z.ndim == 1:
-            return np.bincount(self.labels, z, minlength=self.count)
+            return np.bincount(self.labels, z, minlength=self.count).astype(np.float64, copy=False)  # whole if empty
         return np.asarray(self._indicator @ z)
 
     def norms(self, z: Vector) -> Vector:

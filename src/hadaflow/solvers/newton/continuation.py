@@ -259,7 +259,8 @@ class Continuation:
         if self.groups.single:
             return Metric.of_diagonal(self.target.grade + stiffness)
         grade = self.groups.sums(self.target.grade) / self.groups.sizes
-        across = np.divide(self.radial, self.radius, out=stiffness.copy(), where=self.radius > 1e-8)
+        safe = (self.radius > 1e-8) & (self.radial > 0)  # on the way its two sides may have crossed
+        across = np.divide(self.radial, self.radius, out=stiffness.copy(), where=safe)
         return Metric(self.groups, grade + stiffness, grade + across, self.direction)
 
     def _across(self, moved: Vector, along: Vector) -> Vector:
