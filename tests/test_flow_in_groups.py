@@ -223,6 +223,22 @@ def test_a_real_x_of_complex_data():
     assert path.certificate.gap == pytest.approx(other.certificate.gap, rel=1e-2)
 
 
+def test_paths_of_a_real_x_have_complex_dual_states():
+    A, _, x = complex_data()
+    problem, stacked = hf.Problem(A, A @ x.real, real=True), np.vstack([A.real, A.imag])
+    path = hf.saddles(problem)
+    np.testing.assert_allclose(path.final, hf.saddles(hf.Problem(stacked, stacked @ x.real)).final, atol=1e-12)
+    for dual in (path.dual, path.dual_at(path.times[-1]), hf.select(problem).path.dual):
+        assert dual.dtype == np.complex128
+        assert hf.certify(problem, path.final, dual).gap < 1e-10
+    assert hf.saddles(problem, start=0.5 * path.dual).status is hf.Status.EXACT
+    tiny = hf.flow(problem, hf.HadamardPower(4), init_scale=1e-10)  # along the saddle path
+    assert tiny.certificate.gap < 1e-10
+    run = hf.descend(problem, hf.HadamardPower(3), init_scale=0.1, stop=stopping.Residual(1e-3))
+    assert run.dual.dtype == np.complex128
+    np.testing.assert_allclose(run.x, x.real, atol=0.02)
+
+
 def test_turning_a_group_turns_its_x():
     A, y, _ = data()
     rotation = np.eye(16)

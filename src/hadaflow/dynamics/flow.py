@@ -89,7 +89,8 @@ def flow(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind or range, or asks of another loss what only the squared one has.
+        If an argument has the wrong kind or range, or asks of another loss, or in groups, what only the squared one, or
+        single coordinates, have.
 
     Warns
     -----
@@ -109,8 +110,13 @@ def flow(
     gradients with products only where A is an operator). Beyond the barrier of depth > 2, where trial steps may land,
     the mirror map goes on along its tangent; accepted steps of "bdf" stay inside. Where the scale is so small that
     rounding of nu decides over x (relative condition of B beyond 1e8: depth > 2 only), the flow cannot be told from the
-    saddle path in doubles, and that is followed, on the clock of the flow. Source: docs/mathematics.md, "One state, one
-    map", "The flow in time".
+    saddle path in doubles, and that is followed, on the clock of the flow.
+
+    Where the problem has groups, complex data or joint columns B acts on the norm of each group and keeps its direction
+    ("groups"): a mirror flow, though of no network of scalars and vectors (:class:`hadaflow.models.GroupProduct` is
+    one). Paths then hold vectors of the user: complex ones, or matrices. Starts so small that rounding decides are
+    refused there, since no saddle path takes over. Source: docs/mathematics.md, "One state, one map", "The flow in
+    time", "Groups".
 
     Examples
     --------

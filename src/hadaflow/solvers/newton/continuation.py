@@ -291,7 +291,13 @@ class Continuation:
         With a barrier, once all entries away from it are negligible and the columns of the others are independent, x is
         settled: what remains is to shrink the slacks of its large entries to their new values and to move nu along.
         """
-        if not self.groups.single or not self.target.barrier or self.last or len(self.target.branches) > 1 or self.target.grade.any():
+        if (
+            not self.groups.single
+            or not self.target.barrier
+            or self.last
+            or len(self.target.branches) > 1
+            or self.target.grade.any()
+        ):
             return False
         near = [side.slack < 1e-2 * side.branch.rest for side in self.sides]
         tiny = _NEGLIGIBLE * self.size_x
