@@ -406,3 +406,17 @@ def test_a_matrix_for_a_truth():
     record = hf.Recorder(metrics={"error": error_to(W), "outside": largest_outside([0])})
     path = hf.flow(hf.Problem(X, X @ W, joint=True), hf.HadamardPower(2), init_scale=0.1, record=record)
     assert path.history["error"][-1] == pytest.approx(np.linalg.norm(path.x - W), rel=1e-5)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 8])
+def test_limits_of_small_random_problems(depth):
+    """Few rows and large starts: on the way the two sides of a branch cross."""
+    for seed in (0, 1, 4, 5, 13, 17, 27, 28, 31, 47):
+        rng = np.random.default_rng(seed)
+        m, sizes = rng.integers(3, 14), rng.integers(1, 5, rng.integers(2, 12))
+        labels = np.repeat(np.arange(len(sizes)), sizes)
+        A, x = rng.standard_normal((m, len(labels))), rng.standard_normal(len(labels))
+        for product in (1e-1, 1e-4, 1e-8):
+            problem = hf.Problem(A, A @ x, groups=labels)
+            end = hf.limit(problem, hf.HadamardPower(depth), init_scale=scale(depth, product))
+            assert end.status is hf.Status.LIMIT
