@@ -179,8 +179,20 @@ def require_squared(problem: Problem, name: str) -> None:
 def require_single(problem: Problem, name: str, instead: str) -> None:
     """Raise ValueError unless every coordinate is a group of its own, naming what asks for it and what to do."""
     if not problem.groups.single:
-        what = "complex data" if problem.layout.complex_x else "joint columns" if problem.joint else "groups"
-        raise ValueError(f"{name} works coordinate by coordinate, but the problem has {what}: {instead}")
+        raise ValueError(f"{name} works coordinate by coordinate, but the problem has {_what(problem)}: {instead}")
+
+
+def require_real_vector(problem: Problem, name: str, instead: str) -> None:
+    """Raise ValueError where x is complex or a matrix, naming what asks for it and what to do."""
+    if problem.layout.complex_x or problem.layout.columns is not None:
+        raise ValueError(f"{name} takes a real vector x, but the problem has {_what(problem)}: {instead}")
+
+
+def _what(problem: Problem) -> str:
+    """What makes coordinates count together, in words."""
+    if problem.layout.complex_x:
+        return "complex data"
+    return "groups" if problem.layout.columns is None else "joint columns"
 
 
 def _placed(A: Any, y: Float, joint: bool, real: bool) -> tuple[Operator, Layout]:
