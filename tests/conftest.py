@@ -46,28 +46,40 @@ def random_sparse(shape, density, rng, format="csr"):
     return sp.random_array(shape, density=density, format=format, **{name: rng})
 
 
+#: They share the records of the quick experiments: one worker takes them all, so that no experiment runs twice.
+REPRODUCTION = {"reproduce", "experiments_a", "experiments_b", "experiments_c", "experiments_scale"}
+#: Files that take long, the longest first: begun last, one of them would leave the other workers without work.
+LONG = ["reproduction", "classifier", "sweeps", "regressor_cv", "theory_null_space", "theory_approximation_error"]
+LONG += ["theory_early_stopping", "regressor", "correctness", "flow", "descent", "sweep", "phase_diagram", "selection"]
+
+
+def unit_of(file):
+    """The name of the tests that one worker takes together."""
+    name = Path(file).stem.removeprefix("test_")
+    return "reproduction" if name in REPRODUCTION else name
+
+
 def pytest_collection_modifyitems(items):
-    """Slow tests may take an hour."""
+    """Slow tests may take an hour; what takes long comes first."""
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(3600))
-
-
-#: They share the records of the quick experiments: one worker takes them all, so that no experiment runs twice.
-REPRODUCTION = {"reproduce", "experiments_a", "experiments_b", "experiments_c", "experiments_scale"}
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(unit_of(item.path), len(LONG)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """``--dist loadfile``, with these files taken for one."""
+    """File by file, whether ``--dist loadfile`` is given or nothing is, and in the order of collection."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "reproduction" if Path(file).stem.removeprefix("test_") in REPRODUCTION else file
+            return "reproduction" if unit_of(file) == "reproduction" else file
 
-    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+    config.option.loadscopereorder = False
+    return ByFile(config, log) if config.getvalue("dist") in ("load", "loadfile") else None
 
 
 @pytest.fixture(scope="session")
