@@ -404,16 +404,16 @@ def test_what_dies_away_does_not_make_it_logarithmic():
     assert ax.get_yscale() == "linear"
 
 
-@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
-def test_many_coordinates_make_a_small_picture(tmp_path, suffix):
+def test_many_coordinates_make_a_small_picture(tmp_path):
     rng = np.random.default_rng(0)
     path = hf.saddles(hf.Problem(rng.standard_normal((150, 4000)), rng.standard_normal(150)))
     ax = drawn(plot_path, path, support=np.arange(4000))
     assert keys(ax)[0] == "support (largest 300 of 4000)"
     assert len(ax.lines) <= 310
     assert len(others(ax)) <= 200
-    ax.figure.savefig(tmp_path / f"p.{suffix}")
-    assert (tmp_path / f"p.{suffix}").stat().st_size < 1_500_000
+    for suffix in ("png", "pdf", "svg"):
+        ax.figure.savefig(tmp_path / f"p.{suffix}")
+        assert (tmp_path / f"p.{suffix}").stat().st_size < 1_500_000
 
 
 @settings(max_examples=25, deadline=None)

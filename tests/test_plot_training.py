@@ -291,12 +291,11 @@ def test_float32_and_another_model():
     draw(hf.descend(single, model, init_scale=0.01, record=EVERYTHING, stop=stop), truth=x)
 
 
-@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
-def test_pictures_are_small(noisy, tmp_path, suffix):
-    path, _ = noisy
-    figure = draw(path, support=np.arange(100))
-    figure.savefig(tmp_path / f"p.{suffix}")
-    assert (tmp_path / f"p.{suffix}").stat().st_size < 1_000_000
+def test_pictures_are_small(noisy, tmp_path):
+    figure = draw(noisy[0], support=np.arange(100))
+    for suffix in ("png", "pdf", "svg"):
+        figure.savefig(tmp_path / f"p.{suffix}")
+        assert (tmp_path / f"p.{suffix}").stat().st_size < 1_000_000
 
 
 # ---- where it draws --------------------------------------------------------------------------------------------
