@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from conftest import minimal_l1, planted
+from conftest import basis_pursuit, minimal_l1, planted
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import aslinearoperator
@@ -36,14 +36,6 @@ def dual_optimum(A, y, *, positive=False, weights=None):
     return result.x
 
 
-def primal_optimum(A, y, *, positive=False, weights=None):
-    n = A.shape[1]
-    w = np.ones(n) if weights is None else weights
-    matrix, cost = (A, w) if positive else (np.hstack([A, -A]), np.concatenate([w, w]))
-    result = linprog(cost, A_eq=matrix, b_eq=y, method="highs-ds")
-    return result.x if positive else result.x[:n] - result.x[n:]
-
-
 # ---- the bound -----------------------------------------------------------------------------------------------
 
 
@@ -53,8 +45,8 @@ def test_bound_is_the_minimum_for_an_optimal_dual_and_never_above_it(setting):
     options = SETTINGS[setting]
     for seed in range(8):
         rng, A, y = small(seed, positive="positive" in options)
-        problem, minimum = hf.Problem(A, y), minimal_l1(A, y, **options)
-        x, best = primal_optimum(A, y, **options), dual_optimum(A, y, **options)
+        problem, best = hf.Problem(A, y), dual_optimum(A, y, **options)
+        x, minimum = basis_pursuit(A, y, **options)
         certificate = hf.certify(problem, x, best, **options)
         assert certificate.lower_bound == pytest.approx(minimum, rel=1e-9), seed
         assert certificate.l1_norm == pytest.approx(certificate.lower_bound, rel=1e-9), seed
@@ -127,7 +119,7 @@ def test_bound_for_least_squares_points():
 
 def test_certificate_is_free_of_units():
     _, A, y = small(0)
-    x, dual = primal_optimum(A, y), dual_optimum(A, y)
+    x, dual = basis_pursuit(A, y)[0], dual_optimum(A, y)
     plain = hf.certify(hf.Problem(A, y), x, dual)
     for scaled in [
         certificate

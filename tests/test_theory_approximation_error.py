@@ -2,13 +2,12 @@
 
 import itertools
 import math
-import re
 from itertools import product
-from pathlib import Path
 
 import mpmath as mp
 import numpy as np
 import pytest
+from conftest import ROOT, code_of
 from scipy.linalg import null_space
 from test_theory_null_space import planted_case
 
@@ -510,9 +509,9 @@ def test_gaussian_errors(seed):
 
 
 def test_the_page_tells_the_truth(capsys):
-    page = (Path(__file__).parent.parent / "docs" / "paper_c.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "paper_c.md").read_text(encoding="utf-8")
     names = {}
-    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+    for block in code_of("docs/paper_c.md"):
         exec(block, names)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] in page
