@@ -71,7 +71,7 @@ def test_nothing_is_said_that_is_not_so_in_a_hundred_draws(judging, name):
 
 def test_what_is_easy_is_answered(judging):
     """A solver that says nothing would say nothing wrong."""
-    found = [verdict for name in BENIGN for verdict in verdicts(judging, name, range(10))]
+    found = [verdict for name in BENIGN for verdict in verdicts(judging, name, range(5))]
     assert [f"{v.family}:{v.seed} {v.status}" for v in found if not v.ok] == []
 
 
