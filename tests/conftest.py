@@ -61,6 +61,13 @@ def minimal_l1(A, y, **options):
     return basis_pursuit(A, y, **options)[1]
 
 
+def refuses(main, capsys, *arguments):
+    """What a script says as it refuses these arguments."""
+    with pytest.raises(SystemExit):
+        main([*arguments])
+    return capsys.readouterr().err
+
+
 def code_of(page):
     """The blocks of Python of a page."""
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -158,6 +165,15 @@ def bench(monkeypatch):
     yield importlib.import_module
     for name in modules:
         sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def terminal(tmp_path, monkeypatch):
+    """A working directory of its own, and a wide and colourless terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("NO_COLOR", "1")
+    return tmp_path
 
 
 @pytest.fixture

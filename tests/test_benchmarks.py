@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conftest import ROOT
+from conftest import ROOT, refuses
 
 
 def dense(matrix):
@@ -315,13 +315,6 @@ def test_measurements_of_pictures_are_counted_and_orthonormal(imaging):
     assert instance.measure().products == 0
     assert hf.dot_test(A).passed
     assert np.linalg.norm(A @ instance.truth - instance.y) == pytest.approx(instance.noise)
-
-
-def refuses(main, capsys, *arguments):
-    """What a command says as it refuses these arguments."""
-    with pytest.raises(SystemExit):
-        main([*arguments])
-    return capsys.readouterr().err
 
 
 def test_bad_options_of_the_imaging_benchmark_are_refused(imaging, capsys):

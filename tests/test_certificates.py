@@ -172,6 +172,7 @@ def test_zero_measurements():
     certificate = hf.certify(hf.Problem(np.eye(2), np.zeros(2)), np.zeros(2), np.zeros(2))
     assert (certificate.residual, certificate.l1_norm, certificate.gap, certificate.unique) == (0.0, 0.0, 0.0, True)
     assert hf.certify(hf.Problem(np.eye(2), np.zeros(2)), [1.0, 0.0], np.ones(2)).unique is False
+    assert hf.certify(hf.Problem(np.ones((1, 2)), [0.0]), [0.0, 0.0], [0.0]).unique  # the only point of norm zero
 
 
 def test_no_coordinate_off_the_support():
@@ -248,6 +249,7 @@ def test_not_unique_with_duplicate_columns():
         assert not result.certificate.unique
         one_of_many = hf.certify(hf.Problem(A, data.y), np.append(data.x, 0.0), result.dual)
         assert one_of_many.gap < 1e-10
+        assert one_of_many.margin == pytest.approx(0, abs=1e-9)
         assert not one_of_many.unique
 
 
@@ -257,10 +259,6 @@ def test_not_unique_with_dependent_columns_on_the_support():
     assert certificate.gap < 1e-14
     assert certificate.margin == 1.0
     assert not certificate.unique
-
-
-def test_zero_is_the_only_point_of_norm_zero():
-    assert hf.certify(hf.Problem(np.ones((1, 2)), [0.0]), [0.0, 0.0], [0.0]).unique
 
 
 @pytest.mark.parametrize(("dtype", "size"), [(np.float64, 5e-9), (np.float32, 1e-5)])

@@ -547,15 +547,11 @@ def test_one_column_can_be_drawn():
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
+def command(terminal, capsys):
     """Run ``hadaflow phase-diagram`` in a folder of its own; exit code, standard output and standard error."""
     pytest.importorskip("typer")
     pytest.importorskip("rich")
     from hadaflow import cli
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setenv("NO_COLOR", "1")
 
     def call(*options):
         sizes = ("--n", "30", "--grid", "4", "--repeats", "2", "--jobs", "1")
