@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-MODULES = [path.stem for path in BENCHMARKS.glob("*.py")]
-
-
-@pytest.fixture
-def bench(monkeypatch):
-    """The modules of the benchmarks, which are no package, forgotten again afterwards."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    for name in MODULES:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module
-    for name in MODULES:
-        sys.modules.pop(name, None)
+from conftest import ROOT, refuses
 
 
 def dense(matrix):
@@ -332,13 +317,6 @@ def test_measurements_of_pictures_are_counted_and_orthonormal(imaging):
     assert np.linalg.norm(A @ instance.truth - instance.y) == pytest.approx(instance.noise)
 
 
-def refuses(main, capsys, *arguments):
-    """What a command says as it refuses these arguments."""
-    with pytest.raises(SystemExit):
-        main([*arguments])
-    return capsys.readouterr().err
-
-
 def test_bad_options_of_the_imaging_benchmark_are_refused(imaging, capsys):
     assert "no row has a name with nothing" in refuses(imaging.main, capsys, "--rows", "nothing")
     assert "--repeats must be at least 1" in refuses(imaging.main, capsys, "--repeats", "0")
@@ -496,7 +474,7 @@ def test_bad_options_of_the_regression_benchmark_are_refused(bench, capsys):
 
 def test_real_tables_are_compared_on_what_no_estimator_has_seen(bench, monkeypatch, capsys):
     pytest.importorskip("sklearn")
-    monkeypatch.syspath_prepend(BENCHMARKS.parent / "examples")
+    monkeypatch.syspath_prepend(ROOT / "examples")
     monkeypatch.delitem(sys.modules, "regression_comparison", raising=False)
     example = bench("regression_comparison")
 

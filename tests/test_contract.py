@@ -8,9 +8,8 @@ import inspect
 
 import numpy as np
 import pytest
-from conftest import planted
+from conftest import code_of, planted
 from scipy.sparse.linalg import LinearOperator
-from test_docs import code_of
 
 import hadaflow as hf
 from hadaflow import stopping

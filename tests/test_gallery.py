@@ -1,10 +1,8 @@
 """The gallery's scripts run, and do what their pages say; the comparison is what its script makes of the records."""
 
 import copy
-import importlib
 import re
 import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -219,16 +217,8 @@ def test_phase_diagram(run):
 
 
 @pytest.fixture
-def comparison(monkeypatch):
-    """The script, which is no package; what it imports is forgotten again."""
-    folder = ROOT / "benchmarks"
-    modules = {path.stem for path in folder.glob("*.py")}
-    monkeypatch.syspath_prepend(folder)
-    for name in modules:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module("comparison")
-    for name in modules:
-        sys.modules.pop(name, None)
+def comparison(bench):
+    return bench("comparison")
 
 
 def test_the_comparison_is_what_the_records_say(comparison):
