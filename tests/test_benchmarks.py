@@ -503,3 +503,21 @@ def test_real_tables_are_compared_on_what_no_estimator_has_seen(bench, monkeypat
     assert 0.3 < float(r2) < 0.6
     assert 5 < float(features) < 40
     assert "NKG7: left out; get the table with: pip install --no-deps scanpy h5py" in out
+
+
+def test_problems_in_groups_are_seeded_and_judged(bench):
+    problems, report = bench("structure_problems"), bench("structure_report")
+    for name, kind in problems.KINDS.items():
+        if kind.m > 100 and kind.data != "fourier":
+            continue
+        one, two = problems.draw(name, 1), problems.draw(name, 1)
+        np.testing.assert_array_equal(one.A, two.A)
+        np.testing.assert_array_equal(one.y, two.y)
+        assert one.A.shape == (kind.m, kind.n)
+        assert one.joint == (kind.columns > 0)
+        assert one.value(np.ones((kind.n, max(1, kind.columns)))) == pytest.approx(kind.n * max(1, kind.columns) ** 0.5)
+    ours = {"seconds": [1.0, 0.5], "gap": 1e-13, "residual": 1e-16, "status": "EXACT"}
+    row = {"hadaflow": ours, "peer": {"seconds": [2.0], "value": 1.0, "excess": -1e-6, "residual": 1e-6}}
+    assert report.compared([row, row], "peer") == "0.25 (-1e-06, 1e-06)"
+    assert report.compared([row | {"peer": {"seconds": [], "error": "no"}}], "peer") == "no"
+    assert report.own([row]) == "500 ms, gap 1e-13, residual 1e-16"
