@@ -12,8 +12,9 @@ from scipy.sparse.linalg import aslinearoperator
 import hadaflow as hf
 from hadaflow.gauges import GroupNorm
 from hadaflow.groups import Groups
-from hadaflow.operators import Metered, Repeated, Scaled, as_operator, complex_operator
+from hadaflow.operators import Metered, Repeated, Scaled, as_operator
 from hadaflow.operators.block import dense
+from hadaflow.operators.making import complex_operator
 
 TWO = np.array([[1.0, 0.0, 0.5, 0.2], [0.0, 1.0, -0.3, 0.6]])
 ROUND = np.array([[1.0, 0.2, 0.6, 0.1], [0.0, 0.6, -0.1, 1.0]])  # more coordinates on the support than rows

@@ -14,7 +14,8 @@ from hadaflow._validation import check_finite, flag, real_array
 from hadaflow.groups import Groups
 from hadaflow.layouts import Layout
 from hadaflow.losses import Loss, Squared
-from hadaflow.operators import Operator, Repeated, as_operator, complex_operator, is_complex
+from hadaflow.operators import Operator, Repeated, as_operator
+from hadaflow.operators.making import complex_operator, is_complex
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import numpy as np
 
 from hadaflow._types import Float, Vector
 from hadaflow.certificates import MOST_COLUMNS, exact_within
-from hadaflow.operators import in_memory
 from hadaflow.operators.around import drowning
+from hadaflow.operators.making import in_memory
 from hadaflow.problems import Problem
 from hadaflow.recovery._strategies import MOST_ROWS, Options, strategies, worth_copying
 from hadaflow.results import Recovery, Stats, Status

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from hadaflow._rules import BestWatch, Instant, Rule, Verdict, Watch
 from hadaflow._validation import callback, check_finite, positive_number, real_array
 from hadaflow.losses import Squared
-from hadaflow.operators import as_operator, is_complex
+from hadaflow.operators import as_operator
+from hadaflow.operators.making import is_complex
 from hadaflow.problems import Problem
 from hadaflow.snapshots import Snapshot
 
