@@ -329,7 +329,7 @@ def test_the_product_scale_is_that_of_the_model(models):
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_the_support_of_a_model_of_ones_own(models, which):
-    """Entries as small as 2 % of the largest one stand out of a start of 1e-9 of it."""
+    """Entries as small as 2 % of the largest one stand out of a start of 1e-9 of it (descent: 1e-6, in fewer steps)."""
     case, model = planted(20, 40, 0, seed=3), models[which]
     x = np.zeros(40)
     x[[1, 2, 3]] = [5.0, 0.1, 0.1]
