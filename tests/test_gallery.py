@@ -102,6 +102,21 @@ def test_photograph(run, capsys):
     assert snr(path.x) > quality.max() - 0.5
 
 
+def test_mri(run, capsys):
+    pytest.importorskip("pywt")
+    names, figures = run("mri")
+    assert figures == 2
+    output = capsys.readouterr().out
+    assert "adjoint: True" in output
+    exact, real, truth, decibels = (names[name] for name in ("exact", "real", "coefficients", "decibels"))
+    assert (exact.status.name, exact.x.dtype) == ("EXACT", np.complex128)
+    assert off(exact.x, names["sparse"]) < 1e-10
+    assert np.count_nonzero(names["sparse"]) == 2000
+    assert decibels(real.x, truth) > decibels(names["back_project"](names["A"] @ truth), truth) + 4
+    assert real.certificate.gap < 1e-3  # "within a thousandth"
+    assert np.abs(truth).sum() > 1.09 * real.certificate.l1_norm
+
+
 def test_noisy_regression(run):
     names, figures = run("noisy_regression")
     assert figures == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 ORDER = (
     "plot_ecg.py",
     "plot_photograph.py",
+    "plot_mri.py",
     "plot_noisy_regression.py",
     "plot_pipeline.py",
     "plot_pylops.py",
