@@ -117,6 +117,33 @@ def test_mri(run, capsys):
     assert np.abs(truth).sum() > 1.09 * real.certificate.l1_norm
 
 
+def test_joint_channels(run):
+    names, figures = run("joint_channels")
+    assert figures == 2
+    A, X, send = names["A"], names["X"], names["send"]
+    errors = [off(r.x, x) for r, x in zip(names["singles"], X.T, strict=True)]
+    assert sum(error > 0.1 for error in errors) == 7  # "seven of eight snapshots are too little"
+    assert max(r.certificate.gap for r in names["singles"]) < 1e-8
+    assert off(names["joint"].x, X) < 1e-10
+    largest = np.argsort(np.linalg.norm(names["noisy"].x, axis=1))[-9:]  # "remain the right ones"
+    np.testing.assert_array_equal(np.sort(largest), np.flatnonzero(X.any(axis=1)))
+    one, two, eight = names["shares"].values()
+    assert one.sum() < two.sum() < eight.sum()
+
+    def music(Y, transmitters, rank):
+        signals = np.linalg.svd(Y)[0][:, :rank]
+        outside = np.linalg.norm(A - signals @ (signals.conj().T @ A), axis=0)
+        return np.sort(np.argsort(outside)[:transmitters])
+
+    many, echoes = send(15, 16), send(9, 16)
+    on = np.flatnonzero(echoes.any(axis=1))
+    echoes[on] = np.random.default_rng(0).standard_normal((9, 3)) @ echoes[on[:3]]
+    np.testing.assert_array_equal(music(A @ many, 15, 15), np.flatnonzero(many.any(axis=1)))
+    assert off(hf.recover(A, A @ many, joint=True).x, many) > 0.1
+    assert list(music(A @ echoes, 9, 3)) != list(on)
+    assert off(hf.recover(A, A @ echoes, joint=True).x, echoes) < 1e-10
+
+
 def test_noisy_regression(run):
     names, figures = run("noisy_regression")
     assert figures == 2

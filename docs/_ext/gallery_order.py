@@ -6,6 +6,7 @@ ORDER = (
     "plot_ecg.py",
     "plot_photograph.py",
     "plot_mri.py",
+    "plot_joint_channels.py",
     "plot_noisy_regression.py",
     "plot_pipeline.py",
     "plot_pylops.py",
