@@ -173,6 +173,29 @@ def test_pipeline(run, capsys):
     assert np.corrcoef(names["held_out"], names["table"].target)[0, 1] > 0.65
 
 
+def test_categories(run, capsys):
+    names, figures = run("categories")
+    assert figures == 2
+    output = capsys.readouterr().out
+    assert "variable by variable: 3 of 10 variables, 27 of 93 levels, R² 0.93" in output
+    assert "level by level: 3 of 10 variables, 9 of 93 levels, R² 0.77" in output
+    assert "LassoCV: 10 of 10 variables" in output
+    changes = [float(change) for change in re.findall(r"change by up to (\S+)", output)]
+    assert changes[0] < 1e-10  # "only the first answers the same"
+    assert min(changes[1:]) > 0.1
+    grouped = names["models"]["variable by variable"]
+    assert grouped.group_support_.sum() == 3
+    means = {name: np.reshape(scores, (4, 8)).mean(axis=1) for name, scores in names["scores"].items()}
+    by_variable, by_level, wrong, right = (means[name] for name in means)
+    assert list(means) == [
+        (title, way)
+        for title in ("all levels matter", "one level of each matters")
+        for way in ("variable by variable", "level by level")
+    ]
+    assert np.all(by_variable > by_level)
+    assert np.all(wrong < right)
+
+
 def test_pylops(run):
     pytest.importorskip("pylops")
     names, figures = run("pylops")

@@ -9,6 +9,7 @@ ORDER = (
     "plot_joint_channels.py",
     "plot_noisy_regression.py",
     "plot_pipeline.py",
+    "plot_categories.py",
     "plot_pylops.py",
     "plot_weights_and_signs.py",
     "plot_depths.py",
