@@ -119,5 +119,6 @@ print(f"picture:   at least {100 * (np.abs(coefficients).sum() / real.certificat
 
 # %%
 # So what is missing is in the samples and the wavelets: more samples, or a transform in which heads have fewer large
-# coefficients, would help, and a more patient solver would not. Groups, several coils and real pictures from complex
-# data: :doc:`/groups`. With noise, for real data: :doc:`plot_photograph`.
+# coefficients, would help, and a more patient solver would not. The samples here have no noise; ``noise_level`` is for
+# real data so far. Groups, several columns, and real pictures from complex samples: :doc:`/groups`; noise in a real
+# picture: :doc:`plot_photograph`.
