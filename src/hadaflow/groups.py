@@ -17,6 +17,8 @@ import scipy.sparse as sp
 from hadaflow._types import Index, Mask, Vector
 from hadaflow.operators.block import Columns, columns_scaled, dense, is_sparse, row_gram
 
+__all__ = ["Groups"]
+
 
 class Groups:
     """A partition of the coordinates 0 to n - 1.
