@@ -16,8 +16,8 @@ MODULES = [
     *(
         f"hadaflow.{name}"
         for name in (
-            "blocks", "clusters", "estimators", "experiments", "files", "gauges", "groups", "layouts", "losses", "models",
-            "operators", "planning", "plotting", "recording", "steps", "stopping", "theory",
+            "blocks", "clusters", "estimators", "experiments", "files", "gauges", "groups", "layouts", "losses",
+            "models", "operators", "planning", "plotting", "recording", "steps", "stopping", "theory",
         )
     ),
 ]  # fmt: skip
