@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 INSTALL := -m pip install --quiet --no-compile
 
 .NOTPARALLEL:
-.PHONY: help demo test test-core test-oldest test-newest packaging docs reproduce lint bench bench-imaging bench-descent bench-cluster bench-regression correctness clean
+.PHONY: help demo test test-core test-oldest test-newest packaging docs reproduce lint bench bench-imaging bench-descent bench-cluster bench-regression bench-structure correctness clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -33,7 +33,7 @@ demo: $(VENV)-demo/.ready-demo ## Recover an ECG and a photograph, and fit a med
 
 # One BLAS thread: two for each worker take half as long again (`make test-core` leaves BLAS what a user has), and the
 # times of solvers compare.
-ONE_THREAD := test test-oldest test-newest bench bench-imaging bench-regression
+ONE_THREAD := test test-oldest test-newest bench bench-imaging bench-regression bench-structure
 $(ONE_THREAD): export OPENBLAS_NUM_THREADS ?= 1
 $(ONE_THREAD): export OMP_NUM_THREADS ?= 1
 $(ONE_THREAD): export MKL_NUM_THREADS ?= 1
@@ -89,6 +89,9 @@ bench-cluster: $(VENV)-bench/.ready-bench ## Recover from a matrix larger than t
 
 bench-regression: $(VENV)-bench/.ready-bench ## Compare with other estimators of sparse regression, on drawn data with noise
 	$(VENV)-bench/bin/python benchmarks/regression.py $(ARGS)
+
+bench-structure: $(VENV)-bench/.ready-bench ## Compare with other solvers in groups, on complex data and joint columns
+	$(VENV)-bench/bin/python benchmarks/structure.py $(ARGS)
 
 correctness: $(VENV)/.ready-test ## Judge five thousand answers in extended precision: is anything said that is not so?
 	$(VENV)/bin/python benchmarks/correctness.py $(ARGS)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from scipy.optimize import linprog
+
+import hadaflow as hf
+
+ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
@@ -30,14 +37,40 @@ def planted(m, n, s, *, seed=0, positive=False):
     return Instance(A, A @ x, x)
 
 
-def minimal_l1(A, y, *, positive=False, weights=None):
-    """Optimal value of basis pursuit by an independent linear programme."""
+def problem_of(values, *, m=40, n=100, noise=0.0, seed=0):
+    """A Gaussian problem whose x has these values, and x."""
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((m, n)) / np.sqrt(m)
+    x = np.zeros(n)
+    x[rng.choice(n, len(values), replace=False)] = values
+    return hf.Problem(A, A @ x + noise * rng.standard_normal(m)), x
+
+
+def basis_pursuit(A, y, *, positive=False, weights=None):
+    """Minimiser and optimal value by an independent linear programme."""
     n = A.shape[1]
     w = np.ones(n) if weights is None else weights
     matrix, cost = (A, w) if positive else (np.hstack([A, -A]), np.concatenate([w, w]))
     result = linprog(cost, A_eq=matrix, b_eq=y, method="highs-ds")
     assert result.status == 0
-    return result.fun
+    return result.x if positive else result.x[:n] - result.x[n:], result.fun
+
+
+def minimal_l1(A, y, **options):
+    """The optimal value alone."""
+    return basis_pursuit(A, y, **options)[1]
+
+
+def refuses(main, capsys, *arguments):
+    """What a script says as it refuses these arguments."""
+    with pytest.raises(SystemExit):
+        main([*arguments])
+    return capsys.readouterr().err
+
+
+def code_of(page):
+    """The blocks of Python of a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def random_sparse(shape, density, rng, format="csr"):
@@ -46,28 +79,40 @@ def random_sparse(shape, density, rng, format="csr"):
     return sp.random_array(shape, density=density, format=format, **{name: rng})
 
 
+#: They share the records of the quick experiments: one worker takes them all, so that no experiment runs twice.
+REPRODUCTION = {"reproduce", "experiments_a", "experiments_b", "experiments_c", "experiments_scale"}
+#: Files that take long, the longest first: begun last, one of them would leave the other workers without work.
+LONG = ["reproduction", "classifier", "sweeps", "regressor_cv", "theory_null_space", "theory_approximation_error"]
+LONG += ["theory_early_stopping", "regressor", "correctness", "flow", "descent", "sweep", "phase_diagram", "selection"]
+
+
+def unit_of(file):
+    """The name of the tests that one worker takes together."""
+    name = Path(file).stem.removeprefix("test_")
+    return "reproduction" if name in REPRODUCTION else name
+
+
 def pytest_collection_modifyitems(items):
-    """Slow tests may take an hour."""
+    """Slow tests may take an hour; what takes long comes first."""
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(3600))
-
-
-#: They share the records of the quick experiments: one worker takes them all, so that no experiment runs twice.
-REPRODUCTION = {"reproduce", "experiments_a", "experiments_b", "experiments_c", "experiments_scale"}
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(unit_of(item.path), len(LONG)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """``--dist loadfile``, with these files taken for one."""
+    """File by file, whether ``--dist loadfile`` is given or nothing is, and in the order of collection."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "reproduction" if Path(file).stem.removeprefix("test_") in REPRODUCTION else file
+            return "reproduction" if unit_of(file) == "reproduction" else file
 
-    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+    config.option.loadscopereorder = False
+    return ByFile(config, log) if config.getvalue("dist") in ("load", "loadfile") else None
 
 
 @pytest.fixture(scope="session")
@@ -98,3 +143,44 @@ def easy():
 def hard():
     """Beyond the recovery threshold: the minimiser is not the planted vector."""
     return planted(40, 120, 25, seed=1)
+
+
+@pytest.fixture(scope="session")
+def documented():
+    """What the page on adding a model defines."""
+    names = {}
+    for block in code_of("docs/adding_a_model.md"):
+        exec(block, names)
+    return names
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Gives the modules of the benchmarks, which are no package, by their names; forgotten again afterwards."""
+    folder = ROOT / "benchmarks"
+    modules = [path.stem for path in folder.glob("*.py")]
+    monkeypatch.syspath_prepend(folder)
+    for name in modules:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module
+    for name in modules:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def terminal(tmp_path, monkeypatch):
+    """A working directory of its own, and a wide and colourless terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("NO_COLOR", "1")
+    return tmp_path
+
+
+@pytest.fixture
+def plt():
+    """Pyplot without a display, and without figures left open."""
+    pytest.importorskip("matplotlib").use("Agg")
+    import matplotlib.pyplot as plt
+
+    yield plt
+    plt.close("all")

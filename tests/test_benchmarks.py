@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-MODULES = [path.stem for path in BENCHMARKS.glob("*.py")]
-
-
-@pytest.fixture
-def bench(monkeypatch):
-    """The modules of the benchmarks, which are no package, forgotten again afterwards."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    for name in MODULES:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module
-    for name in MODULES:
-        sys.modules.pop(name, None)
+from conftest import ROOT, refuses
 
 
 def dense(matrix):
@@ -332,13 +317,6 @@ def test_measurements_of_pictures_are_counted_and_orthonormal(imaging):
     assert np.linalg.norm(A @ instance.truth - instance.y) == pytest.approx(instance.noise)
 
 
-def refuses(main, capsys, *arguments):
-    """What a command says as it refuses these arguments."""
-    with pytest.raises(SystemExit):
-        main([*arguments])
-    return capsys.readouterr().err
-
-
 def test_bad_options_of_the_imaging_benchmark_are_refused(imaging, capsys):
     assert "no row has a name with nothing" in refuses(imaging.main, capsys, "--rows", "nothing")
     assert "--repeats must be at least 1" in refuses(imaging.main, capsys, "--repeats", "0")
@@ -496,7 +474,7 @@ def test_bad_options_of_the_regression_benchmark_are_refused(bench, capsys):
 
 def test_real_tables_are_compared_on_what_no_estimator_has_seen(bench, monkeypatch, capsys):
     pytest.importorskip("sklearn")
-    monkeypatch.syspath_prepend(BENCHMARKS.parent / "examples")
+    monkeypatch.syspath_prepend(ROOT / "examples")
     monkeypatch.delitem(sys.modules, "regression_comparison", raising=False)
     example = bench("regression_comparison")
 
@@ -525,3 +503,21 @@ def test_real_tables_are_compared_on_what_no_estimator_has_seen(bench, monkeypat
     assert 0.3 < float(r2) < 0.6
     assert 5 < float(features) < 40
     assert "NKG7: left out; get the table with: pip install --no-deps scanpy h5py" in out
+
+
+def test_problems_in_groups_are_seeded_and_judged(bench):
+    problems, report = bench("structure_problems"), bench("structure_report")
+    for name, kind in problems.KINDS.items():
+        if kind.m > 100 and kind.data != "fourier":
+            continue
+        one, two = problems.draw(name, 1), problems.draw(name, 1)
+        np.testing.assert_array_equal(one.A, two.A)
+        np.testing.assert_array_equal(one.y, two.y)
+        assert one.A.shape == (kind.m, kind.n)
+        assert one.joint == (kind.columns > 0)
+        assert one.value(np.ones((kind.n, max(1, kind.columns)))) == pytest.approx(kind.n * max(1, kind.columns) ** 0.5)
+    ours = {"seconds": [1.0, 0.5], "gap": 2e-9, "residual": 3e-9, "status": "EXACT"}
+    row = {"hadaflow": ours, "peer": {"seconds": [2.0], "value": 1.0, "excess": -1e-6, "residual": 1e-6}}
+    assert report.compared([row, row], "peer") == "0.25 (-1e-06, 1e-06)"
+    assert report.compared([row | {"peer": {"seconds": [], "error": "no"}}], "peer") == "no"
+    assert report.own([row]) == "500 ms, gap 2e-09, residual 3e-09"

@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from conftest import minimal_l1, planted
+from conftest import basis_pursuit, minimal_l1, planted
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import aslinearoperator
@@ -37,14 +37,6 @@ def dual_optimum(A, y, *, positive=False, weights=None):
     return result.x
 
 
-def primal_optimum(A, y, *, positive=False, weights=None):
-    n = A.shape[1]
-    w = np.ones(n) if weights is None else weights
-    matrix, cost = (A, w) if positive else (np.hstack([A, -A]), np.concatenate([w, w]))
-    result = linprog(cost, A_eq=matrix, b_eq=y, method="highs-ds")
-    return result.x if positive else result.x[:n] - result.x[n:]
-
-
 # ---- the bound -----------------------------------------------------------------------------------------------
 
 
@@ -54,8 +46,8 @@ def test_bound_is_the_minimum_for_an_optimal_dual_and_never_above_it(setting):
     options = SETTINGS[setting]
     for seed in range(8):
         rng, A, y = small(seed, positive="positive" in options)
-        problem, minimum = hf.Problem(A, y), minimal_l1(A, y, **options)
-        x, best = primal_optimum(A, y, **options), dual_optimum(A, y, **options)
+        problem, best = hf.Problem(A, y), dual_optimum(A, y, **options)
+        x, minimum = basis_pursuit(A, y, **options)
         certificate = hf.certify(problem, x, best, **options)
         assert certificate.lower_bound == pytest.approx(minimum, rel=1e-9), seed
         assert certificate.l1_norm == pytest.approx(certificate.lower_bound, rel=1e-9), seed
@@ -128,7 +120,7 @@ def test_bound_for_least_squares_points():
 
 def test_certificate_is_free_of_units():
     _, A, y = small(0)
-    x, dual = primal_optimum(A, y), dual_optimum(A, y)
+    x, dual = basis_pursuit(A, y)[0], dual_optimum(A, y)
     plain = hf.certify(hf.Problem(A, y), x, dual)
     for scaled in [
         certificate
@@ -181,6 +173,7 @@ def test_zero_measurements():
     certificate = hf.certify(hf.Problem(np.eye(2), np.zeros(2)), np.zeros(2), np.zeros(2))
     assert (certificate.residual, certificate.l1_norm, certificate.gap, certificate.unique) == (0.0, 0.0, 0.0, True)
     assert hf.certify(hf.Problem(np.eye(2), np.zeros(2)), [1.0, 0.0], np.ones(2)).unique is False
+    assert hf.certify(hf.Problem(np.ones((1, 2)), [0.0]), [0.0, 0.0], [0.0]).unique  # the only point of norm zero
 
 
 def test_no_coordinate_off_the_support():
@@ -257,6 +250,7 @@ def test_not_unique_with_duplicate_columns():
         assert not result.certificate.unique
         one_of_many = hf.certify(hf.Problem(A, data.y), np.append(data.x, 0.0), result.dual)
         assert one_of_many.gap < 1e-10
+        assert one_of_many.margin == pytest.approx(0, abs=1e-9)
         assert not one_of_many.unique
 
 
@@ -266,10 +260,6 @@ def test_not_unique_with_dependent_columns_on_the_support():
     assert certificate.gap < 1e-14
     assert certificate.margin == 1.0
     assert not certificate.unique
-
-
-def test_zero_is_the_only_point_of_norm_zero():
-    assert hf.certify(hf.Problem(np.ones((1, 2)), [0.0]), [0.0, 0.0], [0.0]).unique
 
 
 @pytest.mark.parametrize(("dtype", "size"), [(np.float64, 5e-9), (np.float32, 1e-5)])

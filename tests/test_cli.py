@@ -31,15 +31,12 @@ def data():
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, data):
-    """A working directory with the data in it, on a wide and colourless terminal."""
+def folder(terminal, data):
+    """A working directory with the data in it."""
     A, _, y = data
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setenv("NO_COLOR", "1")
     np.save("A.npy", A)
     np.save("y.npy", y)
-    return tmp_path
+    return terminal
 
 
 @pytest.fixture

@@ -30,11 +30,8 @@ def problem():
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys, problem):
+def run(terminal, capsys, problem):
     """Run ``hadaflow <command> A.npy y.npy <options>``; give back exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setenv("NO_COLOR", "1")
     np.save("A.npy", problem.operator.columns(np.arange(N)))
     np.save("y.npy", problem.y)
 

@@ -8,9 +8,8 @@ import inspect
 
 import numpy as np
 import pytest
-from conftest import planted
+from conftest import code_of, planted
 from scipy.sparse.linalg import LinearOperator
-from test_docs import code_of
 
 import hadaflow as hf
 from hadaflow import stopping
@@ -124,6 +123,7 @@ def test_what_is_about_squares_says_so(written, call):
 
 TAKES_AN_OPERATOR = {
     "recover": lambda A: hf.recover(A, CASE.y).x,
+    "recover_each": lambda A: hf.recover_each(A, CASE.y[:, None])[0].x,
     "recover, saddles": lambda A: hf.recover(A, CASE.y, method="saddles").x,
     "recover, limit": lambda A: hf.recover(A, CASE.y, method="limit").x,
     "recover, from a start": lambda A: hf.recover(A, CASE.y, depth=3, init_scale=1e-3).x,
@@ -163,6 +163,7 @@ def test_an_operator_of_ones_own(call):
 
 TAKES_A_GAUGE = {
     "recover": lambda gauge, y: hf.recover(CASE.A, y, gauge=gauge).x,
+    "recover_each": lambda gauge, y: hf.recover_each(CASE.A, np.column_stack([y, y, y]), gauge=gauge)[1].x,
     "recover, operator": lambda gauge, y: hf.recover(Forgetful(CASE.A), y, gauge=gauge).x,
     "saddles": lambda gauge, y: hf.saddles(hf.Problem(CASE.A, y), gauge=gauge).final,
 }
@@ -233,5 +234,6 @@ def test_every_public_function_that_takes_such_a_thing_is_here():
     assert problems <= {name.split(",")[0] for name in (*TAKES_A_LOSS, *SQUARES_ALONE)} | {
         "plan",
         "recover",
+        "recover_each",
         "dot_test",
     }

@@ -8,15 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT, code_of
 from scipy.integrate import solve_ivp
 
 import hadaflow as hf
-
-ROOT = Path(__file__).parent.parent
-
-
-def code_of(page):
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def test_the_model_of_the_page_works():
@@ -51,10 +46,8 @@ def test_the_model_of_the_page_works():
     np.testing.assert_allclose(path(path.times[-1]), end.x, atol=1e-8)
 
 
-def test_the_model_with_a_barrier_of_the_page_works():
-    names = {}
-    for block in code_of("docs/adding_a_model.md"):
-        exec(block, names)
+def test_the_model_with_a_barrier_of_the_page_works(documented):
+    names = documented
     np.testing.assert_allclose(names["scaled"].x, names["same"], rtol=1e-12)
     model, a = names["ScaledCube"](0.7), 0.1
     x = np.array([-2.0, 1e-9, 1.0])
@@ -227,6 +220,7 @@ def test_readme_snippets_run(capsys):
     exec(theory, names)
     assert "excess of the" in capsys.readouterr().out
     names |= {"A": names["A"], "y": names["A"] @ np.abs(names["x"]), "w": np.linspace(1, 2, 200)}
+    names["Y"] = np.column_stack([names["y"], 2 * names["y"]])
     exec(calls, names)
     table = {"X": names["A"], "y": names["A"] @ names["x"] + 0.1 * np.random.default_rng(1).standard_normal(50)}
     exec(regression, table)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.fft
+from conftest import refuses
 
 import hadaflow as hf
 
@@ -54,13 +55,6 @@ def test_ecg_demo_takes_another_wavelet(ecg, tmp_path, capsys):
     (_, ours), (_, theirs), *_ = read(capsys.readouterr().out)
     assert ours["gap"] <= 1e-8
     assert ours["error"] < theirs["error"]
-
-
-def refuses(main, capsys, option, value):
-    """What an example says as it refuses the value of an option."""
-    with pytest.raises(SystemExit):
-        main([option, value])
-    return capsys.readouterr().err
 
 
 def test_ecg_demo_refuses_bad_options(ecg, capsys):

@@ -2,10 +2,10 @@
 
 import math
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT, code_of
 
 import hadaflow as hf
 from hadaflow.experiments import Verdict, run_inline
@@ -171,9 +171,9 @@ def test_frequencies_may_be_off_by_three_standard_deviations():
 
 
 def test_snippets_of_the_page_print_what_it_says(capsys):
-    page = (Path(__file__).parent.parent / "docs" / "paper_a.md").read_text(encoding="utf-8")
-    scales, counts, errors = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    scales, counts, errors = code_of("docs/paper_a.md")
     exec(scales, {})
+    page = (ROOT / "docs" / "paper_a.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out == re.search(r"```\n(3 .*?)```", page, flags=re.DOTALL)[1]
     exec(counts, {})
     told = [line.split("# ")[1].split(":")[0] for line in counts.splitlines() if "# " in line]

@@ -18,7 +18,6 @@ from hadaflow.experiments.catalogue.b_errors import EarlyStoppingError
 from hadaflow.experiments.catalogue.b_image import Image, digit
 from hadaflow.experiments.catalogue.b_incremental import IncrementalLearning
 from hadaflow.experiments.catalogue.b_kernel import KernelRegime, ridge
-from hadaflow.experiments.report import draw
 
 KINDS = [
     Convergence,
@@ -49,18 +48,6 @@ def test_the_seven_figures_of_the_paper_are_there():
     names = [name for name, kind in known().items() if kind.paper == "B"]
     assert set(names) == {kind.name for kind in KINDS}
     assert len(names) == 7
-
-
-@each
-def test_figures_are_drawn_from_the_records(kind, records_of):
-    figure = draw(kind.quick(), records_of(kind))
-    figure.canvas.draw()
-    assert len(figure.axes) >= 3
-    texts = [text.get_text() for ax in figure.axes for text in (ax.title, *ax.texts)]
-    texts += [ax.get_title(loc="left") for ax in figure.axes]
-    assert sum("depth" in text for text in texts) == 3
-    sizes = [text.get_fontsize() for legend in figure.legends for text in legend.get_texts()]
-    assert all(size >= 8 for size in sizes)
 
 
 # ---- claims can fail -------------------------------------------------------------------------------------------------

@@ -1,11 +1,10 @@
 """Vanishing scales: the flow against the saddle path, the average against the lasso."""
 
 import math
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT, code_of
 from scipy.optimize import linprog
 from sklearn.linear_model import Lasso
 
@@ -140,9 +139,9 @@ def test_the_ends_are_minimal(quick):
 
 
 def test_the_numbers_of_the_page():
-    page = (Path(__file__).parent.parent / "docs" / "vanishing_scale.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "vanishing_scale.md").read_text(encoding="utf-8")
     names = {}
-    exec(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[0], names)
+    exec(code_of("docs/vanishing_scale.md")[0], names)
     x, lasso, flow = names["x"], names["lasso"], names["flow"]
     assert (x[:5].min().round(2), x[:5].max().round(2)) == (0.92, 1.05)
     assert (lasso[:5].min().round(2), lasso[:5].max().round(2)) == (0.41, 0.71)

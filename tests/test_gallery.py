@@ -1,10 +1,8 @@
 """The gallery's scripts run, and do what their pages say; the comparison is what its script makes of the records."""
 
 import copy
-import importlib
 import re
 import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +100,48 @@ def test_photograph(run, capsys):
     assert snr(path.x) > quality.max() - 0.5
 
 
+def test_mri(run, capsys):
+    pytest.importorskip("pywt")
+    names, figures = run("mri")
+    assert figures == 2
+    output = capsys.readouterr().out
+    assert "adjoint: True" in output
+    exact, real, truth, decibels = (names[name] for name in ("exact", "real", "coefficients", "decibels"))
+    assert (exact.status.name, exact.x.dtype) == ("EXACT", np.complex128)
+    assert off(exact.x, names["sparse"]) < 1e-10
+    assert np.count_nonzero(names["sparse"]) == 2000
+    assert decibels(real.x, truth) > decibels(names["back_project"](names["A"] @ truth), truth) + 4
+    assert real.certificate.gap < 1e-3  # "within a thousandth"
+    assert np.abs(truth).sum() > 1.09 * real.certificate.l1_norm
+
+
+def test_joint_channels(run):
+    names, figures = run("joint_channels")
+    assert figures == 2
+    A, X, send = names["A"], names["X"], names["send"]
+    errors = [off(r.x, x) for r, x in zip(names["singles"], X.T, strict=True)]
+    assert sum(error > 0.1 for error in errors) == 7  # "seven of eight snapshots are too little"
+    assert max(r.certificate.gap for r in names["singles"]) < 1e-8
+    assert off(names["joint"].x, X) < 1e-10
+    largest = np.argsort(np.linalg.norm(names["noisy"].x, axis=1))[-9:]  # "remain the right ones"
+    np.testing.assert_array_equal(np.sort(largest), np.flatnonzero(X.any(axis=1)))
+    one, two, eight = names["shares"].values()
+    assert one.sum() < two.sum() < eight.sum()
+
+    def music(Y, transmitters, rank):
+        signals = np.linalg.svd(Y)[0][:, :rank]
+        outside = np.linalg.norm(A - signals @ (signals.conj().T @ A), axis=0)
+        return np.sort(np.argsort(outside)[:transmitters])
+
+    many, echoes = send(15, 16), send(9, 16)
+    on = np.flatnonzero(echoes.any(axis=1))
+    echoes[on] = np.random.default_rng(0).standard_normal((9, 3)) @ echoes[on[:3]]
+    np.testing.assert_array_equal(music(A @ many, 15, 15), np.flatnonzero(many.any(axis=1)))
+    assert off(hf.recover(A, A @ many, joint=True).x, many) > 0.1
+    assert list(music(A @ echoes, 9, 3)) != list(on)
+    assert off(hf.recover(A, A @ echoes, joint=True).x, echoes) < 1e-10
+
+
 def test_noisy_regression(run):
     names, figures = run("noisy_regression")
     assert figures == 2
@@ -129,6 +169,29 @@ def test_pipeline(run, capsys):
     kept = regressor.feature_names_in_[regressor.coef_ != 0]
     assert {"bmi", "bp"} < set(kept)
     assert np.corrcoef(names["held_out"], names["table"].target)[0, 1] > 0.65
+
+
+def test_categories(run, capsys):
+    names, figures = run("categories")
+    assert figures == 2
+    output = capsys.readouterr().out
+    assert "variable by variable: 3 of 10 variables, 27 of 93 levels, R² 0.93" in output
+    assert "level by level: 3 of 10 variables, 9 of 93 levels, R² 0.77" in output
+    assert "LassoCV: 10 of 10 variables" in output
+    changes = [float(change) for change in re.findall(r"change by up to (\S+)", output)]
+    assert changes[0] < 1e-10  # "only the first answers the same"
+    assert min(changes[1:]) > 0.1
+    grouped = names["models"]["variable by variable"]
+    assert grouped.group_support_.sum() == 3
+    means = {name: np.reshape(scores, (4, 8)).mean(axis=1) for name, scores in names["scores"].items()}
+    by_variable, by_level, wrong, right = (means[name] for name in means)
+    assert list(means) == [
+        (title, way)
+        for title in ("all levels matter", "one level of each matters")
+        for way in ("variable by variable", "level by level")
+    ]
+    assert np.all(by_variable > by_level)
+    assert np.all(wrong < right)
 
 
 def test_pylops(run):
@@ -219,16 +282,8 @@ def test_phase_diagram(run):
 
 
 @pytest.fixture
-def comparison(monkeypatch):
-    """The script, which is no package; what it imports is forgotten again."""
-    folder = ROOT / "benchmarks"
-    modules = {path.stem for path in folder.glob("*.py")}
-    monkeypatch.syspath_prepend(folder)
-    for name in modules:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield importlib.import_module("comparison")
-    for name in modules:
-        sys.modules.pop(name, None)
+def comparison(bench):
+    return bench("comparison")
 
 
 def test_the_comparison_is_what_the_records_say(comparison):

@@ -7,13 +7,14 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse.linalg import aslinearoperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import hadaflow as hf
 from hadaflow.gauges import GroupNorm
 from hadaflow.groups import Groups
-from hadaflow.operators import Metered, Repeated, Scaled, as_operator, complex_operator
+from hadaflow.operators import Metered, Repeated, Scaled, as_operator
 from hadaflow.operators.block import dense
+from hadaflow.operators.making import complex_operator
 
 TWO = np.array([[1.0, 0.0, 0.5, 0.2], [0.0, 1.0, -0.3, 0.6]])
 ROUND = np.array([[1.0, 0.2, 0.6, 0.1], [0.0, 0.6, -0.1, 1.0]])  # more coordinates on the support than rows
@@ -439,6 +440,14 @@ def test_operators_are_the_matrix_that_is_meant(name, kind):
     for member, (found, expected) in exact.items():
         np.testing.assert_allclose(found, expected, atol=1e-13, err_msg=member)
     assert operator.size_bound >= np.linalg.norm(matrix, axis=0).max() * (1 - 1e-12) or kind is aslinearoperator
+
+
+def test_adjoints_of_complex_operators_are_tested():
+    assert hf.dot_test(aslinearoperator(COMPLEX)).passed
+    wrong = LinearOperator(COMPLEX.shape, COMPLEX.dot, COMPLEX.T.dot, dtype=complex)  # not conjugated
+    assert not hf.dot_test(wrong).passed
+    with pytest.raises(ValueError, match="not adjoint to each other"):
+        hf.recover(wrong, Y_COMPLEX)
 
 
 # ---- the parts ------------------------------------------------------------------------------------------------------

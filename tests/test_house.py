@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "src" / "hadaflow"
 
 PUBLIC = [
-    "Certificate", "ConvergenceWarning", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History",
-    "LassoCertificate", "Limit", "Model", "Problem", "Progress", "Recorder", "Recovery", "SaddlePath",
+    "Certificate", "Certificates", "ConvergenceWarning", "Criterion", "DotTest", "FlowPath", "HadamardPower", "History",
+    "LassoCertificate", "Limit", "Model", "Problem", "Progress", "Recorder", "Recoveries", "Recovery", "SaddlePath",
     "Selection", "Snapshot", "Stats", "Status", "Trajectory", "certify", "certify_lasso", "criterion_prices", "descend",
-    "descend_batch", "dot_test", "flow", "gauges", "limit", "losses", "recording", "recover", "saddles",
+    "descend_batch", "dot_test", "flow", "gauges", "limit", "losses", "recording", "recover", "recover_each", "saddles",
     "select", "start_from_data", "steps", "stopping", "theory",
 ]  # fmt: skip
 

@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 import hadaflow as hf
 from hadaflow._sweep import sweep_of
+from hadaflow.groups import Metric
 from hadaflow.losses import Logistic, Loss, Squared
 from hadaflow.recording import Recorder
 from hadaflow.solvers.flow.field import Field
@@ -305,7 +306,7 @@ def test_implicit_steps_know_the_curvature(kind, active):
     weight[:active] = np.geomspace(1, 10, active) if active else 0
     system = np.eye(12) + bend[:, None] * ((A * weight) @ A.T)
     systems = (KrylovSystems if kind == "operator" else ActiveColumns)(field)
-    found = systems.solver(weight, bend)(right)
+    found = systems.solver(Metric.of_diagonal(weight), bend)(right)
     np.testing.assert_allclose(system @ found, right, atol=5e-2 if kind == "operator" else 1e-10)
     assert (active == 0) == np.array_equal(found, right)
 

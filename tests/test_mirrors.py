@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from conftest import planted
 from scipy.integrate import solve_ivp
-from test_docs import code_of
 
 import hadaflow as hf
 from hadaflow.gauges import L1
@@ -35,15 +34,6 @@ MODELS = {
     "2 + 3, positive": (Sum(H(2, "positive"), H(3, "positive")), 1e-2),
 }
 every_model = pytest.mark.parametrize(("model", "a"), MODELS.values(), ids=MODELS)
-
-
-@pytest.fixture(scope="module")
-def documented():
-    """The models that the page on adding one writes."""
-    names = {}
-    for block in code_of("docs/adding_a_model.md"):
-        exec(block, names)
-    return names
 
 
 @pytest.mark.parametrize("signed", [True, False])

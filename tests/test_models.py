@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from conftest import planted
 from scipy.integrate import solve_ivp
-from test_docs import code_of
 
 import hadaflow as hf
 from hadaflow.models import Factors
@@ -309,15 +308,12 @@ def test_depth_is_a_float_and_models_compare_by_value():
 
 
 @pytest.fixture(scope="module")
-def documented():
-    """The models that the page on adding one writes."""
-    names = {}
-    for block in code_of("docs/adding_a_model.md"):
-        exec(block, names)
-    return names["HadamardProduct"](), names["ScaledCube"](2.0)
+def models(documented):
+    """Those that the page on adding one writes."""
+    return documented["HadamardProduct"](), documented["ScaledCube"](2.0)
 
 
-def test_the_product_scale_is_that_of_the_model(documented):
+def test_the_product_scale_is_that_of_the_model(models):
     for depth, sign in itertools.product(DEPTHS, SIGNS):
         for a in (1e-30, 0.3, np.array([0.1, 0.2, 0.7])):
             expected = np.exp(depth * np.log(a).mean())
@@ -325,30 +321,30 @@ def test_the_product_scale_is_that_of_the_model(documented):
     for sign in SIGNS:  # without branches it is the start
         assert hf.HadamardPower(1, sign).product_scale(0.2, 3) == pytest.approx(0.2)
         assert hf.HadamardPower(1, sign).product_scale(np.array([0.1, 0.4]), 2) == pytest.approx(0.2)
-    product, cube = documented
+    product, cube = models
     assert product.product_scale(0.1, 4) == pytest.approx(0.1**2 / 2)
     assert cube.product_scale(0.1, 4) == pytest.approx(2 * 0.1**3)
     assert cube.product_scale(np.array([0.1, 0.2]), 2) == pytest.approx(2 * 0.02**1.5)
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_the_support_of_a_model_of_ones_own(documented, which):
-    """Entries as small as 2 % of the largest one stand out of a start of 1e-9 of it."""
-    case, model = planted(20, 40, 0, seed=3), documented[which]
+def test_the_support_of_a_model_of_ones_own(models, which):
+    """Entries as small as 2 % of the largest one stand out of a start of 1e-9 of it (descent: 1e-6, in fewer steps)."""
+    case, model = planted(20, 40, 0, seed=3), models[which]
     x = np.zeros(40)
     x[[1, 2, 3]] = [5.0, 0.1, 0.1]
     problem, a = hf.Problem(case.A, case.A @ x), (1e-9) ** (1 / (2 + which))
     results = {"limit": hf.limit(problem, model, init_scale=a), "flow": hf.flow(problem, model, init_scale=a)}
     if which == 1:  # the steps of u v from v = 0 lose the small one of u + v and u - v to rounding
-        results["descend"] = hf.descend(problem, model, init_scale=a, stop=hf.stopping.Residual(1e-4))
+        results["descend"] = hf.descend(problem, model, init_scale=0.01, stop=hf.stopping.Residual(1e-3))
     for name, result in results.items():
         assert result.support().tolist() == [1, 2, 3], name
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_start_per_coordinate_of_a_model_of_ones_own(documented, which):
+def test_a_start_per_coordinate_of_a_model_of_ones_own(models, which):
     """As with one number where all are equal; and the limit meets the flow where they differ."""
-    case, model = planted(6, 12, 2), documented[which]
+    case, model = planted(6, 12, 2), models[which]
     problem = hf.Problem(case.A, case.y)
     same = hf.limit(problem, model, init_scale=np.full(12, 0.1)).x
     np.testing.assert_allclose(same, hf.limit(problem, model, init_scale=0.1).x, atol=1e-11)
@@ -361,8 +357,8 @@ DOORS = (hf.limit, hf.flow, hf.descend, hf.descend_batch)
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
-def test_an_init_scale_that_is_none_is_refused_by_every_model_and_door(documented, which):
-    problem, model = hf.Problem(np.eye(3), np.ones(3)), [*documented, hf.HadamardPower(3)][which]
+def test_an_init_scale_that_is_none_is_refused_by_every_model_and_door(models, which):
+    problem, model = hf.Problem(np.eye(3), np.ones(3)), [*models, hf.HadamardPower(3)][which]
     none = [-0.1, 0.0, math.inf, math.nan, [0.1, -0.1, 0.2], [0.1, math.nan, 0.2]]
     for door, scale in itertools.product(DOORS, none):
         given = np.array([scale]).T if door is hf.descend_batch and np.ndim(scale) else scale
@@ -370,9 +366,9 @@ def test_an_init_scale_that_is_none_is_refused_by_every_model_and_door(documente
             door(problem, model, init_scale=given)
 
 
-def test_an_init_scale_of_another_kind_or_length_is_refused(documented):
+def test_an_init_scale_of_another_kind_or_length_is_refused(models):
     problem = hf.Problem(np.eye(3), np.ones(3))
-    for model, door in itertools.product(documented, DOORS[:3]):
+    for model, door in itertools.product(models, DOORS[:3]):
         with pytest.raises(ValueError, match=r"one entry per column of A \(3\), got 2"):
             door(problem, model, init_scale=[0.1, 0.2])
         with pytest.raises(TypeError, match="init_scale must be a number"):

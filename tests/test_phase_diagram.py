@@ -1,9 +1,11 @@
 """Phase diagrams: the trials, the curve where half succeed, the theory beside it, the picture and the command."""
 
 import math
+import re
 
 import numpy as np
 import pytest
+from conftest import code_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -17,7 +19,7 @@ from hadaflow.plotting import plot_phase_diagram
 from hadaflow.plotting.phase import panel_axes
 from hadaflow.theory import measurements_needed, recovery_probability, transition_sparsity
 
-mpl = pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib")
 pd = pytest.importorskip("pandas")
 for module in ("cloudpickle", "filelock", "joblib", "pyarrow"):
     pytest.importorskip(module)
@@ -529,13 +531,8 @@ def test_panels_are_named_where_nothing_is_below_or_beside(small):
     assert [ax.get_ylabel() != "" for ax in axes] == [True, False, False, True, False]
 
 
-def test_a_new_figure_is_pyplots(small):
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure = small[0].plot()
-    assert plt.fignum_exists(figure.number)
-    plt.close(figure)
+def test_a_new_figure_is_pyplots(small, plt):
+    assert plt.fignum_exists(small[0].plot().number)
 
 
 def test_one_column_can_be_drawn():
@@ -550,15 +547,11 @@ def test_one_column_can_be_drawn():
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
+def command(terminal, capsys):
     """Run ``hadaflow phase-diagram`` in a folder of its own; exit code, standard output and standard error."""
     pytest.importorskip("typer")
     pytest.importorskip("rich")
     from hadaflow import cli
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setenv("NO_COLOR", "1")
 
     def call(*options):
         sizes = ("--n", "30", "--grid", "4", "--repeats", "2", "--jobs", "1")
@@ -633,18 +626,10 @@ def test_failed_trials_are_counted(command, monkeypatch):
 # ---- the page ----------------------------------------------------------------------------------------------------
 
 
-def test_the_page_works():
-    import re
-    from pathlib import Path
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    page = (Path(__file__).parent.parent / "docs" / "phase_diagrams.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+def test_the_page_works(plt):
+    (code,) = code_of("docs/phase_diagrams.md")
     names = {}
     exec(code, names)
     told = float(re.search(r"largest +# (\S+) on", code)[1])
     assert names["exact"].deviation().largest == pytest.approx(told, abs=0.005)
     assert names["figure"].axes
-    plt.close("all")

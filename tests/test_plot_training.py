@@ -1,48 +1,30 @@
 import importlib
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import problem_of
 
 import hadaflow as hf
 from hadaflow.plotting import blank_figure, plot_training
 
 mpl = pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.usefixtures("plt")
 
 EVERYTHING = hf.Recorder(per_decade=200, x=True)
-
-
-@pytest.fixture(autouse=True)
-def plt():
-    """Pyplot without a display, and without figures left open."""
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    yield plt
-    plt.close("all")
-
-
-def instance(values, *, m=40, n=100, noise=0.0, seed=0):
-    """A Gaussian problem whose x has these values."""
-    rng = np.random.default_rng(seed)
-    A = rng.standard_normal((m, n)) / np.sqrt(m)
-    x = np.zeros(n)
-    x[rng.choice(n, len(values), replace=False)] = values
-    return hf.Problem(A, A @ x + noise * rng.standard_normal(m)), x
 
 
 @pytest.fixture(scope="module")
 def noisy():
     """A flow with a window: three coordinates arrive long before the noise is fitted."""
-    problem, x = instance([1.0, 2.0, -1.5], noise=0.1, m=60)
+    problem, x = problem_of([1.0, 2.0, -1.5], noise=0.1, m=60)
     return hf.flow(problem, hf.HadamardPower(3), init_scale=1e-2), x
 
 
 @pytest.fixture(scope="module")
 def descent():
-    problem, x = instance([1.0, 2.0, -1.5], noise=0.1)
+    problem, x = problem_of([1.0, 2.0, -1.5], noise=0.1)
     stop = hf.stopping.MaxSteps(500)
     return hf.descend(problem, hf.HadamardPower(2), init_scale=1e-3, record=EVERYTHING, stop=stop), x
 
@@ -188,7 +170,7 @@ def test_the_support_is_that_of_the_truth_of_the_caller_or_of_the_path(noisy):
 
 
 def test_names_stand_apart_in_the_order_of_the_values():
-    problem, x = instance([1.0] * 6 + [-1.0] * 3, m=60)
+    problem, x = problem_of([1.0] * 6 + [-1.0] * 3, m=60)
     path = hf.flow(problem, hf.HadamardPower(2), init_scale=1e-3)
     top = draw(path, truth=x).axes[0]
     heights, texts = zip(*names(top), strict=True)
@@ -208,7 +190,7 @@ def test_more_lines_than_coordinates_go_without_names(noisy, coordinates, named)
 
 
 def test_very_many_lines_are_cut_to_the_largest():
-    problem, _ = instance([1.0] * 300, m=300, n=400)
+    problem, _ = problem_of([1.0] * 300, m=300, n=400)
     path = hf.flow(problem, hf.HadamardPower(2), init_scale=1e-2, t_end=10.0)
     figure = draw(path, support=np.arange(400))
     assert keys(figure) == ["support (largest 300 of 400)"]
@@ -221,7 +203,7 @@ def test_very_many_lines_are_cut_to_the_largest():
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_very_short_runs(steps):
-    problem, x = instance([1.0, -1.0])
+    problem, x = problem_of([1.0, -1.0])
     stop = hf.stopping.MaxSteps(steps)
     run = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, record=EVERYTHING, stop=stop)
     top = draw(run, truth=x).axes[0]
@@ -241,13 +223,13 @@ def test_x_stays_zero(t_end):
 
 @pytest.mark.parametrize("stop", [hf.stopping.Residual(0.5), hf.stopping.MaxTime(1e-9)], ids=["between steps", "early"])
 def test_flows_that_stop(stop):
-    problem, x = instance([1.0, -1.0])
+    problem, x = problem_of([1.0, -1.0])
     path = hf.flow(problem, hf.HadamardPower(3), init_scale=1e-2, stop=stop)
     assert draw(path, truth=x).axes[0].get_xlim()[1] == pytest.approx(path.t_end)
 
 
 def test_a_saddle_path_keeps_its_jumps():
-    problem, x = instance([1.0, 2.0, -1.5], m=60)
+    problem, x = problem_of([1.0, 2.0, -1.5], m=60)
     path = hf.flow(problem, hf.HadamardPower(4), init_scale=1e-8)
     line = curves(draw(path, truth=x).axes[0])[0]
     times, values = line.get_data()
@@ -259,14 +241,14 @@ def test_a_saddle_path_keeps_its_jumps():
 
 @pytest.mark.parametrize("scale", [1e-100, 1e100])
 def test_extreme_units(scale):
-    problem, x = instance([1.0, -1.0])
+    problem, x = problem_of([1.0, -1.0])
     scaled = hf.Problem(problem.operator, scale * problem.y)
     path = hf.flow(scaled, hf.HadamardPower(2), init_scale=1e-3 * scale**0.5, t_end=20.0 / scale)
     draw(path, truth=scale * x)
 
 
 def test_sizes_far_apart_are_drawn_on_a_logarithmic_axis():
-    problem, x = instance([1000.0, -30.0, 1.0])
+    problem, x = problem_of([1000.0, -30.0, 1.0])
     path = hf.flow(problem, hf.HadamardPower(2), init_scale=1e-2)
     assert draw(path, truth=x).axes[0].get_yscale() == "symlog"
     assert draw(path, truth=x, coordinates=2).axes[0].get_yscale() == "linear"
@@ -274,7 +256,7 @@ def test_sizes_far_apart_are_drawn_on_a_logarithmic_axis():
 
 @pytest.mark.parametrize("t_end", [2.0, 5.0, 20.0])
 def test_few_times_are_labelled_in_plain_numbers(t_end):
-    problem, _ = instance([1.0])
+    problem, _ = problem_of([1.0])
     path = hf.flow(problem, hf.HadamardPower(2), init_scale=1e-2, t_end=t_end)
     axes = draw(path).axes[1]
     first, last = axes.get_xlim()
@@ -284,19 +266,18 @@ def test_few_times_are_labelled_in_plain_numbers(t_end):
 
 
 def test_float32_and_another_model():
-    problem, x = instance([1.0, 2.0])
+    problem, x = problem_of([1.0, 2.0])
     single = hf.Problem(problem.operator.columns(np.arange(100)).astype(np.float32), problem.y.astype(np.float32))
     model = hf.HadamardPower(2, sign="positive")
     stop = hf.stopping.MaxSteps(100)
     draw(hf.descend(single, model, init_scale=0.01, record=EVERYTHING, stop=stop), truth=x)
 
 
-@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
-def test_pictures_are_small(noisy, tmp_path, suffix):
-    path, _ = noisy
-    figure = draw(path, support=np.arange(100))
-    figure.savefig(tmp_path / f"p.{suffix}")
-    assert (tmp_path / f"p.{suffix}").stat().st_size < 1_000_000
+def test_pictures_are_small(noisy, tmp_path):
+    figure = draw(noisy[0], support=np.arange(100))
+    for suffix in ("png", "pdf", "svg"):
+        figure.savefig(tmp_path / f"p.{suffix}")
+        assert (tmp_path / f"p.{suffix}").stat().st_size < 1_000_000
 
 
 # ---- where it draws --------------------------------------------------------------------------------------------
@@ -345,7 +326,7 @@ def test_bad_options(noisy, options, error, message):
 
 
 def test_a_descent_needs_its_x():
-    problem, _ = instance([1.0])
+    problem, _ = problem_of([1.0])
     run = hf.descend(problem, hf.HadamardPower(2), init_scale=0.1, stop=hf.stopping.MaxSteps(3))
     with pytest.raises(ValueError, match=r"kept no x: run descend with record=hadaflow\.Recorder\(x=True\)"):
         plot_training(run)
@@ -354,9 +335,3 @@ def test_a_descent_needs_its_x():
 def test_only_paths_are_drawn():
     with pytest.raises(TypeError, match=r"path must be what hadaflow\.flow\(\) or hadaflow\.descend\(\) returned, got"):
         plot_training(np.ones(3))
-
-
-def test_without_matplotlib_the_extra_is_named(noisy, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"pip install 'hadaflow\[plot\]'"):
-        plot_training(noisy[0])

@@ -6,19 +6,10 @@ import pytest
 import scipy.sparse as sp
 
 import hadaflow as hf
-from hadaflow.plotting import blank_figure, plot_recovery
+from hadaflow.plotting import blank_figure, plot_path, plot_recovery, plot_support, plot_training, plot_window
 
 mpl = pytest.importorskip("matplotlib")
-
-
-@pytest.fixture(autouse=True)
-def plt():
-    """Pyplot without a display, and without figures left open."""
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    yield plt
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("plt")
 
 
 def instance(m, n, sparsity, *, seed=0, positive=False):
@@ -172,15 +163,15 @@ def test_float32():
 
 
 @pytest.mark.parametrize("nonzeros", [1, 1000, 1_000_000])
-@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
-def test_a_million_entries_make_a_small_picture(tmp_path, nonzeros, suffix):
+def test_a_million_entries_make_a_small_picture(tmp_path, nonzeros):
     rng = np.random.default_rng(0)
     x = np.zeros(1_000_000)
     x[rng.choice(len(x), nonzeros, replace=False)] = rng.standard_normal(nonzeros)
     figure = draw(huge(x, product_scale=1e-6), truth=x + 0.1)
     assert all(segments(axes) <= 13_000 for axes in figure.axes)
-    figure.savefig(tmp_path / f"p.{suffix}")
-    assert (tmp_path / f"p.{suffix}").stat().st_size < 2_000_000
+    for suffix in ("png", "pdf", "svg"):
+        figure.savefig(tmp_path / f"p.{suffix}")
+        assert (tmp_path / f"p.{suffix}").stat().st_size < 2_000_000
 
 
 def test_decimation_keeps_the_peaks():
@@ -248,11 +239,20 @@ def test_only_recoveries_are_drawn():
         plot_recovery(np.ones(3))
 
 
-@pytest.mark.parametrize("call", [plot_recovery, lambda recovery: blank_figure()], ids=["plot", "blank"])
-def test_without_matplotlib_the_extra_is_named(easy, monkeypatch, call):
+def test_without_matplotlib_the_extra_is_named(easy, monkeypatch):
+    problem, model = easy[0].problem, hf.HadamardPower(2)
+    saddle, flow = hf.saddles(problem), hf.flow(problem, model, init_scale=0.1, t_end=1.0)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"pip install 'hadaflow\[plot\]'"):
-        call(easy[0])
+    for call in (
+        blank_figure,
+        lambda: plot_recovery(easy[0]),
+        lambda: plot_support(easy[0]),
+        lambda: plot_path(saddle),
+        lambda: plot_window(saddle, np.ones(80)),
+        lambda: plot_training(flow),
+    ):
+        with pytest.raises(ImportError, match=r"pip install 'hadaflow\[plot\]'"):
+            call()
 
 
 def test_matplotlib_waits_for_the_first_picture():

@@ -66,6 +66,10 @@ def test_figures_are_readable(findings, quick_records, name):
     texts += [text for legend in legends for text in legend.get_texts()]
     assert min(text.get_fontsize() for text in texts) >= 8
     assert all(ax.has_data() for ax in figure.axes)
+    if known()[name].paper == "B":  # three depths side by side
+        assert len(figure.axes) >= 3
+        texts += [ax.title for ax in figure.axes] + [ax._left_title for ax in figure.axes]
+        assert sum("depth" in text.get_text() for text in {*texts}) == 3
 
 
 def test_the_page_shows_every_claim(findings, reproduction):

@@ -135,7 +135,7 @@ def test_average_is_near_the_lasso_solution(easy):
 def test_average_and_dual_are_integrals(easy):
     path = path_of(easy)
     tau = 0.7 * path.times[-1]
-    grid = (np.arange(20000) + 0.5) * tau / 20000
+    grid = (np.arange(5000) + 0.5) * tau / 5000
     mean = np.mean([path(t) for t in grid], axis=0)
     np.testing.assert_allclose(path.average(tau), mean, atol=1e-3)
     np.testing.assert_allclose(path.dual_at(tau) / tau, easy.y - easy.A @ path.average(tau), atol=1e-12)

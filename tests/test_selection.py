@@ -1,8 +1,9 @@
 """Choosing a model without a hold-out: prices, the search against all subsets, the average against dense times."""
 
 import math
+from collections import Counter
 from inspect import signature
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -32,14 +33,11 @@ def least_squares(A, y, support):
     return values, float(((y - A[:, list(support)] @ values) ** 2).sum())
 
 
-def table(A, y, criterion, *, positive=False):
-    """The criterion of every subset of the columns; infinite where a sign constraint binds."""
-    values = {}
-    for k in range(criterion.most + 1):
-        for support in combinations(range(A.shape[1]), k):
-            x, rss = least_squares(A, y, support)
-            values[support] = float(criterion(rss, k)) if not positive or (x > 0).all() else math.inf
-    return values
+def table(A, y, most, *, positive=False):
+    """What is left of y by every subset of the columns; infinite where a sign constraint binds."""
+    supports = [support for k in range(most + 1) for support in combinations(range(A.shape[1]), k)]
+    fits = {support: least_squares(A, y, support) for support in supports}
+    return {support: rss if not positive or (x > 0).all() else math.inf for support, (x, rss) in fits.items()}
 
 
 def neighbours(support, n):
@@ -141,28 +139,29 @@ def test_bad_prices(arguments, message):
 # ---- the model against all subsets -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("positive", [False, True])
 @pytest.mark.parametrize("m", [7, 30])
-def test_model_is_a_local_minimum_and_mostly_the_best_of_all(name, positive, m):
-    n, best = 8, 0
-    for seed in range(6):
-        A, y, _ = drawn(m, n, 3, sigma=1.0, seed=seed)
-        A[:, 4:] += 0.7 * A[:, :4]  # columns that can stand for one another
+def test_model_is_a_local_minimum_and_mostly_the_best_of_all(positive, m):
+    n, best = 8, Counter()
+    for seed, name in product(range(6), NAMES):
         criterion = hf.criterion_prices(m, n, criterion=name, chance=0.05)
+        if name == NAMES[0]:
+            A, y, _ = drawn(m, n, 3, sigma=1.0, seed=seed)
+            A[:, 4:] += 0.7 * A[:, :4]  # columns that can stand for one another
+            left = table(A, y, criterion.most, positive=positive)
         chosen = hf.select(hf.Problem(A, y), criterion=name, chance=0.05, positive=positive, read_out="model")
-        values = table(A, y, criterion, positive=positive)
+        values = {s: float(criterion(rss, len(s))) if rss < math.inf else rss for s, rss in left.items()}
         model = tuple(int(i) for i in chosen.model)
         assert math.isfinite(values[model])
         for other in neighbours(model, n):
             assert values.get(other, math.inf) >= values[model] - 1e-6
-        best += values[model] <= min(values.values()) + 1e-6
+        best[name] += values[model] <= min(values.values()) + 1e-6
         fitted, rss = least_squares(A, y, model)
         np.testing.assert_allclose(chosen.x[chosen.model], fitted, rtol=1e-8, atol=1e-10)
         assert np.count_nonzero(chosen.x) == len(model)
         assert chosen.sigma == pytest.approx(math.sqrt(rss / (m - len(model))), rel=1e-6)
         assert chosen.model_risk == pytest.approx(chosen.sigma**2 * (1 + len(model) / m), rel=1e-9)
-    assert best >= 5
+    assert min(best[name] for name in NAMES) >= 5
 
 
 def test_criteria_are_those_of_the_plateaus():

@@ -6,19 +6,18 @@ import runpy
 from collections import Counter
 from enum import Enum
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT, code_of
 
-ROOT = Path(__file__).parent.parent
 MODULES = [
     "hadaflow",
     *(
         f"hadaflow.{name}"
         for name in (
-            "blocks", "clusters", "estimators", "experiments", "files", "gauges", "losses", "models", "operators",
-            "planning", "plotting", "recording", "steps", "stopping", "theory",
+            "blocks", "clusters", "estimators", "experiments", "files", "gauges", "groups", "layouts", "losses",
+            "models", "operators", "planning", "plotting", "recording", "steps", "stopping", "theory",
         )
     ),
 ]  # fmt: skip
@@ -160,7 +159,7 @@ def test_docstrings_are_numpydoc(module):
 def test_install_ends_with_a_certified_recovery_of_ones_own_files(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
-    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs/install.md").read_text("utf-8"), flags=re.DOTALL):
+    for code in code_of("docs/install.md"):
         exec(code, names)
     told = re.search(
         r"Recovery\(50 x 200, EXACT, 3 non-zeros, gap (\S+), residual (\S+), unique\)", capsys.readouterr().out

@@ -238,19 +238,10 @@ def test_overflow_on_several_threads_is_silent(path):
 # ---- the library file ---------------------------------------------------------------------------------------------
 
 
-def elsewhere(tmp_path, code, **environment):
-    """Run code with a copy of the package, so that its library file can be replaced."""
-    source = Path(_sweep.__file__).parent
-    target = tmp_path / "hadaflow"
-    if not target.exists():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+def told(command, **environment):
+    """What a process of its own prints."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)} | environment,
+        command, check=False, capture_output=True, text=True, timeout=60, env=os.environ | environment
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -266,24 +257,42 @@ print(_sweep.compiled())
 """
 
 
-def test_kernel_is_used_unless_the_environment_says_no(tmp_path):
-    assert elsewhere(tmp_path, ASK) == str(compiled())
-    assert elsewhere(tmp_path, ASK, HADAFLOW_COMPILED="1") == str(compiled())
-    assert elsewhere(tmp_path, ASK, HADAFLOW_COMPILED="0") == "False"
+@pytest.fixture
+def loading(monkeypatch):
+    """The library is looked for anew, in the test and after it."""
+    _sweep._library.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    _sweep._library.cache_clear()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not a library", b"\x7fELF" + bytes(200), "another library"])
-def test_missing_or_foreign_library_falls_back(tmp_path, content):
-    elsewhere(tmp_path, "import hadaflow")
-    library = tmp_path / "hadaflow" / "_sweep_kernel.so"
-    library.unlink(missing_ok=True)
-    if content == "another library":  # loads, but knows none of the functions
-        import _ctypes
+def test_kernel_is_used_unless_the_environment_says_no(loading):
+    for choice, expected in ((None, compiled()), ("1", compiled()), ("0", False)):
+        _sweep._library.cache_clear()
+        loading.delenv("HADAFLOW_COMPILED", raising=False)
+        if choice is not None:
+            loading.setenv("HADAFLOW_COMPILED", choice)
+        assert compiled() is expected
 
-        shutil.copy(_ctypes.__file__, library)
-    elif content is not None:
-        library.write_bytes(content)
-    assert elsewhere(tmp_path, ASK) == "False"
+
+def test_missing_or_broken_library_falls_back(tmp_path, loading):
+    loading.setattr(_sweep, "__file__", str(tmp_path / "_sweep.py"))
+    A, x, y = data(400, 500, np.float64)
+    for content in (None, b"", b"not a library", b"\x7fELF" + bytes(200)):
+        if content is not None:
+            (tmp_path / "_sweep_kernel.so").write_bytes(content)
+        _sweep._library.cache_clear()
+        assert not compiled()
+        check(sweep_of(A), A, x, y)
+
+
+def test_foreign_library_falls_back(tmp_path):
+    """It loads, but knows none of the functions: in a process of its own."""
+    import _ctypes
+
+    shutil.copytree(Path(_sweep.__file__).parent, tmp_path / "hadaflow", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(_ctypes.__file__, tmp_path / "hadaflow" / "_sweep_kernel.so")
+    assert told([sys.executable, "-W", "error", "-c", ASK], PYTHONPATH=str(tmp_path)) == "False"
 
 
 FORK = """
@@ -306,13 +315,5 @@ print(all(np.array_equal(a, b) for a, b in zip(before, sweep(x, y))))
 @pytest.mark.parametrize("choice", ["0", "1"])
 def test_works_after_fork(choice):
     """Threads do not survive a fork: the child goes on with one."""
-    done = subprocess.run(  # warnings off: newer Pythons warn of every fork beside threads
-        [sys.executable, "-W", "ignore", "-c", FORK],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=os.environ | {"HADAFLOW_COMPILED": choice, "OPENBLAS_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "True"
+    command = [sys.executable, "-W", "ignore", "-c", FORK]  # newer Pythons warn of every fork beside threads
+    assert told(command, HADAFLOW_COMPILED=choice, OPENBLAS_NUM_THREADS="1") == "True"

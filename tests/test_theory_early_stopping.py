@@ -190,14 +190,7 @@ def check_orthogonal_window(seed):
     assert abs(early) < reach * abs(ends[weakest])
 
 
-@pytest.mark.parametrize(
-    "seeds",
-    [
-        *(range(first, first + 20) for first in range(0, 120, 20)),
-        *(pytest.param(range(first, first + 20), marks=pytest.mark.slow) for first in range(120, 500, 20)),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 500), marks=pytest.mark.slow)], ids=str)
 def test_windows_are_never_wrong_for_orthogonal_designs(seeds):
     for seed in seeds:
         check_orthogonal_window(seed)
@@ -314,71 +307,6 @@ def test_without_noise_the_window_stays_open():
     assert window.stop == math.inf == window.size == window.in_steps(0.1).stop
     already = stopping_window(depth=2, init_scale=1.0, signal=1.0, noise=0.1, level=0.5, sign="positive")
     assert (already.start, already.stop, already.open, already.ratio) == (0.0, 0.0, False, math.inf)
-
-
-# ---- open hints on paper B's theorem: documented, not offered --------------------------------------------------------
-
-
-def hint(rng):
-    """Random numbers in the regime ``w_min / 5 >= 200 noise`` that the recalled theorem needs for exact recovery."""
-    depth, step, smallest = int(rng.integers(3, 7)), 1.0, rng.uniform(0.5, 2)
-    noise = smallest / 1000 * rng.uniform(0.1, 1)
-    eps = smallest / 1000 * rng.uniform(0.1, 1)
-    a = 10 ** rng.uniform(-6, -2)
-    return depth, step, smallest, noise, eps, a
-
-
-def hinted_window(depth, step, smallest, noise, eps, a):
-    zeta = max(smallest / 5, 200 * noise, 200 * eps)
-    escape = a ** -(depth - 2)
-    growth = 75 / 16 * math.log(abs(smallest - a**depth) / eps) / (step * depth**2 * zeta ** (2 - 2 / depth))
-    first = growth + 15 / 8 * escape / (depth * (depth - 2) * step * zeta)
-    last = 5 / (depth * (depth - 1) * step * zeta) * (escape - a ** (-(depth - 2) / 2))
-    return first, last
-
-
-def test_the_hinted_window_lies_inside_ours_where_the_signal_is_strong():
-    """T_u is early by a factor of 20 (N-1)/(N-2) and more, T_l late: a safe rule, and a wasteful one."""
-    rng = np.random.default_rng(8)
-    for _ in range(200):
-        depth, step, smallest, noise, eps, a = hint(rng)
-        first, last = hinted_window(depth, step, smallest, noise, eps, a)
-        window = stopping_window(depth=depth, init_scale=a, signal=smallest, noise=noise, reach=1 - eps / smallest)
-        ours = window.in_steps(step, loss="mean", rows=2)  # flow time of one step: 2 step / m, on columns of square m
-        assert ours.start / 2 < first
-        assert last < ours.stop / 2 / (19 * (depth - 1) / (depth - 2)) if a < 1e-4 else last < ours.stop / 2
-
-
-def test_the_hinted_window_misses_weak_signals():
-    """Once ``200 noise`` exceeds four times the signal, T_u comes before the signal does, though a window is open."""
-    depth, a, smallest, noise, eps = 3, 1e-3, 1.0, 0.1, 1e-3
-    _, last = hinted_window(depth, 1.0, smallest, noise, eps, a)
-    window = stopping_window(depth=depth, init_scale=a, signal=smallest, noise=noise, column_square=2.0)
-    ours = window.in_steps(1.0, loss="mean", rows=2)
-    assert ours.open
-    assert last < ours.start
-
-
-def test_the_hinted_scale_is_met_by_none_of_the_published_runs():
-    """``a <= (eps / (p + 1))^(4/N)`` with eps = 0.1: up to 1e-18 as a product scale, where 1e-6 is used, and works."""
-    for depth, p, product_scale in [(3, 3000, 1e-6), (5, 3000, 1e-6), (3, 200, 0.005**3), (4, 200, 0.005**4)]:
-        hinted = (0.1 / (p + 1)) ** (4 / depth)
-        useful = largest_useful_scale(depth=depth, signal=1.0, noise=0.2, level=0.02)
-        assert hinted**depth < product_scale < useful**depth
-    # What it asks for is that the off-support entries together stay below eps.
-    hinted = (0.1 / 3001) ** (4 / 3)
-    assert 3001 * hinted ** (3 / 4) == pytest.approx(0.1)
-
-
-def test_the_hinted_scale_alone_opens_no_window():
-    """Psi and Phi know no noise: a start that meets them is useless where noise is stronger than signal."""
-    depth, smallest, largest, eps, p = 4, 1.0, 1.0, 0.1, 10
-    power = 1 / (depth - 2)
-    psi = min((2 - 2 ** ((depth - 2) / depth)) ** power, 2 ** (-1 / depth)) * smallest ** (1 / depth)
-    phi = min((1 / 8) ** (2 * power), (largest ** ((depth - 2) / depth) / math.log(largest / eps)) ** (2 * power))
-    a = min(psi, phi, (eps / (p + 1)) ** (4 / depth))
-    assert stopping_window(depth=depth, init_scale=a, signal=smallest, noise=0.2).open
-    assert not stopping_window(depth=depth, init_scale=a, signal=smallest, noise=1.1).open
 
 
 # ---- bad input -------------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_where_the_minimiser_is_not_the_planted_vector(seed, one_minus_rho, one_
 
 @pytest.mark.parametrize("sign", ["both", "positive"])
 def test_both_forms_of_the_programme_agree_and_are_what_they_claim(sign):
-    for seed in range(40):
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         m, n, s = (int(k) for k in (rng.integers(4, 16), rng.integers(18, 40), rng.integers(1, 4)))
         A, support, signs = signed_case(seed, m, n, s)
@@ -84,7 +84,7 @@ def test_both_forms_of_the_programme_agree_and_are_what_they_claim(sign):
 
 
 def test_order_of_the_constants():
-    for seed in range(40):
+    for seed in range(15):
         c = null_space_constants(*signed_case(seed, 8, 18, 3))
         minus, tilde = c.rho_minus.upper, c.rho_tilde.upper
         assert c.rho_plus == c.rho_minus
@@ -124,7 +124,7 @@ def test_no_kernel_vector_beats_the_constants(sign):
 @pytest.mark.parametrize("sign", ["both", "positive"])
 @pytest.mark.parametrize(("m", "n", "s"), [(6, 14, 4), (8, 16, 6), (12, 20, 7)])
 def test_branch_and_bound_equals_enumeration(m, n, s, sign):
-    for seed in range({4: 4, 6: 3, 7: 2}[s]):
+    for seed in range({4: 3, 6: 2, 7: 1}[s]):
         A, support, signs = signed_case(seed, m, n, s)
         signs = np.ones(s) if sign == "positive" else signs
         every = null_space_constants(A, support, signs, sign=sign, method="enumerate")
@@ -149,7 +149,7 @@ def unequal_case(seed, m, n, decades):
 @pytest.mark.parametrize("sign", ["both", "positive"])
 @pytest.mark.parametrize("decades", [3, 6])
 def test_constants_whatever_the_column_lengths(decades, sign):
-    for seed in (40, *range(10)):
+    for seed in (40, *range(3)):
         A = unequal_case(seed, 7, 12, decades)
         every = null_space_constants(A, range(4), np.ones(4), sign=sign, method="enumerate")
         found = null_space_constants(A, range(4), np.ones(4), sign=sign, method="branch")
@@ -282,7 +282,7 @@ def test_rho_at_least_one_means_another_minimiser():
 def test_a_rho_of_one_is_not_below_one_whatever_rounding_says():
     walsh = np.array([[-1.0, -1, -1, -1], [-1, -1, 1, 1]])
     assert not null_space_constants(walsh, [0], [1.0]).unique
-    for seed in range(60):
+    for seed in range(20):
         A = np.random.default_rng(seed).standard_normal((4, 6))
         A[:, 5] = A[:, 0]
         assert not null_space_constants(A, [0], [1.0], method="bounds").unique
@@ -329,7 +329,7 @@ def test_positive_model_has_its_own_constants():
 
 
 def test_positive_constants_are_below_the_signed_ones():
-    for seed in range(20):
+    for seed in range(8):
         A, support, _ = signed_case(seed, 6, 15, 3)
         one = null_space_constants(A, support, np.ones(3), sign="positive")
         both = null_space_constants(A, support, np.ones(3))

@@ -5,8 +5,11 @@ from __future__ import annotations
 ORDER = (
     "plot_ecg.py",
     "plot_photograph.py",
+    "plot_mri.py",
+    "plot_joint_channels.py",
     "plot_noisy_regression.py",
     "plot_pipeline.py",
+    "plot_categories.py",
     "plot_pylops.py",
     "plot_weights_and_signs.py",
     "plot_depths.py",

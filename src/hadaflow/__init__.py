@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from hadaflow import gauges, losses, recording, steps, stopping
 from hadaflow._renamed import renamed
 from hadaflow.adjoint import DotTest, dot_test
-from hadaflow.certificates import Certificate, LassoCertificate, certify, certify_lasso
+from hadaflow.certificates import Certificate, Certificates, LassoCertificate, certify, certify_lasso
 from hadaflow.convergence import ConvergenceWarning
 from hadaflow.dynamics.descent import descend, descend_batch
 from hadaflow.dynamics.flow import flow
@@ -15,8 +15,8 @@ from hadaflow.models import HadamardPower, Model
 from hadaflow.paths import FlowPath, SaddlePath, Trajectory
 from hadaflow.problems import Problem
 from hadaflow.recording import History, Recorder
-from hadaflow.recovery import recover
-from hadaflow.results import Limit, Progress, Recovery, Stats, Status
+from hadaflow.recovery import recover, recover_each
+from hadaflow.results import Limit, Progress, Recoveries, Recovery, Stats, Status
 from hadaflow.snapshots import Snapshot
 from hadaflow.starts import start_from_data
 
@@ -28,6 +28,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
+    "Certificates",
     "ConvergenceWarning",
     "Criterion",
     "DotTest",
@@ -40,6 +41,7 @@ __all__ = [
     "Problem",
     "Progress",
     "Recorder",
+    "Recoveries",
     "Recovery",
     "SaddlePath",
     "Selection",
@@ -59,6 +61,7 @@ __all__ = [
     "losses",
     "recording",
     "recover",
+    "recover_each",
     "saddles",
     "select",
     "start_from_data",

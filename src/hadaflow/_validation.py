@@ -22,8 +22,8 @@ def reject_kind(dtype: np.dtype[Any], name: str, *, complex_too: bool = False) -
         if complex_too:
             return
         raise TypeError(
-            f"{name} is complex ({dtype}), but real numbers are asked for here: hadaflow.Problem, recover, limit and "
-            f"certify take complex A and y (real=True if x itself is real)"
+            f"{name} is complex ({dtype}), but real numbers are asked for here: hadaflow.Problem, recover, limit, flow "
+            f"and certify take complex A and y (real=True if x itself is real)"
         )
     if dtype.kind not in "fiub":
         raise TypeError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from hadaflow._validation import norm, positive_number, whole_number
 from hadaflow.operators import as_operator
+from hadaflow.operators.making import complex_operator, is_complex
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class DotTest:
 
 def dot_test(A: object, *, trials: int = 3, tolerance: float | None = None, rng: Any = 0) -> DotTest:
     """Test that ``A.T @ r`` is the adjoint of ``A @ v``: <A v, r> = <v, A.T r> on random vectors.
+
+    Of complex data the adjoint is ``A.conj().T``, and the inner products are their real parts.
 
     Parameters
     ----------
@@ -74,7 +77,7 @@ def dot_test(A: object, *, trials: int = 3, tolerance: float | None = None, rng:
     trials = whole_number(trials, "trials")
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
-    operator = as_operator(A)
+    operator = complex_operator(A) if is_complex(A) else as_operator(A)
     generator = np.random.default_rng(rng)
     m, n = operator.shape
     worst = 0.0

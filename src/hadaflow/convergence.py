@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
-from hadaflow.results import Outcome, Recovery, Status
+from hadaflow.results import Outcome, Recoveries, Recovery, Status
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -15,6 +15,7 @@ Result = TypeVar("Result", bound=Outcome)
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 _MOST_NAMED = 3  # runs of a batch
+_MOST_LISTED = 20  # columns, by number
 
 _NOISE = "if y has noise, pass noise_level= to hadaflow.recover, or ask hadaflow.select(hadaflow.Problem(A, y))"
 _REMEDIES = {
@@ -44,10 +45,11 @@ _FROM_START = ("take a larger init_scale=, or smaller depth=", "leave both out: 
 class ConvergenceWarning(UserWarning):
     """An answer is not what was asked for: its ``status.ok`` is False.
 
-    Raised, as a warning, by :func:`recover`, :func:`limit`, :func:`saddles`, :func:`flow`, :func:`descend` and
-    :func:`descend_batch` where the status is ``INEXACT``, ``DIVERGED`` or ``NOT_CONVERGED``; not where the user
-    interrupted the run. Its message names the status, how far the answer got compared with what was asked for, and what
-    to do. Estimators, sweeps, experiments and the command line, which keep the status themselves, do not raise it.
+    Raised, as a warning, by :func:`recover`, :func:`recover_each`, :func:`limit`, :func:`saddles`, :func:`flow`,
+    :func:`descend` and :func:`descend_batch` where the status is ``INEXACT``, ``DIVERGED`` or ``NOT_CONVERGED``; not
+    where the user interrupted the run. Its message names the status, how far the answer got compared with what was
+    asked for, and what to do. Estimators, sweeps, experiments and the command line, which keep the status themselves,
+    do not raise it.
 
     Examples
     --------
@@ -98,6 +100,22 @@ def all_reported(results: tuple[Result, ...], asked: str) -> tuple[Result, ...]:
         first = results[failed[0]]
         reached = f"{len(failed)} of {len(results)} runs are not ok: {runs}{more}"
         message = _message("descend_batch", first.status, reached, _remedies(first))
+        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+    return results
+
+
+def columns_reported(results: Recoveries) -> Recoveries:
+    """The same for the columns of a block: one warning, which names them."""
+    failed = [j for j, status in enumerate(results.statuses) if not _silent(status)]
+    if failed:
+        first = results[failed[0]]
+        columns = "; ".join(
+            f"column {j} {results.statuses[j].name}, {results[j].progress_made('')}" for j in failed[:_MOST_NAMED]
+        )
+        more = f"; columns not ok: {', '.join(map(str, failed[:_MOST_LISTED]))}" if len(failed) > _MOST_NAMED else ""
+        more += f" and {len(failed) - _MOST_LISTED} more" if len(failed) > _MOST_LISTED else ""
+        reached = f"{results.progress_made('')}: {columns}{more}"
+        message = _message("recover_each", results.status, reached, _remedies(first))
         warnings.warn(message, ConvergenceWarning, stacklevel=3)
     return results
 

@@ -17,6 +17,8 @@ import scipy.sparse as sp
 from hadaflow._types import Index, Mask, Vector
 from hadaflow.operators.block import Columns, columns_scaled, dense, is_sparse, row_gram
 
+__all__ = ["Groups"]
+
 
 class Groups:
     """A partition of the coordinates 0 to n - 1.
@@ -133,6 +135,12 @@ class Groups:
         """Inner product of z with a direction in each group, shape (G,)."""
         return z if self.labels is None else self.sums(z * direction)
 
+    def same(self, other: Groups) -> bool:
+        """Whether the other is this partition."""
+        if self.labels is None or other.labels is None:
+            return self.single == other.single
+        return np.array_equal(self.labels, other.labels)
+
     # ---- parts ---------------------------------------------------------------------------------------------
 
     def whole(self, index: Index) -> Index:
@@ -140,6 +148,14 @@ class Groups:
         if self.labels is None:
             return index
         return np.flatnonzero(self.spread(self._touched(index)))
+
+    def coordinates(self, groups: Index) -> Index:
+        """The coordinates of these groups, ascending."""
+        if self.labels is None:
+            return np.sort(groups)
+        chosen = np.zeros(self.count, dtype=bool)
+        chosen[groups] = True
+        return np.flatnonzero(chosen[self.labels])
 
     def of_coordinates(self, index: Index) -> Index:
         """The groups that these coordinates belong to, ascending, each once."""
@@ -210,13 +226,31 @@ class Metric:
         """D of single coordinates."""
         return cls(_SINGLES, diagonal, diagonal, 1.0)
 
+    def scaled(self, factor: float) -> Metric:
+        """``factor * D``."""
+        return Metric(self.groups, factor * self.radial, factor * self.tangential, self.direction)
+
+    def on(self, index: Index) -> Metric:
+        """D on these coordinates, whole groups."""
+        if self.groups.single:
+            return Metric.of_diagonal(self.radial[index])
+        chosen = self.groups.of_coordinates(index)
+        return Metric(self.groups.on(index), self.radial[chosen], self.tangential[chosen], self.direction[index])
+
     def times(self, v: Vector) -> Vector:
         """``D v``."""
+        return self._applied(self.radial, self.tangential, v)
+
+    def root_times(self, v: Vector) -> Vector:
+        """``D^(1/2) v``."""
+        return self._applied(np.sqrt(self.radial), np.sqrt(self.tangential), v)
+
+    def _applied(self, radial: Vector, tangential: Vector, v: Vector) -> Vector:
         if self.groups.single:
-            return self.radial * v
-        excess = (self.radial - self.tangential) * self.groups.along(v, self.direction)
+            return radial * v
+        excess = (radial - tangential) * self.groups.along(v, self.direction)
         spread = self.groups.spread
-        return np.asarray(spread(self.tangential) * v + spread(excess) * self.direction)
+        return np.asarray(spread(tangential) * v + spread(excess) * self.direction)
 
     @property
     def diagonal(self) -> Vector:
@@ -225,6 +259,16 @@ class Metric:
             return self.radial
         spread = self.groups.spread
         return np.asarray(spread(self.tangential) + spread(self.radial - self.tangential) * self.direction**2)
+
+    def half(self, columns: Columns) -> Columns:
+        """``A D^(1/2)``, so that ``half half^T = A D A^T``."""
+        if self.groups.single:
+            return columns_scaled(columns, np.sqrt(self.radial))
+        columns = dense(columns)
+        across, along = np.sqrt(self.tangential), np.sqrt(self.radial)
+        spread = self.groups.spread
+        folded = self.groups.fold(columns, self.direction) * (along - across)
+        return np.asarray(columns * spread(across) + folded[:, self.groups.labels] * self.direction)
 
     def gram(self, columns: Columns) -> Vector:
         """``A D A^T`` for all columns of A."""

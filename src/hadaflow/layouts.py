@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from hadaflow._types import Float, Index, Vector
 
+__all__ = ["Layout"]
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -14,7 +14,8 @@ from hadaflow._validation import check_finite, flag, real_array
 from hadaflow.groups import Groups
 from hadaflow.layouts import Layout
 from hadaflow.losses import Loss, Squared
-from hadaflow.operators import Operator, Repeated, as_operator, complex_operator, is_complex
+from hadaflow.operators import Operator, Repeated, as_operator
+from hadaflow.operators.making import complex_operator, is_complex
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +114,7 @@ class Problem:
         if not joint and len(shape) == 2 and min(shape) > 1:
             raise ValueError(
                 f"y must be one-dimensional, got shape {shape}: pass joint=True where the x of its columns have one "
-                f"support, or take the columns one by one"
+                f"support; columns that have nothing to do with each other are for hadaflow.recover_each"
             )
         return real_array(self.y, "y", 2 if joint else 1, complex_too=True)
 
@@ -139,6 +140,12 @@ class Problem:
         problem = copy(self)
         for name, value in (("A", operator), ("operator", operator), ("y", y)):
             object.__setattr__(problem, name, value)
+        return problem
+
+    def with_measurements(self, y: Float) -> Problem:
+        """The same with other measurements, checked ones of the user's kind: A is not looked at again."""
+        problem = copy(self)
+        object.__setattr__(problem, "y", self.layout.real_y(y))
         return problem
 
     @property
@@ -173,8 +180,20 @@ def require_squared(problem: Problem, name: str) -> None:
 def require_single(problem: Problem, name: str, instead: str) -> None:
     """Raise ValueError unless every coordinate is a group of its own, naming what asks for it and what to do."""
     if not problem.groups.single:
-        what = "complex data" if problem.layout.complex_x else "joint columns" if problem.joint else "groups"
-        raise ValueError(f"{name} works coordinate by coordinate, but the problem has {what}: {instead}")
+        raise ValueError(f"{name} works coordinate by coordinate, but the problem has {_what(problem)}: {instead}")
+
+
+def require_real_vector(problem: Problem, name: str, instead: str) -> None:
+    """Raise ValueError where x is complex or a matrix, naming what asks for it and what to do."""
+    if problem.layout.complex_x or problem.layout.columns is not None:
+        raise ValueError(f"{name} takes a real vector x, but the problem has {_what(problem)}: {instead}")
+
+
+def _what(problem: Problem) -> str:
+    """What makes coordinates count together, in words."""
+    if problem.layout.complex_x:
+        return "complex data"
+    return "groups" if problem.layout.columns is None else "joint columns"
 
 
 def _placed(A: Any, y: Float, joint: bool, real: bool) -> tuple[Operator, Layout]:

@@ -35,12 +35,12 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-def error_to(truth: object) -> Metric:
+def error_to(truth: Any) -> Metric:
     """The metric ``||x - truth||_2``.
 
     Parameters
     ----------
-    truth : array_like of shape (n,)
+    truth : array_like of shape (n,), or (n, k) of joint columns
         What x should be.
 
     Returns
@@ -57,13 +57,21 @@ def error_to(truth: object) -> Metric:
     >>> run.history["error"].round(2)[[0, -1]]
     array([1.  , 0.11])
     """
-    target = real_array(truth, "truth", 1).astype(np.float64)
+    target = real_array(truth, "truth", 2 if min(np.shape(truth)[1:], default=1) > 1 else 1, complex_too=True)
     check_finite(target, "truth")
-    return lambda snapshot: norm(snapshot.x - target)
+    target = target.astype(np.complex128 if target.dtype.kind == "c" else np.float64)
+
+    def error(snapshot: Snapshot) -> float:
+        x = snapshot.x
+        if x.shape != target.shape and (x.size != target.size or target.ndim > 1):
+            raise ValueError(f"truth must have the shape of x, {x.shape}, got {target.shape}")
+        return norm(np.abs(x - target.reshape(x.shape)))
+
+    return error
 
 
 def largest_outside(support: object) -> Metric:
-    """The metric ``max |x_i|`` over the coordinates outside ``support``.
+    """The metric ``max |x_i|`` over the coordinates (of a matrix x: rows) outside ``support``.
 
     Parameters
     ----------
@@ -85,7 +93,7 @@ def largest_outside(support: object) -> Metric:
     array([0. , 0.1])
     """
     index = np.unique(np.asarray(support, dtype=np.intp))
-    return lambda snapshot: float(np.abs(np.delete(snapshot.x, index)).max(initial=0.0))
+    return lambda snapshot: float(np.abs(np.delete(snapshot.x, index, axis=0)).max(initial=0.0))
 
 
 def entries(index: object) -> Metric:

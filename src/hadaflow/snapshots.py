@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hadaflow._types import Float, Index
 from hadaflow._validation import norm
-from hadaflow.gauges import Gauge
+from hadaflow.gauges import Gauge, GroupNorm
+from hadaflow.layouts import Layout
 from hadaflow.models import Model
 from hadaflow.models.branches import Scale
 from hadaflow.problems import Problem, require_squared
@@ -31,7 +32,7 @@ class Setting:
         The data.
     model : Model
         The overparameterised model.
-    init_scale : float or ndarray of shape (n,)
+    init_scale : float or ndarray of shape (n,), or (G,) for G groups
         Start of every factor entry.
     product_scale : float
         Size of one branch of x at the start, ``a^D`` for ``u^D`` (geometric mean over coordinates).
@@ -48,20 +49,21 @@ class Setting:
     @classmethod
     def of(cls, problem: Problem, model: Model, init_scale: Scale) -> Setting:
         """The setting of a run from ``init_scale``."""
-        product_scale = model.product_scale(init_scale, problem.shape[1])
+        product_scale = model.product_scale(init_scale, problem.groups.count or problem.shape[1])
         return cls(problem, model, init_scale, product_scale, norm(problem.negative_gradient_at_zero))
 
     @cached_property
     def gauge(self) -> Gauge:
-        """What the model makes small as a uniform start vanishes."""
-        return self.model.gauge
+        """What the model makes small as a uniform start vanishes; of groups the sum of their norms."""
+        groups = self.problem.groups
+        return self.model.gauge if groups.single else GroupNorm(groups)
 
 
 class Snapshot:
     """One point of a trajectory. Arrays are those of the run: read them, copy what you keep, never write to them.
 
     With ``p = A x``, the objective is ``F(x)``, the loss of the problem at p; of the squared loss dF/dp is the residual
-    ``A x - y``.
+    ``A x - y``. Vectors are those of the user: complex where x and y are, of shape (n, k) or (m, k) where these are.
 
     Attributes
     ----------
@@ -117,7 +119,7 @@ class Snapshot:
     @cached_property
     def residual_norm(self) -> float:
         """``||dF/dp||_2``: for the squared loss ``||A x - y||_2``, in units of y."""
-        return norm(self.residual)
+        return norm(self.setting.problem.layout.real_y(self.residual))
 
     @cached_property
     def relative_residual(self) -> float:
@@ -126,14 +128,18 @@ class Snapshot:
 
     @cached_property
     def l1_norm(self) -> float:
-        """``||x||_1``."""
-        return float(np.abs(self.x).sum(dtype=np.float64))
+        """``||x||_1``; of groups the sum of their norms."""
+        return float(self._sizes.sum(dtype=np.float64))
 
     @cached_property
     def support(self) -> Index:
-        """Coordinates above the geometric mean of product scale and largest entry, ``sqrt(a^D max |x|)``."""
-        size = np.abs(self.x)
-        return np.flatnonzero(size > default_threshold(self.x, self.setting.product_scale))
+        """Coordinates above the geometric mean of product scale and largest entry, ``sqrt(a^D max |x|)``.
+
+        Of groups, those whose norm is: all their coordinates; of a matrix x, rows.
+        """
+        problem = self.setting.problem
+        active = self._sizes > default_threshold(self._sizes, self.setting.product_scale)
+        return problem.layout.rows(np.flatnonzero(problem.groups.spread(active)))
 
     @cached_property
     def penalty(self) -> float:
@@ -154,8 +160,10 @@ class Snapshot:
         require_squared(self.setting.problem, "lasso_gap")
         if self.time <= 0:
             return math.inf
-        average = self.average.astype(np.float64)
-        excess = self.penalty * float(np.abs(average).sum()) - float(average @ self.theta) / self.time
+        problem = self.setting.problem
+        average = problem.layout.real_x(self.average).astype(np.float64)
+        size = float(problem.groups.norms(average).sum())
+        excess = self.penalty * size - float(average @ problem.layout.real_x(self.theta)) / self.time
         half = 0.5 * self.setting.size_y**2
         return excess / half if half > 0 else 0.0
 
@@ -166,15 +174,23 @@ class Snapshot:
         ValueError for another loss than the squared one.
         """
         require_squared(self.setting.problem, "l1_gap")
-        top = self._dual_size
-        bound = float(self.setting.problem.y.astype(np.float64) @ self.dual) / top if top > 0 else 0.0
+        top, problem = self._dual_size, self.setting.problem
+        bound = float(problem.y.astype(np.float64) @ problem.layout.real_y(self.dual)) / top if top > 0 else 0.0
         size = max(self.l1_norm, bound)
         return abs(self.l1_norm - bound) / size if size > 0 else 0.0
 
     @cached_property
     def _dual_size(self) -> float:
         """The dual gauge of theta: its largest size."""
-        return self.setting.gauge.dual(self.theta.astype(np.float64, copy=False))
+        theta = self.setting.problem.layout.real_x(self.theta)
+        return self.setting.gauge.dual(theta.astype(np.float64, copy=False))
+
+    @cached_property
+    def _sizes(self) -> Float:
+        """``|x_i|`` of each coordinate, or the norm of each group."""
+        problem = self.setting.problem
+        sizes: Float = problem.groups.norms(problem.layout.real_x(self.x))
+        return sizes
 
 
 def default_threshold(x: Float, product_scale: float) -> float:
@@ -205,7 +221,7 @@ class Curve(Protocol):
 
 
 class PathSnapshot(Snapshot):
-    """A time of a flow as a snapshot."""
+    """A time of a flow as a snapshot. Its curve knows real vectors; what it tells are those of the user."""
 
     setting: Setting
     time: float
@@ -223,34 +239,42 @@ class PathSnapshot(Snapshot):
         dual, x = self._curve.states(np.array([self.time]))
         return dual[:, 0], x[:, 0]
 
-    @property
-    def dual(self) -> NDArray[np.float64]:
-        return self._state[0]
-
-    @property
-    def x(self) -> NDArray[np.float64]:
-        return self._state[1]
-
     @cached_property
-    def theta(self) -> NDArray[np.float64]:
-        return self.setting.problem.operator.rmatvec(self.dual)
-
-    @cached_property
-    def residual(self) -> NDArray[np.float64]:
+    def _residual(self) -> NDArray[np.float64]:
         return self._curve.residual(self.time)
+
+    @cached_property
+    def dual(self) -> NDArray[Any]:
+        return self._layout.y(self._state[0])
+
+    @cached_property
+    def x(self) -> NDArray[Any]:
+        return self._layout.x(self._state[1])
+
+    @cached_property
+    def theta(self) -> NDArray[Any]:
+        return self._layout.x(self.setting.problem.operator.rmatvec(self._state[0]))
+
+    @cached_property
+    def residual(self) -> NDArray[Any]:
+        return self._layout.y(self._residual)
 
     @cached_property
     def loss(self) -> float:
         problem = self.setting.problem
-        return float(problem.loss.value(problem.operator.matvec(self.x), problem.y.astype(np.float64)))
+        return float(problem.loss.value(problem.operator.matvec(self._state[1]), problem.y.astype(np.float64)))
 
     @cached_property
-    def gradient(self) -> NDArray[np.float64]:
-        return self.setting.problem.operator.rmatvec(self.residual)
+    def gradient(self) -> NDArray[Any]:
+        return self._layout.x(self.setting.problem.operator.rmatvec(self._residual))
 
     @cached_property
-    def average(self) -> NDArray[np.float64]:
-        return self._curve.integral(self.time) / self.time if self.time > 0 else self.x
+    def average(self) -> NDArray[Any]:
+        return self._layout.x(self._curve.integral(self.time) / self.time) if self.time > 0 else self.x
+
+    @property
+    def _layout(self) -> Layout:
+        return self.setting.problem.layout
 
 
 def bisect(holds: Callable[[float], bool], low: float, high: float) -> float:

@@ -17,6 +17,8 @@ def start_from_data(
 ) -> NDArray[np.float64]:
     """Init scales that are larger where the data point: product scales ``fraction * |A^T y|_i / ||A||^2``.
 
+    Of groups, and complex numbers, the norm takes the place of the modulus: one init scale for each.
+
     For *compressible* x, such as the wavelet coefficients of a photograph, of which none is exactly zero: with the flow
     stopped at the noise level it recovers them better than the constrained l1 norm does. Not for *exactly sparse* x: a
     start of this kind keeps what it points at. There ``recover(A, y, noise_level=...)`` does best, or a uniform small
@@ -36,7 +38,7 @@ def start_from_data(
 
     Returns
     -------
-    ndarray of shape (n,)
+    ndarray of shape (n,), or (G,) for G groups
         ``init_scale`` for :func:`hadaflow.flow`, :func:`hadaflow.descend` and :func:`hadaflow.limit`.
 
     Raises
@@ -64,7 +66,7 @@ def start_from_data(
     fraction = positive_number(fraction, "fraction")
     noise_level = positive_number(noise_level, "noise_level", strict=False)
     with np.errstate(over="ignore", invalid="ignore"):
-        correlation = np.abs(problem.operator.rmatvec(problem.y.astype(np.float64)))
+        correlation = problem.groups.norms(problem.operator.rmatvec(problem.y.astype(np.float64)))
         square = problem.operator.spectral_square()
     top = float(correlation.max())
     if top == 0:

@@ -152,19 +152,18 @@ class Auto(StepRule):
             raise ValueError(f"max_change must lie between 0 and 1, got {self.max_change!r}")
 
     def stepper(self, operator: Operator, speed: Float, model: Model, init_scale: Any, scaling: float) -> Stepper:
-        return _AutoStepper(self.max_change, float(np.finfo(operator.dtype).eps))
+        return _AutoStepper(model, self.max_change, float(np.finfo(operator.dtype).eps))
 
 
 @dataclass
 class _AutoStepper(Stepper):
+    model: Model
     change: float
     rounding: float
     longest: float = math.inf
 
     def size(self, factors: Factors, gradient: Factors) -> float:
-        rate = _largest_rate(factors.u, gradient.u)
-        if factors.v is not None:
-            rate = max(rate, _largest_rate(factors.v, gradient.v))
+        rate = self.model.largest_rate(factors, gradient)
         length = min(self.longest, self.change / rate if rate > 0 else math.inf)
         if not math.isfinite(length):
             length = 1.0  # no gradient, nothing moves
@@ -260,9 +259,3 @@ def as_rule(step: object) -> StepRule:
             raise ValueError(f'step must be a number, "auto" or a rule out of hadaflow.steps, got {step!r}')
         return Auto()
     return Constant(positive_number(step, "step"))
-
-
-def _largest_rate(factor: Any, gradient: Any) -> float:
-    """Largest relative rate of change; a factor that underflowed to zero stays there."""
-    size = np.abs(factor)
-    return float(np.divide(np.abs(gradient), size, out=np.zeros_like(size), where=size > 0).max(initial=0.0))

@@ -5,15 +5,22 @@ from hadaflow.certificates._basis_pursuit import MOST_COLUMNS, Certificate, cert
 from hadaflow.certificates._criterion import Exact, exact_within
 from hadaflow.certificates._fit import CLOSEST, FitProof, prove_fit
 from hadaflow.certificates._lasso import LassoCertificate, certify_lasso
+from hadaflow.certificates._many import Certificates, Sheet, certificates_of
+from hadaflow.certificates._supports import Supports, alike_in_size
 
 __all__ = [
     "CLOSEST",
     "MOST_COLUMNS",
     "Certificate",
+    "Certificates",
     "Exact",
     "FitProof",
     "LassoCertificate",
+    "Sheet",
+    "Supports",
+    "alike_in_size",
     "certificate_of",
+    "certificates_of",
     "certify",
     "certify_lasso",
     "exact_within",

@@ -14,10 +14,10 @@ from hadaflow.operators import Operator
 from hadaflow.operators.block import at_work, lengths_of
 
 _EPS = float(np.finfo(np.float64).eps)
-_ROUNDING = 8.0  # units of eps that a column may be changed by for the bound to count
+ROUNDING = 8.0  # units of eps that a column may be changed by for the bound to count
 _ROUNDING_FAR = 1e-14  # the same where products alone are known, and lengths of columns are estimates
 _MOST_ENTRIES = 1 << 27  # of columns on the support, up to which they are factored
-_EXPLAINED = 0.1  # of the residual that rounding may explain
+EXPLAINED = 0.1  # of the residual that rounding may explain
 CLOSEST = 1e-8  # relative distance from the bound at which a fit counts as the best
 
 
@@ -99,10 +99,10 @@ def prove_fit(
     # What a violation is worth to an x about as large as this one.
     worth = 2 * _largest_ratio(wrong, lengths) * float(lengths @ np.abs(x))
     bound = max(0.0, float(y @ direction) - worth) / length
-    allowed = _ROUNDING_FAR if operator.costs.matrix_free else _ROUNDING * _EPS
+    allowed = _ROUNDING_FAR if operator.costs.matrix_free else ROUNDING * _EPS
     part = rounding / size
     explained = min(norm(part), float(np.abs(residual / size) @ part) + norm(part) ** 2)
-    proved = violation <= allowed and explained <= _EXPLAINED  # else the residual may be no more than rounding
+    proved = violation <= allowed and explained <= EXPLAINED  # else the residual may be no more than rounding
     gap = max(0.0, 1 - bound / size - explained) if proved else 1.0
     return FitProof(bound, gap, violation)
 

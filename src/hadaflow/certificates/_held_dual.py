@@ -17,7 +17,7 @@ from hadaflow.operators.around import even_rows
 from hadaflow.operators.block import dense, lengths_of
 
 _EPS = float(np.finfo(np.float64).eps)
-_BLURRED = 1e-12  # doubt about a bound, relative, that makes it worth twice the precision
+BLURRED = 1e-12  # doubt about a bound, relative, that makes it worth twice the precision
 _MOST_ENTRIES = 1 << 22  # of columns that get it
 _COSTLESS = 4.0  # units of rounding up to which a dual coordinate whose bound is 0 counts as 0
 
@@ -85,7 +85,7 @@ class HeldDual:
         if len(near) and top > 0:
             rounding[near] = -slack * _lengths(operator, near)
         doubtful = gauge.sizes(correlation, rounding)
-        if 0 < top < np.inf and float(doubtful.max()) > (1 + _BLURRED) * top and operator.costs.cheap_columns:
+        if 0 < top < np.inf and float(doubtful.max()) > (1 + BLURRED) * top and operator.costs.cheap_columns:
             doubt = slack * operator.column_lengths
             doubt[costless] = 0.0
             # All that may be the largest: what the others are at most is less than what some are at least.
@@ -115,7 +115,7 @@ class HeldDual:
             target = target * self.factors
         terms = target * self.vector
         value, doubt = float(terms.sum()), _slack(len(target)) * float(np.abs(terms).sum())
-        if doubt > _BLURRED * abs(value):
+        if doubt > BLURRED * abs(value):
             accurate, bound = accurate_products(target[:, None], self.vector)
             value, doubt = (float(accurate[0]), float(bound[0])) if bound[0] < doubt else (value, doubt)
         return max(0.0, (value - noise - doubt) / top)

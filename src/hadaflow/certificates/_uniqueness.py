@@ -15,8 +15,8 @@ from hadaflow.operators import Columns, Operator
 from hadaflow.operators.block import at_work, columns_scaled, gram_of, lengths_of
 
 _EPS = float(np.finfo(np.float64).eps)
-_INDEPENDENT = 1e-10  # smallest eigenvalue of a Gram matrix of unit columns that counts as more than rounding
-_INSIDE = 1e-8  # relative distance from its bound that a dual coordinate off the support keeps at least
+INDEPENDENT = 1e-10  # smallest eigenvalue of a Gram matrix of unit columns that counts as more than rounding
+INSIDE = 1e-8  # relative distance from its bound that a dual coordinate off the support keeps at least
 _MET = 1e-9  # and up to which those on it meet theirs, where nothing sharper is known
 
 
@@ -68,7 +68,7 @@ def separates(
     off = np.ones(operator.shape[1], dtype=bool)
     off[met] = False
     theta, others = operator.rmatvec(dual)[off], gauge.on(np.flatnonzero(off))
-    if others.dual(theta) >= 1 - _INSIDE:
+    if others.dual(theta) >= 1 - INSIDE:
         return False
     if not operator.costs.cheap_columns:
         return bool((missed <= _MET * np.where(aim == 0, np.abs(aim).max(), np.abs(aim))).all())
@@ -83,7 +83,7 @@ def _meeting(theta: Vector, on: Index, gauge: Gauge) -> Index:
     """The support and all else that meets its bound, ascending."""
     sizes = gauge.sizes(theta)
     sizes[on] = 0.0
-    more = np.flatnonzero(sizes >= 1 - _INSIDE)
+    more = np.flatnonzero(sizes >= 1 - INSIDE)
     return np.union1d(on, more) if len(more) else on
 
 
@@ -132,7 +132,7 @@ def _factored_gram(gram: Vector, length: Vector, m: int) -> tuple[Vector, Vector
     """The same of a Gram matrix of unit vectors of m entries, which is overwritten."""
     k = len(gram)
     # Positive definite after the shift: the smallest eigenvalue is above the shift less its rounding.
-    shift = max(_INDEPENDENT, 4 * _EPS * k * m**0.5)
+    shift = max(INDEPENDENT, 4 * _EPS * k * m**0.5)
     gram[np.diag_indices(k)] -= shift
     size = float(np.abs(gram).sum(axis=0).max())
     factor, failed = la.lapack.dpotrf(gram, lower=1, clean=0)

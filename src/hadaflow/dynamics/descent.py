@@ -68,8 +68,8 @@ def descend(
         Data, A of shape (m, n), and the loss F, by default ``1/2 ||A x - y||^2``.
     model : Model
         Overparameterised model, for example ``HadamardPower(depth=3)``; ``HadamardPower(3, factors="separate")`` trains
-        D separate factors.
-    init_scale : float or array_like of shape (n,)
+        D separate factors. Groups, complex data and joint columns take :class:`hadaflow.models.GroupProduct`.
+    init_scale : float or array_like of shape (n,), or (G,) for G groups
         Starting value a > 0 of every factor entry, in units of ``x^(1/depth)``. Needed unless ``start`` is given.
     start : Trajectory, optional
         A run to resume, of the same model on a problem of the same shape. Its factors, steps, time, dual state and
@@ -127,10 +127,10 @@ def descend(
     >>> run.x.round(3), run.status.name
     (array([0.951, 0.097]), 'STOPPED')
     """
-    _check(problem, model, progress)
+    model = _checked(problem, model, progress)
     scaling = _scaling(problem, loss_scale, loss)
     n = problem.shape[1]
-    scale = model.checked(_scale_of(problem, model, init_scale, start), n)
+    scale = model.checked(_scale_of(problem, model, init_scale, start), problem.groups.count or n)
     rule, stop, record = as_rule(step), _stop(stop), as_recorder(record)
     threads = blas_threads()
     # The fused pass has threads of its own; those of BLAS, left awake by a product, would be in their way.
@@ -201,7 +201,9 @@ def descend_batch(
     >>> [run.x.round(3) for run in runs]
     [array([0.951, 0.097]), array([0.995, 0.01 ])]
     """
-    _check(problem, model, progress)
+    model = _checked(problem, model, progress)
+    if not problem.layout.plain:
+        raise ValueError("descend_batch works on real vectors: call descend for each run on complex or joint data")
     scaling = _scaling(problem, loss_scale, loss)
     m, n = problem.shape
     scale = np.asarray(init_scale)
@@ -210,7 +212,7 @@ def descend_batch(
     steps = list(step) if isinstance(step, (list, tuple)) else None
     sides = None if y is None else real_array(y, "y", 2)
     k = _count(scale, steps, sides)
-    columns = np.broadcast_to(scale, (n, k))
+    columns = np.broadcast_to(scale, (problem.groups.count or n, k))
     if sides is not None and sides.shape != (m, k):
         raise ValueError(f"y must have shape ({m}, {k}): a row per row of A, a column per run; got {sides.shape}")
     targets = np.repeat(problem.y[:, None], k, axis=1) if sides is None else sides.astype(problem.dtype)
@@ -219,7 +221,9 @@ def descend_batch(
     shared = _Shared(problem, model, stop, record, scaling)
     runs = []
     for j in range(k):
-        each = problem if sides is None else Problem(problem.operator, targets[:, j], problem.loss)
+        each = (
+            problem if sides is None else Problem(problem.operator, targets[:, j], problem.loss, groups=problem.groups)
+        )
         own = shared if sides is None else _Shared(each, model, stop, record, scaling)
         rule = as_rule(step if steps is None else steps[j])
         runs.append(own.run(float(columns[0, j]) if scale.ndim < 2 else columns[:, j], rule, own.correlation))
@@ -245,7 +249,7 @@ class _Shared:
     def run(self, init_scale: Scale, rule: StepRule, correlation: NDArray[np.float64]) -> Run:
         """A run from ``init_scale``."""
         problem, model = self.problem, self.model
-        init_scale = model.checked(init_scale, problem.shape[1])
+        init_scale = model.checked(init_scale, problem.groups.count or problem.shape[1])
         if np.min(init_scale) < np.finfo(problem.dtype).tiny:
             raise ValueError(f"init_scale {np.min(init_scale):.3g} is zero in {problem.dtype}: pass float64 data")
         setting = Setting.of(problem, model, init_scale)
@@ -262,8 +266,10 @@ class _Shared:
         run.start_gradient = float(
             np.abs(self.correlation).max(initial=0.0)
         )  # "at rest" is relative to the first start
-        theta = self.problem.operator.rmatvec(start.dual).astype(start.x.dtype)
-        return Sums(start.dual, theta, start.average * start.x.dtype.type(start.time))
+        dtype, layout = self.problem.dtype, self.problem.layout
+        dual, average = layout.real_y(start.dual).astype(np.float64), layout.real_x(start.average)
+        theta = self.problem.operator.rmatvec(dual).astype(dtype)
+        return Sums(dual, theta, average * dtype.type(start.time))
 
     def sweeps(self, y: NDArray[np.floating[Any]], threads: int = 1) -> Sweeps:
         """The products that all steps take."""
@@ -276,10 +282,12 @@ class _Shared:
         return Sweeps(of_squares(sweep), sweep.passes, y, self.scaling)
 
 
-def _check(problem: Problem, model: Model, progress: ProgressCallback | None) -> None:
+def _checked(problem: Problem, model: Model, progress: ProgressCallback | None) -> Model:
+    """The model with factors for the groups of the problem."""
     instance(problem, Problem, "problem")
     instance(model, Model, "model")
     callback(progress, "progress")
+    return model.for_groups(problem.groups)
 
 
 def _scaling(problem: Problem, loss_scale: float, loss: Scaling | None) -> float:
@@ -306,9 +314,11 @@ def _scale_of(problem: Problem, model: Model, init_scale: Scale | None, start: T
         raise TypeError("give init_scale or start, not both: a run that is resumed keeps its init scale")
     if start.model != model:
         raise ValueError(f"start is a run of {start.model!r}, and cannot go on with {model!r}")
-    if start.problem.shape != problem.shape or start.x.dtype != problem.dtype:
-        old = f"shape {start.problem.shape} and {start.x.dtype}"
+    if start.problem.shape != problem.shape or start.problem.dtype != problem.dtype:
+        old = f"shape {start.problem.shape} and {start.problem.dtype}"
         raise ValueError(f"start is a run on data of {old}, the problem has shape {problem.shape} and {problem.dtype}")
+    if start.problem.layout != problem.layout or not start.problem.groups.same(problem.groups):
+        raise ValueError("start is a run in other groups, or on data of another kind")
     return start.init_scale
 
 

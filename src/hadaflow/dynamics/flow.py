@@ -13,7 +13,7 @@ from hadaflow._rules import check_rule
 from hadaflow._threads import one_blas_thread
 from hadaflow._validation import callback, instance, one_of, positive_number, whole_number
 from hadaflow.convergence import quietly, reported
-from hadaflow.dynamics.limit import limit
+from hadaflow.dynamics.limit import check_signs, limit
 from hadaflow.dynamics.saddles import saddles
 from hadaflow.models import Model
 from hadaflow.models.branches import Scale
@@ -56,7 +56,7 @@ def flow(
         Data, A of shape (m, n), and the loss, by default the squared one.
     model : Model
         Overparameterised model, for example ``HadamardPower(depth=3)``.
-    init_scale : float or array_like of shape (n,)
+    init_scale : float or array_like of shape (n,), or (G,) for G groups
         Starting value a > 0 of every factor entry, in units of ``x^(1/depth)``.
     t_end : float, default inf
         Flow time to stop at. With inf the flow is followed until it is within ``tolerance`` of its limit, which
@@ -89,7 +89,8 @@ def flow(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind or range, or asks of another loss what only the squared one has.
+        If an argument has the wrong kind or range, or asks of another loss, or in groups, what only the squared one, or
+        single coordinates, have.
 
     Warns
     -----
@@ -109,8 +110,13 @@ def flow(
     gradients with products only where A is an operator). Beyond the barrier of depth > 2, where trial steps may land,
     the mirror map goes on along its tangent; accepted steps of "bdf" stay inside. Where the scale is so small that
     rounding of nu decides over x (relative condition of B beyond 1e8: depth > 2 only), the flow cannot be told from the
-    saddle path in doubles, and that is followed, on the clock of the flow. Source: docs/mathematics.md, "One state, one
-    map", "The flow in time".
+    saddle path in doubles, and that is followed, on the clock of the flow.
+
+    Where the problem has groups, complex data or joint columns B acts on the norm of each group and keeps its direction
+    ("groups"): a mirror flow, though of no network of scalars and vectors (:class:`hadaflow.models.GroupProduct` is
+    one). Paths then hold vectors of the user: complex ones, or matrices. Starts so small that rounding decides are
+    refused there, since no saddle path takes over. Source: docs/mathematics.md, "One state, one map", "The flow in
+    time", "Groups".
 
     Examples
     --------
@@ -136,7 +142,8 @@ def flow(
         check_rule(stop)
     _check_loss(problem, method, t_end, stop)
     record = as_recorder(record)
-    scale = model.checked(init_scale, problem.shape[1])
+    check_signs(problem, model)
+    scale = model.checked(init_scale, problem.groups.count or problem.shape[1])
     request = Request(t_end, tolerance, max_steps, stop, record, progress)
     with one_blas_thread() if problem.shape[0] < _SMALL else nullcontext(), np.errstate(all="ignore"):
         path = _followed(Field(problem, model, scale), request, method)
@@ -150,10 +157,20 @@ def _followed(field: Field, request: Request, method: str) -> FlowPath:
         return follow_proximal(run)
     if field.like_saddles:
         require_squared(field.problem, "flow from an init_scale so small for this depth (take a larger one)")
+        _require_steps(field.problem)
         return follow_saddles(run, partial(quietly, saddles, field.counted, progress=request.progress))
     start = field.init_scale
     end = partial(quietly, limit, field.counted, field.model, init_scale=start, progress=request.progress)
     return follow_integrated(run, end)
+
+
+def _require_steps(problem: Problem) -> None:
+    """Raise ValueError where the saddle path, which a flow from so small a start follows, is not made of steps."""
+    if not problem.groups.single:
+        raise ValueError(
+            "init_scale is so small for this depth that rounding of the dual state decides over x, and in groups no "
+            "saddle path takes over: take a larger one, or ask hadaflow.limit or hadaflow.recover for the end"
+        )
 
 
 def _asked(t_end: float, tolerance: float, stop: Rule | None) -> str:

@@ -80,11 +80,15 @@ def limit(
     callback(progress, "progress")
     tolerance = positive_number(tolerance, "tolerance")
     max_steps = whole_number(max_steps, "max_steps")
-    groups = problem.groups
-    mirror = model.mirror(init_scale, groups.count or problem.shape[1])
-    if not groups.single and not mirror.odd:
-        raise ValueError(
-            f"{model!r} knows one sign, but a group (or a complex number) has directions: take sign='both'"
-        )
+    check_signs(problem, model)
+    mirror = model.mirror(init_scale, problem.groups.count or problem.shape[1])
     end = end_of_flow(problem, mirror, Effort(tolerance, max_steps, progress))
     return reported(end, f"{tolerance:.2g} of both")
+
+
+def check_signs(problem: Problem, model: Model) -> None:
+    """Raise ValueError where a model knows one direction only, but the problem has groups."""
+    if not problem.groups.single and model.has_mirror and not model.bind(1.0).odd:
+        raise ValueError(
+            f"{model!r} knows one sign, but a group, or a complex number, has directions: take sign='both'"
+        )

@@ -110,11 +110,12 @@ def saddles(
     unit = to_unit(problem, gauge)
     walk = Walk(unit, Terms(True, noise_level / unit.size_y, most, progress=progress))
     if start is not None:
-        nu = real_array(start, "start", 1)
-        if len(nu) != problem.shape[0]:
-            raise ValueError(f"start must have one entry per row of A ({problem.shape[0]}), got {len(nu)}")
+        nu = real_array(start, "start", 1, complex_too=problem.layout.complex_y)
+        rows = problem.shape[0] // problem.layout.width_y
+        if len(nu) != rows:
+            raise ValueError(f"start must have one entry per row of A ({rows}), got {len(nu)}")
         check_finite(nu, "start")
-        walk.start_from(nu.astype(np.float64) * unit.size_a)
+        walk.start_from(problem.layout.real_y(nu).astype(np.float64) * unit.size_a)
     end = follow(walk)
     final, dual = unit.original_x(end.x).astype(problem.dtype), unit.original_dual(end.nu)
     status = proved(problem, unit, end)
@@ -125,7 +126,7 @@ def saddles(
         times=times,
         x=plateaus.astype(problem.dtype),
         final=final,
-        dual=dual,
+        dual=problem.layout.y(dual),
         status=status,
         stats=Stats(time.perf_counter() - began, unit.meter.passes, 0, walk.events, "saddles", ("saddles",)),
         problem=problem,

@@ -8,6 +8,7 @@ import numpy as np
 
 from hadaflow._validation import positive_scale
 from hadaflow.gauges import L1, Gauge
+from hadaflow.groups import Groups
 from hadaflow.models.branches import Array, Scale
 from hadaflow.models.mirror import Mirror
 
@@ -48,6 +49,29 @@ class Model:
         return not self.has_mirror or self.bind(1.0).signed
 
     # ---- factors -------------------------------------------------------------------------------------------
+
+    def for_groups(self, groups: Groups) -> Model:
+        """The model whose factors belong to these groups of coordinates: itself, where each is a group of its own.
+
+        Raises
+        ------
+        ValueError
+            If there are others, and the model has factors for single coordinates alone.
+        """
+        if groups.single:
+            return self
+        raise ValueError(
+            f"{self!r} has factors for each coordinate by itself, but the problem has groups, complex data or joint "
+            f"columns: descend with hadaflow.models.GroupProduct, or ask hadaflow.flow"
+        )
+
+    def largest_rate(self, factors: Factors, gradient: Factors) -> float:
+        """Largest rate at which a factor changes, relative to its size: what the steps of descent keep small.
+
+        A factor that underflowed to zero stays there, and does not count.
+        """
+        rate = largest_quotient(gradient.u, factors.u)
+        return rate if factors.v is None else max(rate, largest_quotient(gradient.v, factors.v))
 
     def start(self, init_scale: Scale, like: Array) -> Factors:
         """Factors at time zero, every entry at ``init_scale``; shape, namespace and dtype of ``like``."""
@@ -143,3 +167,9 @@ class Model:
     def conjugate(self, theta: Array, init_scale: Scale) -> Array:
         """Q*(theta), entrywise: the antiderivative of B that vanishes at 0 (up to the constant of Q)."""
         return self.bind(init_scale).conjugate(theta)
+
+
+def largest_quotient(change: Array, size: Array) -> float:
+    """The largest of ``|change| / |size|``, entrywise, where the size is not zero."""
+    size = np.abs(size)
+    return float(np.divide(np.abs(change), size, out=np.zeros_like(size), where=size > 0).max(initial=0.0))

@@ -96,13 +96,13 @@ class HadamardPower(Model):
         return Factors(u, xp.zeros_like(like) + init_scale if self.signed else None)
 
     def forward(self, factors: Factors) -> Array:
-        x = _power(factors.u, self.depth)
-        return x if factors.v is None else x - _power(factors.v, self.depth)
+        x = power(factors.u, self.depth)
+        return x if factors.v is None else x - power(factors.v, self.depth)
 
     def pull_back(self, factors: Factors, gradient: Array) -> Factors:
         scaled = self._brought_down * gradient
-        du = scaled * _power(factors.u, self.depth - 1)
-        return Factors(du, None if factors.v is None else -scaled * _power(factors.v, self.depth - 1))
+        du = scaled * power(factors.u, self.depth - 1)
+        return Factors(du, None if factors.v is None else -scaled * power(factors.v, self.depth - 1))
 
     # ---- mirror --------------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class HadamardPower(Model):
         return self.depth if self.factors == "shared" else 1.0
 
 
-def _power(base: Array, exponent: float) -> Array:
+def power(base: Array, exponent: float) -> Array:
     """``base ** exponent``; whole exponents, the usual ones, by products, which are many times faster."""
     if not float(exponent).is_integer() or not 1 <= exponent <= 64:
         return base**exponent

@@ -11,7 +11,7 @@ from hadaflow.operators.cancelled import Cancelled
 from hadaflow.operators.complexes import ComplexOperator
 from hadaflow.operators.costs import PassCosts
 from hadaflow.operators.dense import DenseOperator
-from hadaflow.operators.making import as_operator, complex_operator, in_memory, is_complex
+from hadaflow.operators.making import as_operator
 from hadaflow.operators.matrix_free import MatrixFreeOperator
 from hadaflow.operators.partitioned import PartitionedOperator
 from hadaflow.operators.repeated import Repeated
@@ -33,7 +33,4 @@ __all__ = [
     "Scaled",
     "SparseOperator",
     "as_operator",
-    "complex_operator",
-    "in_memory",
-    "is_complex",
 ]

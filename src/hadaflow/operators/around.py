@@ -15,6 +15,7 @@ from hadaflow.operators.base import PROBES, Operator
 from hadaflow.operators.block import Columns, is_sparse
 
 _ALIKE, _ALIKE_ESTIMATES = 16.0, 1024.0  # ratio of the longest row to the shortest up to which they are left alone
+_DROWNING = 1e4  # ratio of rows from which on short ones may be lost in products of all
 _PRICED = {"row_lengths", "column_lengths"}  # what takes a pass to measure
 _LEAST = 2.0**-900  # of these lengths, relative to their mean: its reciprocal is in range, too
 
@@ -250,6 +251,11 @@ def _scaled(columns: Columns, factors: Vector, rows: Vector | None) -> Columns:
 def _rows_times(r: Vector, factors: Vector) -> Vector:
     """A vector or columns, multiplied row by row."""
     return r * factors if r.ndim == 1 else r * factors[:, None]
+
+
+def drowning(factors: Vector | None) -> bool:
+    """Whether some rows are so much longer than others that their rounding hides what these say, by their factors."""
+    return factors is not None and float(factors.max()) > _DROWNING * float(factors.min())
 
 
 def even_rows(operator: Operator) -> Vector | None:

@@ -6,6 +6,7 @@ another dtype. Products are taken with the complex matrix; nothing above this fi
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,13 @@ def as_real(z: NDArray[Any]) -> Vector:
     result = np.empty((2 * len(z), z.shape[1]))
     result[0::2], result[1::2] = z.real, z.imag
     return result
+
+
+_LEAST = 1e-250  # square lengths beyond may have lost terms
+
+
+def _parts(matrix: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    return matrix.real, matrix.imag
 
 
 class ComplexOperator(Operator):
@@ -99,6 +107,18 @@ class ComplexOperator(Operator):
         else:
             squares = np.einsum("ij,ij->j", self._matrix, self._matrix.conj(), dtype=np.complex128).real
         return squares if self._real else np.repeat(squares, 2)
+
+    @cached_property
+    def row_lengths(self) -> Vector:
+        if not isinstance(self._matrix, np.ndarray):
+            return super().row_lengths
+        with np.errstate(over="ignore", under="ignore"):
+            real, imag = (np.einsum("ij,ij->i", part, part, dtype=np.float64) for part in _parts(self._matrix))
+        if not self._real:
+            real = imag = real + imag
+        squares = np.column_stack([real, imag]).ravel()
+        in_range = ((squares == 0) | ((squares > _LEAST) & (squares < 1 / _LEAST))).all()
+        return np.asarray(np.sqrt(squares)) if in_range else super().row_lengths
 
     # ---- parts ---------------------------------------------------------------------------------------------
 

@@ -120,7 +120,10 @@ def is_complex(value: Any) -> bool:
             value = np.asarray(value)
         except ValueError:  # ragged: others say so
             return False
-    return value.dtype is not None and np.dtype(value.dtype).kind == "c"
+    try:
+        return value.dtype is not None and np.dtype(value.dtype).kind == "c"
+    except TypeError:  # of another library, for instance Dask's, that has no answer yet
+        return False
 
 
 def _check_size(shape: tuple[int, ...]) -> None:

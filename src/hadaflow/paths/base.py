@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hadaflow._types import Float
 from hadaflow.certificates import Certificate
+from hadaflow.gauges import Gauge, GroupNorm
 from hadaflow.models import Model
 from hadaflow.models.branches import Scale
 from hadaflow.paths.reading import Reading
@@ -117,6 +118,12 @@ class PathFromStart(Answer, Path):
     def end(self) -> Float:
         """x where the path ends, shape (n,)."""
         return self.x
+
+    @property
+    def gauge(self) -> Gauge:
+        """What its certificates are about: what the model makes small; of groups the sum of their norms."""
+        groups = self.problem.groups
+        return self.model.gauge if groups.single else GroupNorm(groups)
 
     @property
     def ended(self) -> bool:

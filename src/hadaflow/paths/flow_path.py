@@ -81,8 +81,7 @@ class FlowPath(PathFromStart):
     call = "flow"
 
     def __repr__(self) -> str:
-        m, n = self.problem.shape
-        return f"FlowPath({m} x {n}, {self.status.name} at time {self.t_end:.4g}: {self.reason})"
+        return f"FlowPath({self.problem.size}, {self.status.name} at time {self.t_end:.4g}: {self.reason})"
 
     @property
     def problem(self) -> Problem:
@@ -124,34 +123,35 @@ class FlowPath(PathFromStart):
         """The iterate x at time ``0 <= t <= t_end``, shape (n,), or (k, n) for k times; one pass over A for all."""
         times, single = self._times(t)
         if len(times) == 0:
-            return np.empty((0, self.problem.shape[1]), dtype=self.problem.dtype)
+            return self._rows(np.empty((0, self.problem.shape[1]), dtype=self.problem.dtype))
         known = np.minimum(times, self.curve.knots[-1])
-        rows: Float = self.curve.states(known)[1].T.astype(self.problem.dtype)
+        rows = self._rows(self.curve.states(known)[1].T.astype(self.problem.dtype))
         rows[np.isinf(times)] = self.x
         return rows[0] if single else rows
 
-    def dual(self, t: Any) -> NDArray[np.float64]:
+    def dual(self, t: Any) -> NDArray[Any]:
         """The dual state nu, the integral of y - A x from 0 to t < inf, shape (m,) or (k, m)."""
         times, single = self._times(t)
         if np.isinf(times).any():
             raise ValueError("the dual state at t = inf is that of hadaflow.limit: ask it for .dual")
-        if len(times) == 0:
-            return np.empty((0, self.problem.shape[0]))
-        rows = self.curve.states(times)[0].T
+        columns = self.curve.states(times)[0] if len(times) else np.empty((self.problem.shape[0], 0))
+        rows = _stacked(self.problem.layout.y, columns.T)
         return rows[0] if single else rows
 
-    def average(self, t: Any) -> NDArray[np.float64]:
+    def average(self, t: Any) -> NDArray[Any]:
         """The running average of x over [0, t], shape (n,) or (k, n): near a lasso solution at ``penalty(t)``.
 
         At t = 0 it is the start and at t = inf the limit. By quadrature of the path: about four products with A^T per
         step of the integrator up to t, once for all increasing times that are asked for one after the other.
         """
         times, single = self._times(t)
-        rows = np.empty((len(times), self.problem.shape[1]))
+        rows, layout = np.empty((len(times), self.problem.shape[1])), self.problem.layout
         for k in np.argsort(times, kind="stable"):
             span = times[k]
-            rows[k] = self(span) if span == 0 or np.isinf(span) else self.curve.integral(float(span)) / span
-        return rows[0] if single else rows
+            here = span == 0 or np.isinf(span)
+            rows[k] = layout.real_x(self(span)) if here else self.curve.integral(float(span)) / span
+        of_user = self._rows(rows)
+        return of_user[0] if single else of_user
 
     def penalty(self, t: float) -> float:
         """``||A^T nu||_inf / t``: lambda of the lasso ``1/2 ||A x - y||^2 + lambda ||x||_1`` near the average at t."""
@@ -211,7 +211,7 @@ class FlowPath(PathFromStart):
     def certificate(self) -> Certificate:
         """How far ``x`` is from the smallest l1 norm, proved by the dual state at the end; two passes over A, once."""
         dual = self.dual(min(self.t_end, float(self.curve.knots[-1])))
-        return certify(self.problem, self.x, dual, gauge=self.model.gauge, support=self.support())
+        return certify(self.problem, self.x, dual, gauge=self.gauge, support=self.support())
 
     def describe(self) -> str:
         """What kind of path it is, in a few words."""
@@ -243,6 +243,10 @@ class FlowPath(PathFromStart):
         grid = np.geomspace(first, steps[-1], _GRID).clip(first, steps[-1])
         return np.unique(np.concatenate([grid, steps, _BEFORE * steps]))  # it may jump there
 
+    def _rows(self, rows: Float) -> NDArray[Any]:
+        """Real vectors as those of the user, one to a row."""
+        return _stacked(self.problem.layout.x, rows)
+
     def _times(self, t: Any) -> tuple[NDArray[np.float64], bool]:
         times = np.asarray(t, dtype=np.float64)
         if times.ndim > 1:
@@ -251,3 +255,11 @@ class FlowPath(PathFromStart):
         if wrong.size:
             raise ValueError(f"t must lie between 0 and t_end = {self.t_end:g}, got {wrong.flat[0]:g}")
         return np.atleast_1d(times), times.ndim == 0
+
+
+def _stacked(of_user: Callable[[Float], NDArray[Any]], rows: Float) -> NDArray[Any]:
+    """Each row in the layout of the user."""
+    if len(rows):
+        return np.stack([of_user(np.ascontiguousarray(row)) for row in rows])
+    one = of_user(np.zeros(rows.shape[1], dtype=rows.dtype))
+    return np.empty((0, *one.shape), dtype=one.dtype)

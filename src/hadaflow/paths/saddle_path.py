@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -136,10 +136,11 @@ class SaddlePath(Path):
         times = np.union1d(grid, jumps[thinned(len(jumps), most)])
         return Reading(times, columns, averages(self.times, values, times).__getitem__)
 
-    def dual_at(self, tau: float) -> NDArray[np.float64]:
+    def dual_at(self, tau: float) -> NDArray[Any]:
         """nu(tau) = ``int_0^tau (y - A x)``, shape (m,); one pass over A."""
         tau = _time(tau)
-        return tau * self.problem.y.astype(np.float64) - self.problem.operator.matvec(self._integral(tau))
+        dual = tau * self.problem.y.astype(np.float64) - self.problem.operator.matvec(self._integral(tau))
+        return self.problem.layout.y(dual)
 
     def _row(self, k: int) -> Float:
         return np.asarray(self.x[[k]].toarray().ravel())

@@ -78,8 +78,7 @@ class Trajectory(PathFromStart):
     call = "descend"
 
     def __repr__(self) -> str:
-        m, n = self.problem.shape
-        return f"Trajectory({m} x {n}, {self.status.name} after {self.steps} steps: {self.reason})"
+        return f"Trajectory({self.problem.size}, {self.status.name} after {self.steps} steps: {self.reason})"
 
     @property
     def positive(self) -> bool:
@@ -148,7 +147,7 @@ class Trajectory(PathFromStart):
     @cached_property
     def certificate(self) -> Certificate:
         """How far the iterate is from the smallest l1 norm, proved by ``dual``; two passes over A, once."""
-        return certify(self.problem, self.x, self.dual, gauge=self.model.gauge, support=self.support())
+        return certify(self.problem, self.x, self.dual, gauge=self.gauge, support=self.support())
 
     @cached_property
     def lasso_certificate(self) -> LassoCertificate:
@@ -161,4 +160,4 @@ class Trajectory(PathFromStart):
         """
         if not np.isfinite(self.penalty):
             raise ValueError("the average has no penalty at the start of the run: take at least one step")
-        return certify_lasso(self.problem, self.average, self.penalty or 1e-300, gauge=self.model.gauge)
+        return certify_lasso(self.problem, self.average, self.penalty or 1e-300, gauge=self.gauge)

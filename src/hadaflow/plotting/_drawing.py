@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH = 7.5
+#: What to do where x is no vector of real numbers, and no line, no dot stands for an entry of it.
+NUMBERS = "draw numbers made of it, such as abs(path(times))"
 #: By number of panels: one; a pair that shares its axis; three.
 _LAYOUTS: dict[int, dict[str, Any]] = {
     1: {"figsize": (_WIDTH, 4.8)},

@@ -14,7 +14,7 @@ from hadaflow._validation import coordinates as checked_coordinates
 from hadaflow._validation import one_of, positive_number, whole_number
 from hadaflow.paths import Path, Reading, ReadOut
 from hadaflow.paths.reading import thinned
-from hadaflow.plotting._drawing import checked_ax, checked_truth
+from hadaflow.plotting._drawing import NUMBERS, checked_ax, checked_truth
 from hadaflow.plotting._fitted import Fitted, fitted, is_estimator, of_features, path_of
 from hadaflow.plotting._lines import (
     MOST_LINES,
@@ -29,6 +29,7 @@ from hadaflow.plotting._lines import (
     time_axis,
 )
 from hadaflow.plotting.palette import GREY
+from hadaflow.problems import require_real_vector
 from hadaflow.snapshots import default_threshold
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def plot_path(
     """
     estimated = fitted(path, "path", target) if is_estimator(path) else None
     followed = _checked_path(path if estimated is None else path_of(path, target))
+    require_real_vector(followed.problem, "plot_path", NUMBERS)
     size = followed.problem.shape[1]
     features = np.arange(size) if estimated is None else estimated.features_on(size)
     n = len(features) if estimated is None else len(estimated.coef)
@@ -159,7 +161,9 @@ def _support(
         x = path.state_at(stop, read_out)
     else:
         x = path.end
-    return np.flatnonzero(np.abs(x) > default_threshold(x, path.product_scale))
+    groups = path.problem.groups
+    size = groups.norms(x)
+    return np.flatnonzero(groups.spread(size > default_threshold(size, path.product_scale)))
 
 
 def _word(path: Path, estimated: Fitted | None, at: float | None) -> str:

@@ -15,6 +15,7 @@ from hadaflow.plotting._drawing import checked_ax, checked_truth
 from hadaflow.plotting._fitted import fitted, is_estimator
 from hadaflow.plotting._lines import SMALL, coordinate_name, key_above
 from hadaflow.plotting.palette import BLUE, GREY, ORANGE
+from hadaflow.problems import require_real_vector
 from hadaflow.results import Answer
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def plot_support(
 
 def _coefficients(x: Any, target: int) -> tuple[Float, Sequence[str] | None]:
     if isinstance(x, Answer):
+        require_real_vector(x.problem, "plot_support", "give it sizes, such as abs(x)")
         values = np.zeros_like(x.x)
         values[x.support()] = x.x[x.support()]
         return values, None

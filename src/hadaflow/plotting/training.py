@@ -13,7 +13,7 @@ from hadaflow._validation import coordinates as checked_coordinates
 from hadaflow._validation import positive_number, whole_number
 from hadaflow.paths import FlowPath, PathFromStart, Trajectory
 from hadaflow.plotting._curves import Curves, curves_of, window_of
-from hadaflow.plotting._drawing import checked_axes, checked_truth, plain_numbers, stacked_axes
+from hadaflow.plotting._drawing import NUMBERS, checked_axes, checked_truth, plain_numbers, stacked_axes
 from hadaflow.plotting._lines import (
     FINE_DASHES,
     MOST_LINES,
@@ -28,6 +28,7 @@ from hadaflow.plotting._lines import (
     time_axis,
 )
 from hadaflow.plotting.palette import BLUE, ORANGE, SHADE
+from hadaflow.problems import require_real_vector
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,6 +100,7 @@ def plot_training(
     if not isinstance(path, PathFromStart):
         kind = type(path).__name__
         raise TypeError(f"path must be what hadaflow.flow() or hadaflow.descend() returned, got {kind}")
+    require_real_vector(path.problem, "plot_training", NUMBERS)
     n = len(path.x)
     known = checked_truth(truth, n)
     if support is not None:

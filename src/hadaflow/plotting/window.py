@@ -12,10 +12,10 @@ from hadaflow._span import fitted
 from hadaflow._types import Vector
 from hadaflow._validation import norm
 from hadaflow.paths import FlowPath, Path, Reading, SaddlePath, Trajectory
-from hadaflow.plotting._drawing import checked_ax, checked_truth
+from hadaflow.plotting._drawing import NUMBERS, checked_ax, checked_truth
 from hadaflow.plotting._lines import key_above, marks, plain_decades, say_nothing, time_axis
 from hadaflow.plotting.palette import BLUE, ORANGE, SHADE
-from hadaflow.problems import Problem
+from hadaflow.problems import Problem, require_real_vector
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,6 +76,7 @@ def plot_window(path: SaddlePath | FlowPath | Trajectory, truth: ArrayLike, *, a
             f"path must be what hadaflow.saddles(), hadaflow.flow() or hadaflow.descend() returned, "
             f"got {type(path).__name__}"
         )
+    require_real_vector(path.problem, "plot_window", NUMBERS)
     known = checked_truth(truth, path.problem.shape[1])
     if known is None:
         raise TypeError("truth must be a vector of real numbers, got None")

@@ -1,5 +1,6 @@
 """The main job: measurements in, the sparse vector and the proof of its quality out."""
 
+from hadaflow.recovery._each import recover_each
 from hadaflow.recovery._recover import recover
 
-__all__ = ["recover"]
+__all__ = ["recover", "recover_each"]

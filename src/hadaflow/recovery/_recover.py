@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from hadaflow._validation import callback, flag, one_of, positive_number, positive_vector
+from hadaflow._validation import callback, flag, one_of, positive_number
 from hadaflow.certificates import gauge_of
 from hadaflow.convergence import reported
 from hadaflow.gauges import Gauge
@@ -12,7 +12,7 @@ from hadaflow.models import HadamardPower
 from hadaflow.models.branches import Scale
 from hadaflow.problems import Problem
 from hadaflow.recovery._from_start import from_start
-from hadaflow.recovery._strategies import Options
+from hadaflow.recovery._options import METHODS, options_of
 from hadaflow.recovery._vanishing_start import vanishing_start
 from hadaflow.results import ProgressCallback, Recovery
 
@@ -97,6 +97,7 @@ def recover(  # noqa: PLR0913  # a public door: each is a choice of its own
 
     See Also
     --------
+    recover_each : the same for many right-hand sides.
     saddles : the whole path whose end this is.
     limit : the end of the flow from a given start.
     certify : the certificate of any x and dual vector.
@@ -126,28 +127,28 @@ def recover(  # noqa: PLR0913  # a public door: each is a choice of its own
     (array([  3,  77, 120]), 'EXACT', True)
     """
     problem = Problem(A, y, groups=groups, joint=joint, real=real)
-    positive = flag(positive, "positive")
-    callback(progress, "progress")
-    method = one_of(method, "method", ("auto", "saddles", "limit"))  # type: ignore[assignment]
-    noise_level = positive_number(noise_level, "noise_level", strict=False)
-    chosen = gauge_of(weights, positive, gauge, problem)
     if (depth is None) != (init_scale is None):
         given, missing = ("depth", "init_scale") if init_scale is None else ("init_scale", "depth")
         raise ValueError(f"{given} needs {missing} as well: together they fix the start of the flow")
-    if depth is not None and init_scale is not None:
-        if weights is not None or gauge is not None or noise_level > 0 or method != "auto":
-            raise ValueError(
-                "weights, gauge, noise_level and method belong to the scale -> 0 solution: "
-                "leave out depth and init_scale"
-            )
-        model = HadamardPower(depth, "positive" if positive else "both")
-        return reported(from_start(problem, model, init_scale, positive, progress), "1e-08, and x = B(A^T nu) to 1e-12")
-    if method == "limit" and noise_level > 0:
-        raise ValueError("noise_level stops along the saddle path: use method='saddles' or 'auto'")
-    w = None if weights is None else positive_vector(weights, "weights", problem.groups.count or problem.shape[1])
-    if not chosen.polyhedral:
-        if noise_level > 0:
-            raise ValueError("noise_level stops along the saddle path, which is none for groups: leave it out")
-        if method == "saddles":
-            raise ValueError("method='saddles' walks a piecewise constant path, which is none for groups: take 'auto'")
-    return reported(vanishing_start(problem, Options(chosen, noise_level, method, progress, positive, w)))
+    if depth is None or init_scale is None:
+        options = options_of(
+            problem,
+            positive=positive,
+            weights=weights,
+            gauge=gauge,
+            noise_level=noise_level,
+            method=method,
+            progress=progress,
+        )
+        return reported(vanishing_start(problem, options))
+    positive = flag(positive, "positive")
+    callback(progress, "progress")
+    method = one_of(method, "method", METHODS)  # type: ignore[assignment]
+    noise_level = positive_number(noise_level, "noise_level", strict=False)
+    gauge_of(weights, positive, gauge, problem)
+    if weights is not None or gauge is not None or noise_level > 0 or method != "auto":
+        raise ValueError(
+            "weights, gauge, noise_level and method belong to the scale -> 0 solution: leave out depth and init_scale"
+        )
+    model = HadamardPower(depth, "positive" if positive else "both")
+    return reported(from_start(problem, model, init_scale, positive, progress), "1e-08, and x = B(A^T nu) to 1e-12")

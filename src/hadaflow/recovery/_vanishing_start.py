@@ -9,7 +9,8 @@ import numpy as np
 
 from hadaflow._types import Float, Vector
 from hadaflow.certificates import MOST_COLUMNS, exact_within
-from hadaflow.operators import in_memory
+from hadaflow.operators.around import drowning
+from hadaflow.operators.making import in_memory
 from hadaflow.problems import Problem
 from hadaflow.recovery._strategies import MOST_ROWS, Options, strategies, worth_copying
 from hadaflow.results import Recovery, Stats, Status
@@ -20,6 +21,7 @@ from hadaflow.solvers.path.walk import Terms, Walk
 from hadaflow.units import UnitProblem, to_unit
 
 _MOST_PROVED = 500  # columns asked of it to prove uniqueness; never more than the products that the answer took
+_SMALL = 1 << 15  # entries of an A for which non-negative least squares come before long ways
 _MOST_RESTARTS = 8  # of a walk whose end is not proved minimal, from its own dual state
 
 
@@ -46,7 +48,8 @@ def vanishing_start(problem: Problem, options: Options, *, reachable: bool = Fal
         tried.append(found[-1].stats)
         if found[-1].status.ok or (unproved and problem.shape[0] > MOST_ROWS):
             break
-        if end.status is Status.LEAST_SQUARES and not reachable:
+        gave_up = end.status is Status.NOT_CONVERGED and _nearest_is_at_hand(unit, options)
+        if (end.status is Status.LEAST_SQUARES or gave_up) and not reachable:
             reachable = True
             found.extend(_least_squares(problem, options, min(found, key=_rank), tried))
             if found[-1].status.ok:
@@ -76,6 +79,17 @@ def _on_a_copy(problem: Problem, options: Options, reachable: bool) -> Recovery:
     return replace(here, problem=problem, stats=replace(here.stats, passes=products))
 
 
+def _nearest_is_at_hand(unit: UnitProblem, options: Options) -> bool:
+    """Whether a point nearest to y takes less than another way: signs of x are fixed, and A is small.
+
+    Not of rows much longer than others, whose rounding would hide what the others say.
+    """
+    m, n = unit.operator.shape
+    if unit.gauge.finite or options.noise_level > 0 or drowning(unit.row_factors):
+        return False
+    return unit.operator.costs.cheap_columns and m * n <= _SMALL
+
+
 def _in_all(method: str, tried: list[Stats], seconds: float, passes: float) -> Stats:
     """What all strategies took together that were tried, and which they were; ``method`` gave the answer."""
     newton_steps, events = sum(stats.newton_steps for stats in tried), sum(stats.events for stats in tried)
@@ -101,7 +115,9 @@ def _least_squares(problem: Problem, options: Options, best: Recovery, tried: li
         fitted = problem.with_data(problem.operator, near.target * unit.size_y)
         sparse = vanishing_start(fitted, replace(options, noise_level=0.0), reachable=True)
         tried.append(sparse.stats)
-        found.append(_judged(problem, unit, options, *_real(sparse), Status.LEAST_SQUARES, sparse.stats))
+        minimal, dual = _real(sparse)
+        minimal = minimal.astype(problem.dtype)
+        found.append(_judged(problem, unit, options, minimal, dual, Status.LEAST_SQUARES, sparse.stats))
     tried.append(Stats(passes=unit.meter.passes, method="least squares"))
     return found
 

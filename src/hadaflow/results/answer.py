@@ -51,7 +51,7 @@ class Outcome(ABC):
             return "x out of the range of doubles"
         problem = self.problem
         with np.errstate(all="ignore"):
-            p = problem.operator.matvec(x.astype(np.float64))
+            p = problem.operator.matvec(problem.layout.real_x(x).astype(np.float64))
             residual = norm(np.asarray(problem.loss.gradient(p, problem.y.astype(np.float64))))
         name = "||A x - y|| / ||y||" if problem.squared else "||dF/dp|| compared with that at x = 0"
         return f"relative residual {name} = {residual / (norm(problem.negative_gradient_at_zero) or 1.0):.2g}"

@@ -15,7 +15,7 @@ from hadaflow._validation import callback, flag, instance, one_of, positive_vect
 from hadaflow.convergence import quietly
 from hadaflow.dynamics.saddles import saddles
 from hadaflow.paths import SaddlePath
-from hadaflow.problems import Problem, require_squared
+from hadaflow.problems import Problem, require_single, require_squared
 from hadaflow.results import ProgressCallback
 from hadaflow.selection._explore import Explored, explore
 from hadaflow.selection._search import Search
@@ -23,6 +23,8 @@ from hadaflow.selection._units import Units
 from hadaflow.selection.criterion import CriterionName, criterion_prices
 
 ReadOut = Literal["auto", "model", "average"]
+
+_INSTEAD = "ask hadaflow.recover, or stop hadaflow.flow by hadaflow.stopping.Discrepancy(noise_level)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +145,7 @@ def select(
     """
     instance(problem, Problem, "problem")
     require_squared(problem, "select")
+    require_single(problem, "select", _INSTEAD)
     callback(progress, "progress")
     one_of(read_out, "read_out", ("auto", "model", "average"))
     positive = flag(positive, "positive")

@@ -51,6 +51,7 @@ class Units:
             path,
             times=path.times / self.y,
             x=sp.csr_array(plateaus.astype(problem.dtype)),
+            dual=problem.layout.y(path.dual),
             final=self.x(path.final.astype(np.float64)).astype(problem.dtype),
             problem=problem,
         )

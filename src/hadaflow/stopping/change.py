@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from hadaflow._rules import BestWatch, Instant, Rule, Verdict, Watch
 from hadaflow._validation import callback, check_finite, positive_number, real_array
+from hadaflow.losses import Squared
 from hadaflow.operators import as_operator
+from hadaflow.operators.making import is_complex
 from hadaflow.problems import Problem
 from hadaflow.snapshots import Snapshot
 
@@ -99,7 +101,7 @@ class Plateau(Rule):
         positive_number(self.tolerance, "tolerance")
 
     def watch(self, problem: Problem) -> Watch:
-        since, anchor = 0.0, np.zeros(problem.shape[1], dtype=problem.dtype)
+        since, anchor = 0.0, problem.layout.x(np.zeros(problem.shape[1], dtype=problem.dtype))
 
         def look(snapshot: Snapshot) -> Verdict | None:
             nonlocal since, anchor
@@ -124,7 +126,8 @@ class Validation(Rule):
     Parameters
     ----------
     A, y : array_like
-        Held-out measurements of the same x, shapes (k, n) and (k,); y as the loss of the problem takes it.
+        Held-out measurements of the same x, shapes (k, n) and (k,); y as the loss of the problem takes it. Complex, or
+        y of shape (k, columns), where those of the problem are.
     patience : float, default 2
         Factor in flow time to wait for an improvement.
     """
@@ -136,6 +139,8 @@ class Validation(Rule):
 
     def __post_init__(self) -> None:
         positive_number(self.patience, "patience", minimum=1.0)
+        if is_complex(self.A) or np.iscomplexobj(self.y) or (np.ndim(self.y) == 2 and min(np.shape(self.y)) > 1):
+            return  # whether that fits, the problem says
         operator, y = as_operator(self.A), real_array(self.y, "y", 1)
         check_finite(y, "y")
         if len(y) != operator.shape[0]:
@@ -144,23 +149,39 @@ class Validation(Rule):
         object.__setattr__(self, "y", y.astype(np.float64))
 
     def watch(self, problem: Problem) -> Watch:
-        if self.A.shape[1] != problem.shape[1]:
-            raise ValueError(f"validation data have {self.A.shape[1]} columns, the problem {problem.shape[1]}")
-        problem.loss.check(self.y)
-        return _ValidationWatch(problem, self)
+        held, layout = self._held(problem), problem.layout
+        if held.shape[1] != problem.shape[1]:
+            columns, wanted = held.shape[1] // layout.width, problem.shape[1] // layout.width
+            raise ValueError(f"validation data have {columns} columns, the problem {wanted}")
+        problem.loss.check(held.y)
+        return _ValidationWatch(held, self.patience)
+
+    def _held(self, problem: Problem) -> Problem:
+        """The held-out data as a problem of the same kind."""
+        layout = problem.layout
+        held = Problem(
+            self.A,
+            self.y,
+            Squared() if problem.squared else problem.loss,
+            joint=layout.columns is not None,
+            real=layout.complex_y and not layout.complex_x,
+        )
+        if held.layout != layout:
+            raise ValueError("validation data must be real, complex or joint as those of the problem are")
+        return held
 
 
 class _ValidationWatch(BestWatch):
-    def __init__(self, problem: Problem, rule: Validation) -> None:
-        self.problem, self.rule, self.smallest = problem, rule, math.inf
+    def __init__(self, held: Problem, patience: float) -> None:
+        self.held, self.patience, self.smallest = held, patience, math.inf
 
     def __call__(self, snapshot: Snapshot) -> Verdict | None:
-        rule = self.rule
-        error = _misfit(self.problem, rule.A.matvec(snapshot.x.astype(np.float64)), rule.y)
+        x = self.held.layout.real_x(snapshot.x).astype(np.float64)
+        error = _misfit(self.held, self.held.operator.matvec(x), self.held.y.astype(np.float64, copy=False))
         if self.best is None or error < self.smallest:
             self.best, self.smallest = snapshot, error
             return None
-        if snapshot.time < rule.patience * self.best.time or self.best.time == 0:
+        if snapshot.time < self.patience * self.best.time or self.best.time == 0:
             return None
         return Verdict(f"smallest validation error {self.smallest:.4g} at time {self.best.time:.4g}", choice=self.best)
 

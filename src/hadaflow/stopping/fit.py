@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hadaflow._rules import Instant, Rule, Verdict, Watch
 from hadaflow._validation import positive_number, real_array
 from hadaflow.operators import Operator
-from hadaflow.problems import Problem, require_squared
+from hadaflow.problems import Problem, require_single, require_squared
 from hadaflow.snapshots import Snapshot
 
 
@@ -145,6 +145,7 @@ class NullGradient(Rule):
         positive_number(self.sigma, "sigma")
 
     def watch(self, problem: Problem) -> Watch:
+        require_single(problem, "stopping.NullGradient", "take stopping.Discrepancy(noise_level)")
         lengths = _column_norms(problem.operator, self.column_norms)
         level = self.sigma * math.sqrt(2 * math.log(max(2, problem.shape[1])))
         present = np.where(lengths > 0, lengths, np.inf)

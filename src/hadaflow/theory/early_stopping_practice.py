@@ -13,12 +13,13 @@ from hadaflow._span import fitted
 from hadaflow._types import Index, Sign
 from hadaflow._validation import flag, instance, norm, positive_number, power_of_two
 from hadaflow.operators.block import dense
-from hadaflow.problems import Problem, require_squared
+from hadaflow.problems import Problem, require_single, require_squared
 from hadaflow.selection import select
 from hadaflow.theory._coordinate import Coordinate, loss_factor
 from hadaflow.theory._rip_search import Reduced
 from hadaflow.theory.early_stopping import Loss
 
+_INSTEAD = "give hadaflow.flow a stop, such as hadaflow.stopping.Discrepancy(noise_level)"
 _LEVEL = 0.001  # a window is better missed than guessed from a false entry
 
 
@@ -208,6 +209,7 @@ def estimate_window_inputs(problem: Problem, *, positive: bool = False) -> Windo
     """
     instance(problem, Problem, "problem")
     require_squared(problem, "estimate_window_inputs")
+    require_single(problem, "estimate_window_inputs", _INSTEAD)
     m, n = problem.shape
     if m <= 4 * math.log(max(2, n)):
         raise ValueError(f"too few rows to tell noise from signal: {m} for {n} columns; at least 4 log n are needed")

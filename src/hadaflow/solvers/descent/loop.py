@@ -68,10 +68,11 @@ class Run:
         reason = f"{reason} {snapshot.relative_residual:.2g}"
         if snapshot.relative_residual <= 1e-6:
             return Status.STOPPED, reason
-        size = np.abs(snapshot.x)
+        layout = self.setting.problem.layout
+        size, gradient = np.abs(layout.real_x(snapshot.x)), layout.real_x(snapshot.gradient)
         at_zero = size <= 1e-6 * size.max(initial=0.0)
-        as_far_as_can_be = at_zero & ~self.setting.gauge.opens(-snapshot.gradient.astype(np.float64, copy=False))
-        if np.abs(snapshot.gradient[~as_far_as_can_be]).max(initial=0.0) <= 1e-6 * self.start_gradient:
+        as_far_as_can_be = at_zero & ~self.setting.gauge.opens(-gradient.astype(np.float64, copy=False))
+        if np.abs(gradient[~as_far_as_can_be]).max(initial=0.0) <= 1e-6 * self.start_gradient:
             if not self.setting.problem.squared:
                 return Status.STOPPED, f"{reason}: the gradient has vanished"
             return Status.LEAST_SQUARES, reason
@@ -86,7 +87,7 @@ class Run:
         return Trajectory(
             np.array(snapshot.x),
             np.array(snapshot.average),
-            np.array(snapshot.dual, dtype=np.float64),
+            np.array(snapshot.dual),
             status,
             reason,
             snapshot.step,
@@ -123,9 +124,11 @@ class StepSnapshot(Snapshot):
             view.flags.writeable = False  # a rule that wrote to it would change the run
             return view
 
-        self.x, self.residual, self.gradient = pick(state.x), pick(state.residual), pick(state.gradient)
+        layout = run.setting.problem.layout
+        self.x, self.gradient, self.theta = (layout.x(pick(each)) for each in (state.x, state.gradient, sums.theta))
+        self.residual, self.dual = layout.y(pick(state.residual)), layout.y(pick(sums.dual))
         self.loss = float(state.loss if j is None else state.loss[j]) / run.scaling
-        self.dual, self.theta, self._sum = pick(sums.dual), pick(sums.theta), pick(sums.x)
+        self._sum = pick(sums.x)
         v = state.factors.v
         self.factors = Factors(pick(state.factors.u), None if v is None else pick(v))
 
@@ -135,7 +138,9 @@ class StepSnapshot(Snapshot):
 
     @property
     def average(self) -> Array:
-        return self._sum / self._sum.dtype.type(self.time) if self.time > 0 else self.x
+        if self.time <= 0:
+            return self.x
+        return self.setting.problem.layout.x(self._sum / self._sum.dtype.type(self.time))
 
 
 def follow(

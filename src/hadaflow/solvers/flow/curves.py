@@ -90,7 +90,8 @@ class Plateaus:
     def states(self, times: Vector) -> tuple[Vector, Vector]:
         """nu and x at these times, as columns."""
         taus = times / self.factor
-        duals = np.column_stack([self.path.dual_at(tau) * self.factor for tau in taus])
+        real = self.path.problem.layout.real_y
+        duals = np.column_stack([real(self.path.dual_at(tau)) * self.factor for tau in taus])
         return duals, np.column_stack([self.path(tau) for tau in taus]).astype(np.float64)
 
     def residual(self, time: float) -> Vector:

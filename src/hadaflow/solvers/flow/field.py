@@ -1,6 +1,7 @@
 """The right-hand side of the flow in the dual state, and the sizes that matter to it.
 
-``nu' = y - A B(A^T nu)``, and for another loss than the squared one minus its gradient at ``p = A B(A^T nu)``.
+``nu' = y - A B(A^T nu)``, and for another loss than the squared one minus its gradient at ``p = A B(A^T nu)``. The
+mirror map B acts on the radius of each group of coordinates, and keeps its direction.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from hadaflow._types import Vector
+from hadaflow.groups import Groups, Metric
 from hadaflow.models import Model
 from hadaflow.models.branches import Scale
 from hadaflow.operators import Metered
@@ -31,7 +33,7 @@ class Field:
     Attributes
     ----------
     size : float
-        Largest entry of x expected, or met.
+        Largest entry of x, or norm of a group, expected or met.
     """
 
     problem: Problem
@@ -45,7 +47,8 @@ class Field:
         self.counted = copy(self.problem)  # the same data; whoever asks it for products is counted too
         object.__setattr__(self.counted, "operator", self.operator)
         self.first_gradient = correlation_at_zero(self.counted)  # A^T y
-        self.mirror = self.model.mirror(self.init_scale, self.problem.shape[1])
+        self.groups: Groups = self.problem.groups
+        self.mirror = self.model.mirror(self.init_scale, self.groups.count or self.problem.shape[1])
         self.signed = self.mirror.signed
         self.counted_setting = self.setting(self.counted)
         self.product_scale = self.counted_setting.product_scale
@@ -73,22 +76,42 @@ class Field:
 
         The flow never gets there, but trial steps may, and beyond the barrier of depth > 2 there is no B.
         """
-        rows = theta.T  # so that numbers of the coordinates meet each vector
-        inner = np.clip(rows, self._low, self._high)
-        x: Vector = self.mirror.x(inner)
-        out = rows != inner
-        if out.any():
-            x = np.where(out, x + self.mirror.slope(inner) * (rows - inner), x)
-        return x.T
+        radius, direction = self.groups.polar(theta)
+        radial = self._radial(radius.T).T  # so that numbers of the groups meet each vector
+        return radial if self.groups.single else np.asarray(self.groups.spread(radial) * direction)
 
-    def slope_of(self, theta: Vector) -> Vector:
-        """B'(theta), constant beyond the cap."""
-        slope: Vector = self.mirror.slope(np.clip(theta, self._low, self._high))
+    def mapped(self, theta: Vector) -> Vector:
+        """B(theta), without a cap; theta of shape (n,)."""
+        radius, direction = self.groups.polar(theta)
+        return np.asarray(self.groups.spread(self.mirror.x(radius)) * direction)
+
+    def metric(self, theta: Vector) -> Metric:
+        """The derivative of B at theta, constant beyond the cap."""
+        radius, direction = self.groups.polar(theta)
+        slope = self.slope_of(radius)
+        if self.groups.single:
+            return Metric.of_diagonal(slope)
+        across = np.divide(self._radial(radius), radius, out=slope.copy(), where=radius > 0)
+        return Metric(self.groups, slope, across, direction)
+
+    def slope_of(self, radius: Vector) -> Vector:
+        """B' along the radius, constant beyond the cap."""
+        slope: Vector = self.mirror.slope(np.clip(radius, self._low, self._high))
         return slope
+
+    def _radial(self, radius: Vector) -> Vector:
+        inner = np.clip(radius, self._low, self._high)
+        x: Vector = self.mirror.x(inner)
+        out = radius != inner
+        return np.where(out, x + self.mirror.slope(inner) * (radius - inner), x) if out.any() else x
+
+    def largest(self, x: Vector) -> float:
+        """The largest entry of x, or norm of a group."""
+        return float(self.groups.norms(x).max(initial=0.0))
 
     def grow(self, x: Vector) -> bool:
         """Take note of x; whether it is larger than expected."""
-        largest = float(np.abs(x).max(initial=0.0))
+        largest = self.largest(x)
         if largest <= self.size:
             return False
         self.size = 2 * largest
@@ -129,16 +152,17 @@ class Field:
     def absolute_tolerance(self, tolerance: float) -> float:
         """Error allowed in an entry of nu so that no entry of x is wrong by more than ``tolerance`` times its size.
 
-        ``|dx_i| <= B'_i ||A_i|| ||d nu||``, with the slope of the largest x; SciPy takes root mean squares.
+        ``|dx_i| <= B'_i ||A_i|| ||d nu||``, with the slope of the largest x; SciPy takes root mean squares. In groups,
+        where B is steepest along the radius, likewise, with the Frobenius norm of their columns.
         """
         theta = self._theta_of(self.size)
         slope = np.maximum(self.mirror.slope(theta), self.mirror.slope(0 * theta))
-        steepest = float(np.max(slope * np.sqrt(self.column_squares)))
+        steepest = float(np.max(slope * np.sqrt(self.groups.sums(self.column_squares))))
         return tolerance * self.size / steepest if steepest > 0 else 1.0
 
     def first_step(self, end: float) -> float:
         """A step so short that the slopes of B hardly change."""
-        gradient = self.operator.rmatvec(self(0.0, np.zeros_like(self.y)))
+        gradient, _ = self.groups.polar(self.operator.rmatvec(self(0.0, np.zeros_like(self.y))))
         start = self.slope_of(0 * gradient)
         step = min(end, 1e300 / (float(np.abs(gradient).max(initial=0.0)) or 1.0))
         while step > 1e-300:
@@ -152,8 +176,9 @@ class Field:
         return 1e-2 * (min(step, 1 / stiffest) if stiffest > 0 else step)
 
     def _theta_of(self, size: float) -> Vector:
-        """The theta of each coordinate at which x has this size."""
-        return np.asarray(self.mirror.theta(np.full(self.problem.shape[1], size)), dtype=np.float64)
+        """The theta of each coordinate, or radius of each group, at which x has this size."""
+        count = self.groups.count or self.problem.shape[1]
+        return np.asarray(self.mirror.theta(np.full(count, size)), dtype=np.float64)
 
     def _set_caps(self) -> None:
         self._high = self._theta_of(_CAP * self.size)
@@ -165,7 +190,8 @@ class Field:
 
         A first guess for other losses than the squared one: x may become larger, and ``grow`` then takes note.
         """
-        squares, gradient = self._typical_curvature() * self.column_squares, np.abs(self.first_gradient)
+        squares = self.groups.sums(self.column_squares) / self.groups.sums(np.ones_like(self.column_squares))
+        squares, gradient = self._typical_curvature() * squares, self.groups.norms(self.first_gradient)
         alone = np.divide(gradient, squares, out=np.zeros_like(gradient), where=squares > 0)
         start = np.abs(self.mirror.x(np.zeros_like(gradient)))
         size = float(max(alone.max(initial=0.0), start.max(initial=0.0)))

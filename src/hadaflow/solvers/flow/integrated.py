@@ -33,6 +33,7 @@ class _Integration:
     def __post_init__(self) -> None:
         self.field, self.t_end = self.run.field, self.run.request.t_end
         self.target: Limit | None = None
+        self.end = np.zeros(0)  # x of the limit
         self.reached = self.run.request.tolerance  # or what rounding allows
 
     def follow(self, find_limit: Callable[[], Limit]) -> FlowPath:
@@ -40,7 +41,8 @@ class _Integration:
         try:
             if self.t_end == math.inf and self.field.problem.squared:
                 self.target = find_limit()
-                self.field.grow(np.asarray(self.target.x, dtype=np.float64))
+                self.end = self.field.problem.layout.real_x(self.target.x).astype(np.float64)
+                self.field.grow(self.end)
             self.reached = max(self.reached, 10 * _EPS * self.field.sharpness)
             end = self._steps(curve)
         except FloatingPointError as error:
@@ -79,11 +81,11 @@ class _Integration:
         return self._near_limit(self.target, now, x)
 
     def _near_limit(self, target: Limit, now: float, x: Vector) -> Ending | None:
-        size, start = float(np.abs(target.x).max(initial=0.0)), self.field.product_scale
+        size, start = self.field.largest(self.end), self.field.product_scale
         size = start if size <= self.reached * start else size  # a limit of 0 is near when most of the start is gone
-        if float(np.abs(x - target.x).max(initial=0.0)) > self.reached * size:
+        if self.field.largest(x - self.end) > self.reached * size:
             return None
-        return Ending(math.inf, target.status, f"within {self.reached:.3g} of the limit at time {now:.4g}", target.x)
+        return Ending(math.inf, target.status, f"within {self.reached:.3g} of the limit at time {now:.4g}", self.end)
 
     def _at_rest(self, now: float, x: Vector) -> Ending | None:
         return self.run.at_rest(now, self.field.residual_and_gradient(x)[1])

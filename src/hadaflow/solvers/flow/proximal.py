@@ -5,7 +5,8 @@ An implicit step of length h solves ``theta' = theta + h A^T (y - A B(theta'))``
 
     theta' + h L B(theta') = theta + h (A^T (y - A x) + L x),        x' = B(theta'),
 
-and theta then moves by ``h A^T (y - A x')``. Two products a step, whatever its length; but x cannot move faster than by
+and theta then moves by ``h A^T (y - A x')``; in groups of coordinates the equation is one for the radius, and theta'
+has the direction of the right-hand side. Two products a step, whatever its length; but x cannot move faster than by
 gradient steps of length 1 / L, however long h. docs/mathematics.md, "The flow in time".
 
 For another loss than the squared one ``A^T (y - A x)`` is its negative gradient, and L bounds its curvature:
@@ -133,7 +134,7 @@ class ProximalSteps:
     def __init__(self, field: Field) -> None:
         self.field = field
         n = field.problem.shape[1]
-        x = field.mirror.x(np.zeros(n))
+        x = field.mapped(np.zeros(n))
         self.bound = field.spectral_square * field.problem.loss.curvature_bound
         self.theta = np.zeros(n)
         residual, self.negative_gradient = field.residual_and_gradient(x)
@@ -144,7 +145,8 @@ class ProximalSteps:
         """The next corner."""
         field, span = self.field, self.length
         target = self.theta + span * (self.negative_gradient + self.bound * self.at.x)
-        x = field.mirror.x(self._solve(target, span * self.bound))
+        radius, direction = field.groups.polar(target)
+        x = np.asarray(field.groups.spread(field.mirror.x(self._solve(radius, span * self.bound))) * direction)
         residual, self.negative_gradient = field.residual_and_gradient(x)
         self.theta = self.theta + span * self.negative_gradient
         self.at = Corner(self.at.time + span, self.at.nu, x, residual)
@@ -152,20 +154,21 @@ class ProximalSteps:
         return self.at
 
     def _first(self) -> float:
-        """A step that takes the fastest coordinate half-way to where its gradient would vanish."""
-        fastest = int(np.abs(self.negative_gradient).argmax())
-        if self.negative_gradient[fastest] == 0 or self.bound == 0:
+        """A step that takes the fastest coordinate, or group, half-way to where its gradient would vanish."""
+        (gradient, _), (x, _) = (self.field.groups.polar(each) for each in (self.negative_gradient, self.at.x))
+        fastest = int(np.abs(gradient).argmax())
+        if gradient[fastest] == 0 or self.bound == 0:
             return 1.0
-        goal = np.array(self.at.x)
-        goal[fastest] += 0.5 * self.negative_gradient[fastest] / self.bound
+        goal = np.array(x)
+        goal[fastest] += 0.5 * gradient[fastest] / self.bound
         if not self.field.signed:
-            goal = np.maximum(goal, 0.5 * self.at.x)
+            goal = np.maximum(goal, 0.5 * x)
         theta = self.field.mirror.theta(goal)[fastest]
-        length = float(abs(theta / (0.5 * self.negative_gradient[fastest])))
+        length = float(abs(theta / (0.5 * gradient[fastest])))
         return length if 0 < length < np.inf else 1.0
 
     def _solve(self, target: Vector, weight: float) -> Vector:
-        """theta with ``theta + weight B(theta) = target``, entrywise.
+        """theta with ``theta + weight B(theta) = target``, entrywise; of groups, for their radii.
 
         Newton's method from above: there the function is convex, so that the iterates fall to the root and never pass
         it, nor the barrier. A signed model is odd: negative targets are mirrored.

@@ -37,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Ending:
-    """Where and why a path ends; x there, if it is not on the curve."""
+    """Where and why a path ends; the real x there, if it is not on the curve."""
 
     time: float
     status: Status
@@ -122,7 +122,7 @@ class FlowRun:
             return
         self._reported = clock
         fraction = now / t_end if math.isfinite(t_end) else None
-        message = f"time {now:.3g}, {steps} steps, l1 norm {np.abs(x).sum():.4g}"
+        message = f"time {now:.3g}, {steps} steps, l1 norm {self.field.groups.norms(x).sum():.4g}"
         self.request.progress(Progress("flow", fraction, message))
 
     def path(self, curve: Curve, end: Ending, tolerance: float) -> FlowPath:
@@ -130,17 +130,18 @@ class FlowRun:
         finite = min(end.time, float(curve.knots[-1])) if math.isinf(end.time) else end.time
         last = self._snapshot(curve, finite)
         self._buffer.keep(last)
-        x = last.x if end.x is None else end.x
+        problem = self.field.problem
+        x = curve.states(np.array([finite]))[1][:, 0] if end.x is None else end.x
         seconds, passes = time.perf_counter() - self.request.began, self.field.operator.passes
         return FlowPath(
             end.time,
-            np.asarray(x, dtype=self.field.problem.dtype),
+            problem.layout.x(np.asarray(x, dtype=problem.dtype)),
             end.status,
             end.reason,
             tolerance,
             self._buffer.history(until=end.time),
             Stats(seconds, passes, 0, len(curve.knots) - 1, "flow", ("flow",)),
-            self.field.setting(self.field.problem),
+            self.field.setting(problem),
             curve,
         )
 

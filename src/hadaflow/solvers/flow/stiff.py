@@ -1,8 +1,9 @@
 """The flow as a stiff equation: tolerances in units of x, linear algebra of the active columns.
 
-``nu' = y - A B(A^T nu)`` has the Jacobian ``-A diag(B') A^T``. Only active coordinates have a large slope B', so an
-implicit step of length c solves ``(I + c A_K diag(B'_K) A_K^T) v = b`` for a few columns K. Another loss than the
-squared one multiplies the Jacobian by its curvatures from the left, ``-H A diag(B') A^T`` with a diagonal H >= 0.
+``nu' = y - A B(A^T nu)`` has the Jacobian ``-A B' A^T`` with a diagonal B', or with blocks for groups of coordinates
+(:class:`hadaflow.groups.Metric`). Only active coordinates have a large slope, so an implicit step of length c solves
+``(I + c A_K B'_K A_K^T) v = b`` for a few columns K. Another loss than the squared one multiplies the Jacobian by its
+curvatures from the left, ``-H A B' A^T`` with a diagonal H >= 0.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from hadaflow._types import Index, Vector
 from hadaflow._validation import norm
-from hadaflow.operators.block import columns_scaled, gram_of, product, row_gram, rows_scaled
+from hadaflow.groups import Metric
+from hadaflow.operators.block import gram_of, product, rows_scaled
 from hadaflow.solvers.flow.field import Field
 from hadaflow.solvers.flow.ndf import NDF, LinearSolver, Systems
 
@@ -64,8 +66,8 @@ class FlowEquation:
     def linearise(self, _: float, nu: Vector) -> Systems:
         """The systems of implicit steps near nu, as a function of c."""
         theta = self.field.operator.rmatvec(nu)
-        slope, curvature = self.field.slope_of(theta), self._curvature(theta)
-        return lambda c: self.systems.solver(c * slope, curvature)
+        metric, curvature = self.field.metric(theta), self._curvature(theta)
+        return lambda c: self.systems.solver(metric.scaled(c), curvature)
 
     def _curvature(self, theta: Vector) -> Vector | None:
         """The curvatures of the loss; None for the squared one."""
@@ -83,9 +85,9 @@ class FlowEquation:
 
 
 class ImplicitSystems(Protocol):
-    """Solvers with ``I + H A diag(weight) A^T``: the weight is ``c B'``, the diagonal H the curvature of the loss."""
+    """Solvers with ``I + H A weight A^T``: the weight is ``c B'``, the diagonal H the curvature of the loss."""
 
-    def solver(self, weight: Vector, curvature: Vector | None) -> LinearSolver:
+    def solver(self, weight: Metric, curvature: Vector | None) -> LinearSolver:
         """The solver; without a curvature H is the identity."""
         ...
 
@@ -99,36 +101,40 @@ class ActiveColumns:
         self.columns: Any = None
         self.gram: Vector | None = None
 
-    def solver(self, weight: Vector, curvature: Vector | None) -> LinearSolver:
+    def solver(self, weight: Metric, curvature: Vector | None) -> LinearSolver:
         m, _ = self.field.problem.shape
-        index = self._active(weight if curvature is None else float(curvature.max()) * weight)
+        index = self._active(weight.radial if curvature is None else float(curvature.max()) * weight.radial)
         if len(index) == 0:
             return lambda right: right
         if len(index) >= m:
             return self._by_rows(weight, index, curvature)
         self._extract(index)
         inside = np.searchsorted(self.index, index)
-        columns = self.columns[:, inside]
-        # The inverse is I - H A_K (diag(1 / weight_K) + A_K^T H A_K)^-1 A_K^T.
+        columns, active = self.columns[:, inside], weight.on(index)
+        # With the square root R of the weight the inverse is I - H A_K R (I + R A_K^T H A_K R)^-1 R A_K^T.
         curved = columns if curvature is None else rows_scaled(columns, curvature)
         gram = self.gram[np.ix_(inside, inside)] if curvature is None else product(columns, curved)  # type: ignore[index]
-        gram[np.diag_indices(len(index))] += 1 / weight[index]
+        gram = np.asfortranarray(active.half(active.half(gram).T))
+        gram[np.diag_indices(len(index))] += 1.0
         factor, _ = la.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
 
         def solve(right: Vector) -> Vector:
-            inner, _ = la.lapack.dpotrs(factor, columns.T @ right, lower=1)  # cho_solve takes longer to check than this
-            return np.asarray(right - curved @ inner)
+            target = active.root_times(columns.T @ right)
+            inner, _ = la.lapack.dpotrs(factor, target, lower=1)  # cho_solve takes longer to check than this
+            return np.asarray(right - curved @ active.root_times(inner))
 
         return solve
 
-    def _active(self, weight: Vector) -> Index:
-        """The columns K such that the rest adds little to the identity, by the trace or by the norm of A."""
-        part = weight * self.field.column_squares
+    def _active(self, steepest: Vector) -> Index:
+        """The columns K, whole groups, such that the rest adds little to the identity, by its trace or its norm."""
+        groups = self.field.groups
+        part = steepest * groups.sums(self.field.column_squares)
         order = np.argsort(part)
         few = len(part) - int(np.searchsorted(np.cumsum(part[order]), _NEGLIGIBLE, side="right"))
         by_trace = order[len(part) - few :]
-        by_norm = np.flatnonzero(weight * self.field.spectral_square > _NEGLIGIBLE)
-        return np.sort(by_trace if len(by_trace) < len(by_norm) else by_norm)
+        by_norm = np.flatnonzero(steepest * self.field.spectral_square > _NEGLIGIBLE)
+        active: Index = by_trace if len(by_trace) < len(by_norm) else by_norm
+        return groups.coordinates(active)
 
     def _extract(self, index: Index) -> None:
         """Columns and Gram matrix of ``index`` and whatever was asked for before."""
@@ -144,10 +150,8 @@ class ActiveColumns:
         if self.field.problem.squared:  # otherwise its weights change with every Jacobian
             self.gram = gram_of(columns)
 
-    def _by_rows(self, weight: Vector, index: Index, curvature: Vector | None) -> LinearSolver:
-        columns = self.field.operator.columns(index)
-        root = np.sqrt(weight[index])
-        matrix = row_gram(columns_scaled(columns, root))
+    def _by_rows(self, weight: Metric, index: Index, curvature: Vector | None) -> LinearSolver:
+        matrix = weight.on(index).gram(self.field.operator.columns(index))
         if curvature is not None:
             matrix *= curvature[:, None]
             matrix[np.diag_indices(len(matrix))] += 1.0
@@ -164,14 +168,14 @@ class KrylovSystems:
     def __init__(self, field: Field) -> None:
         self.field = field
 
-    def solver(self, weight: Vector, curvature: Vector | None) -> LinearSolver:
+    def solver(self, weight: Metric, curvature: Vector | None) -> LinearSolver:
         operator, m = self.field.operator, len(self.field.y)
-        steepest = float(weight.max(initial=0.0)) * (1.0 if curvature is None else float(curvature.max()))
+        steepest = float(weight.radial.max(initial=0.0)) * (1.0 if curvature is None else float(curvature.max()))
         if steepest * self.field.spectral_square <= _NEGLIGIBLE:
             return lambda right: right
 
         def inner(v: Vector) -> Vector:
-            return operator.matvec(weight * operator.rmatvec(v))
+            return operator.matvec(weight.times(operator.rmatvec(v)))
 
         if curvature is None:
             system = LinearOperator((m, m), lambda v: v + inner(v), dtype=np.float64)

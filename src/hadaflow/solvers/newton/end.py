@@ -107,6 +107,9 @@ class _Solver:
             outcome = replace(outcome, x=np.zeros_like(outcome.x), nu=np.zeros_like(self.unit.y))
         if not self.unit.gauge.polyhedral or (self.mirror.signed and finite):
             return outcome.x, outcome, Status.NOT_CONVERGED
+        if not self.unit.gauge.groups.single:  # no saddle path of steps to start anew from
+            x, nu = (np.where(np.isfinite(each), each, 0.0) for each in (outcome.x, outcome.nu))
+            return x, replace(outcome, nu=nu), Status.NOT_CONVERGED
         return self._constrained(outcome, equations.factored)
 
     def _confirmed(self, outcome: Outcome) -> Outcome:

@@ -16,7 +16,7 @@ from hadaflow.dynamics.limit import limit
 from hadaflow.models import HadamardPower, Model
 from hadaflow.operators import Operator, Scaled
 from hadaflow.paths import PathFromStart
-from hadaflow.problems import Problem, require_squared
+from hadaflow.problems import Problem, require_single, require_squared
 from hadaflow.recovery import recover
 from hadaflow.results import Recovery, Status
 from hadaflow.theory._rip_search import dense_columns
@@ -49,6 +49,8 @@ class Case:
     @classmethod
     def of(cls, result: object, time_limit: float) -> Case:
         """Sort a result into its kind."""
+        if isinstance(result, (Recovery, PathFromStart)):
+            require_single(result.problem, "explain", "read its certificate, or ask hadaflow.certify")
         if isinstance(result, Recovery):
             kind: Kind = "limit" if result.model is not None else "vanishing"
             if result.status is Status.NOISE_LEVEL:
