@@ -22,9 +22,9 @@ ABOUT = """\
 Run the experiments of the papers and write a page with what came out.
 
 WHAT is any of: A, B, C, groups, scale (a paper), all, the name of an experiment (see --list), a file.py with \
-experiments of your own. --quick takes minutes, --full the sizes of the papers. The folder gets records/*.parquet, figures/*.png and \
-*.svg, and report.html, which needs no other file. What is already in the folder is not run again: after a \
-break, the same command goes on.
+experiments of your own. --quick takes minutes, --full the sizes of the papers. The folder gets records/*.parquet, \
+figures/*.png and *.svg, and report.html, which needs no other file. What is already in the folder is not run again: \
+after a break, the same command goes on.
 
 Exit code: 0 all claims hold or are undecided, 1 a claim does not hold or an experiment could not be run, 2 bad \
 input, 130 interrupted (what is done is kept).
