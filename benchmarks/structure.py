@@ -126,7 +126,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
 
     def run(file: Any) -> None:
-        versions = {name: installed(name) for name in ("hadaflow", "numpy", "scipy", "spgl1", "cvxpy", "clarabel")}
+        versions = {name: installed(name) for name in ("numpy", "scipy", "spgl1", "cvxpy", "clarabel")}
+        versions = {"hadaflow": hf.__version__} | versions
         keep(file, {"kind": "run", **describe(), "versions": versions, "seeds": options.seeds, "load": load()})
         for name in kinds:
             for seed in range(options.seeds):

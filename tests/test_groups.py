@@ -89,6 +89,16 @@ def test_ties_are_broken_by_the_depth():
     assert not hf.recover(A, np.ones(2) * turn).certificate.unique
 
 
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_phases_turn_with_the_data(depth):
+    """A = (1, r e^{i phi}), y = e^{i psi} has the limits of the real problem, turned."""
+    r, phi, psi = 0.6, 0.9, -1.3
+    real = hf.limit(hf.Problem(np.array([[1.0, r]]), [1.0]), hf.HadamardPower(depth), init_scale=0.1).x
+    A, y = np.array([[1.0, r * np.exp(1j * phi)]]), np.array([np.exp(1j * psi)])
+    end = hf.limit(hf.Problem(A, y), hf.HadamardPower(depth), init_scale=0.1)
+    np.testing.assert_allclose(end.x, real * np.exp(1j * np.array([psi, psi - phi])), atol=1e-11)
+
+
 def test_minimisers_to_many_digits():
     r = hf.recover(ROUND, Y, groups=2)
     expected = (0.832540099981401198, 0.738851617083353809, 0.0229847108638184739, 0.0589875008363695622)
@@ -373,6 +383,7 @@ def test_groups_that_are_none(groups, error, message):
             lambda: hf.Problem(COMPLEX, Y_COMPLEX, hf.losses.Logistic()),
             "complex data and joint=True are for the squared",
         ),
+        (lambda: hf.recover(SEVERAL, np.zeros((2, 0)), joint=True), "y has no columns"),
         (lambda: hf.recover(SEVERAL, Y, joint=True), "y must be two-dimensional"),
     ],
 )

@@ -305,6 +305,9 @@ def _labels(value: Any, n: int, name: str) -> Index:
         )
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError(f"{name} contain NaN or infinity: each coordinate needs a label")
+    missing = [each is None for each in labels] if labels.dtype.kind == "O" else []
+    if any(missing):
+        raise ValueError(f"{name} hold None at {missing.index(True)}: each coordinate needs a label")
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.intp)
     rank[np.argsort(first, kind="stable")] = np.arange(len(first))

@@ -116,7 +116,10 @@ class Problem:
                 f"y must be one-dimensional, got shape {shape}: pass joint=True where the x of its columns have one "
                 f"support; columns that have nothing to do with each other are for hadaflow.recover_each"
             )
-        return real_array(self.y, "y", 2 if joint else 1, complex_too=True)
+        y = real_array(self.y, "y", 2 if joint else 1, complex_too=True)
+        if joint and y.shape[1] == 0:
+            raise ValueError(f"y has no columns (shape {y.shape}): joint=True needs a right-hand side in each")
+        return y
 
     def __repr__(self) -> str:
         loss = "" if self.squared else f", {self.loss!r}"
