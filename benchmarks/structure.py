@@ -53,16 +53,15 @@ def by_spgl1(tolerance: float | None) -> Callable[[Drawn], tuple[np.ndarray, Rec
     def solve(drawn: Drawn) -> tuple[np.ndarray, Record]:
         import spgl1
 
-        options = {} if tolerance is None else {"opt_tol": tolerance, "bp_tol": tolerance}
-        most = {"iter_lim": 10 * len(drawn.A) if tolerance is None else 20_000}
+        options = {} if tolerance is None else {"opt_tol": tolerance, "bp_tol": tolerance, "iter_lim": 20_000}
         if drawn.joint:
-            return spgl1.spg_mmv(drawn.A, drawn.y, 0.0, **options, **most)[0], {}
+            return spgl1.spg_mmv(drawn.A, drawn.y, 0.0, **options)[0], {}
         if drawn.groups is None:
-            return spgl1.spg_bp(drawn.A, drawn.y, **options, **most)[0], {}
+            return spgl1.spg_bp(drawn.A, drawn.y, **options)[0], {}
         from spgl1.spgl1 import spgl1 as core
 
         project, primal, dual = group_functions(drawn.groups)
-        x = core(drawn.A, drawn.y, 0, 0, project=project, primal_norm=primal, dual_norm=dual, **options, **most)[0]
+        x = core(drawn.A, drawn.y, 0, 0, project=project, primal_norm=primal, dual_norm=dual, **options)[0]
         return x, {}
 
     return solve

@@ -18,7 +18,7 @@ HEAD = """\
 
 Of each class: our time (geometric mean), our largest gap and residual, as the certificate proves them. Then for each
 peer **our time over its time** (geometric mean), the largest excess of its norm over the proved minimum (negative: not
-feasible to that digit), and its largest residual. SPGL1: default tolerances, at most 10 m iterations; SPGL1 1e-9:
+feasible to that digit), and its largest residual. SPGL1: as it comes; SPGL1 1e-9:
 opt_tol = bp_tol = 1e-9, at most 20 000 iterations; for groups it is told its projection, norm and dual norm.
 """
 
