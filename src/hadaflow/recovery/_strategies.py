@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -84,10 +84,10 @@ def worth_copying(unit: UnitProblem) -> bool:
     return unit.operator.costs.matrix_free and not unit.gauge.polyhedral and factorable(unit.operator)
 
 
-def strategies(unit: UnitProblem, options: Options) -> list[Strategy]:
-    """What to try, in order."""
+def strategies(unit: UnitProblem, options: Options) -> Iterator[Strategy]:
+    """What to try, in order; whether one applies is asked when its turn comes."""
     table = _TABLE if unit.gauge.polyhedral else _IN_GROUPS
-    return [strategy for strategy in table if strategy.applies(unit, options)]
+    return (strategy for strategy in table if strategy.applies(unit, options))
 
 
 # ---- the ways ----------------------------------------------------------------------------------------------
